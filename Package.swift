@@ -6,6 +6,7 @@ let strict: [SwiftSetting] = [.swiftLanguageMode(.v6), .treatAllWarnings(as: .er
 let package = Package(
     name: "Knap",
     targets: [
+        .target(name: "CKnap", path: "PluginAPI/C"),
         .target(name: "KnapJSON", path: "PluginAPI/Swift/KnapJSON", swiftSettings: strict),
     ]
 )
