@@ -25,7 +25,7 @@ public final class DuplexCall: Call, ItemSource, @unchecked Sendable {  // As `C
     /// Sends bytes to the caller as one item.
     public func send(_ bytes: [UInt8]) async throws(PluginError) { try await send(Item(bytes)) }
     /// Sends a value to the caller as one item of JSON.
-    public func send(_ value: some Encodable) async throws { try await send(Item(Body.encode(value))) }
+    public func send(encoding value: some Encodable) async throws { try await send(Item(Body.encode(value))) }
 
     /// Lets the caller send its first window of items.
     func open() { grant(inbox.window) }

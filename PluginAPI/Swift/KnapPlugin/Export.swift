@@ -30,7 +30,7 @@ public func exportPlugin<P: Plugin>(_ type: P.Type) -> UnsafePointer<knap_plugin
 /// What is exported of one plugin type.
 struct Export: @unchecked Sendable {  // Written once before anyone sees it, and never changed or freed.
     let type: any Plugin.Type
-    let serve: UnsafePointer<Instance.Serve>
+    let entries: UnsafePointer<Unmanaged<Instance.Entry>>
     let extensions: ExtensionTables
     let table: UnsafePointer<knap_plugin_t>
 }
@@ -77,19 +77,19 @@ private enum Exports {
 
     private static func make<P: Plugin>(_ type: P.Type, create: @escaping Create) -> Export {
         let methods = P.methods
-        let serve = UnsafeMutablePointer<Instance.Serve>.allocate(capacity: max(1, methods.count))
-        let entries = UnsafeMutablePointer<knap_method_t>.allocate(capacity: max(1, methods.count))
+        let entries = UnsafeMutablePointer<Unmanaged<Instance.Entry>>.allocate(capacity: max(1, methods.count))
+        let records = UnsafeMutablePointer<knap_method_t>.allocate(capacity: max(1, methods.count))
         let pointers = UnsafeMutablePointer<UnsafePointer<knap_method_t>?>.allocate(capacity: max(1, methods.count))
         for (index, method) in methods.enumerated() {
-            (serve + index).initialize(to: method.serve)
-            (entries + index).initialize(
+            (entries + index).initialize(to: .passRetained(Instance.Entry(serve: method.serve)))
+            (records + index).initialize(
                 to: knap_method_t(
                     size: UInt32(MemoryLayout<knap_method_t>.size), reserved: 0, name: staticText(method.name),
                     call: { instance, request in
                         guard let request else { return }
-                        Instance.with(instance) { $0.serve[Int(request.pointee.method)]($0, request) }
+                        Instance.with(instance) { $0.serve(request) }
                     }))
-            (pointers + index).initialize(to: UnsafePointer(entries + index))
+            (pointers + index).initialize(to: UnsafePointer(records + index))
         }
         let table = UnsafeMutablePointer<knap_plugin_t>.allocate(capacity: 1)
         table.initialize(
@@ -108,7 +108,7 @@ private enum Exports {
                     guard let id else { return nil }
                     return Instance.with(instance) { $0.extensions.table(String(cString: id)) }
                 }))
-        return Export(type: type, serve: serve, extensions: ExtensionTables(type), table: table)
+        return Export(type: type, entries: entries, extensions: ExtensionTables(type), table: table)
     }
 
     /// A NUL-terminated copy that lives as long as the library.

@@ -13,9 +13,20 @@ import CKnap
     @usableFromInline let reference: Unmanaged<AnyObject>
     @usableFromInline let calls: UnsafePointer<knap_calls_t>
     @usableFromInline let host: UnsafePointer<knap_host_t>
-    let serve: UnsafePointer<Serve>
+    let entries: UnsafePointer<Unmanaged<Entry>>
 
-    typealias Serve = @Sendable (Instance, UnsafePointer<knap_request_t>) -> Void
+    /// What serves one method. An object whose reference is taken as guaranteed, because loading a closure from memory
+    /// retains it.
+    final class Entry: Sendable {
+        let serve: @Sendable (Instance, UnsafePointer<knap_request_t>) -> Void
+
+        init(serve: @escaping @Sendable (Instance, UnsafePointer<knap_request_t>) -> Void) { self.serve = serve }
+    }
+
+    @inline(__always)
+    func serve(_ request: UnsafePointer<knap_request_t>) {
+        entries[Int(request.pointee.method)]._withUnsafeGuaranteedRef { $0.serve(self, request) }
+    }
 
     init(_ export: Export, host: UnsafePointer<knap_host_t>) throws {
         link = try HostLink(host)
@@ -32,7 +43,7 @@ import CKnap
         reference = .passUnretained(plugin)
         calls = link.calls
         self.host = host
-        serve = export.serve
+        entries = export.entries
         extensions = export.extensions
     }
 

@@ -54,6 +54,9 @@ final class Inbox: Sendable {
 
     init(window: Int) { self.window = UInt32(clamping: max(1, window)) }
 
+    /// How many items wait to be taken.
+    var count: Int { state.withLock { $0.items.count - $0.head } }
+
     func push(_ item: Item) {
         state.withLock { state in
             guard !state.hasEnded else { return }

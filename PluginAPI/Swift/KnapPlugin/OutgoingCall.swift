@@ -25,7 +25,7 @@ public final class OutgoingCall: ItemSource, Sendable {
     /// Sends bytes to the callee as one item.
     public func send(_ bytes: [UInt8]) async throws(PluginError) { try await send(Item(bytes)) }
     /// Sends a value to the callee as one item of JSON.
-    public func send(_ value: some Encodable) async throws { try await send(Item(Body.encode(value))) }
+    public func send(encoding value: some Encodable) async throws { try await send(Item(Body.encode(value))) }
 
     /// Says that no more items will be sent.
     public func halfClose() { pending.halfClose() }
@@ -33,6 +33,9 @@ public final class OutgoingCall: ItemSource, Sendable {
     public func cancel() { pending.cancel() }
     /// The answer. Cancelling the task that waits gives the call up.
     public func result() async throws(PluginError) -> Reply { try await pending.result() }
+
+    /// How many items have arrived and were not taken.
+    var waiting: Int { pending.inbox?.count ?? 0 }
 
     func nextItem() async throws(PluginError) -> Item? { try await pending.nextItem() }
 }
