@@ -344,7 +344,8 @@ knap_status_t knap_engine_hook(knap_party_t *party, void (*run)(void *, knap_cal
    struct hook hook = {run, instance};
    knap_outgoing_t with = *outgoing;
    with.body = (knap_bytes_t){(const uint8_t *)&hook, sizeof hook};
-   knap_target_t target = {.call = run_hook, .party = party, .name = name};
+   // On the pool: a hook that blocks, or never returns, holds a thread of its own and nobody else's.
+   knap_target_t target = {.call = run_hook, .party = party, .name = name, .flags = KNAP_ROUTE_BLOCKING};
    return start(party, &target, &with, true, call);
 }
 

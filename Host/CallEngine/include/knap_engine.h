@@ -82,7 +82,8 @@ void knap_party_unbind(knap_party_t *party, uint64_t binding);
 knap_status_t knap_engine_call(const knap_host_t *host, uint64_t binding, const knap_outgoing_t *outgoing,
                                knap_call_t *call);
 
-// Runs a hook of `party` as a call: `hook(instance, handle)` must complete the handle. `outgoing` as in a call.
+// Runs a hook of `party` as a call, on the pool: `hook(instance, handle)` must complete the handle. `outgoing` as in a
+// call. `name` lives as long as the engine.
 knap_status_t knap_engine_hook(knap_party_t *party, void (*hook)(void *instance, knap_call_t call), void *instance,
                                const char *name, const knap_outgoing_t *outgoing, knap_call_t *call);
 
