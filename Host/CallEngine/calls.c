@@ -134,7 +134,7 @@ knap_status_t knap_cancel(const knap_host_t *host, knap_call_t call) {
 // has not completed when its function returns: inline calls never do.
 
 uint64_t knap_deadline(knap_slot_t *slot) {
-   unsigned long long deadline = atomic_load_explicit(&slot->deadline_ns, memory_order_acquire);
+   uint64_t deadline = atomic_load_explicit(&slot->deadline_ns, memory_order_acquire);
    if (deadline != DEADLINE_LAZY) return deadline;
    uint64_t computed = knap_now_ns() + slot->target->timeout_ns;
    return atomic_compare_exchange_strong(&slot->deadline_ns, &deadline, computed) ? computed : deadline;

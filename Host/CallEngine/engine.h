@@ -68,7 +68,7 @@ typedef struct knap_timer_node {
 
 // Per-thread counters of one party. The low half counts calls in flight, the high half those admitted.
 typedef struct knap_cell {
-   _Alignas(64) atomic_ullong calls;
+   _Alignas(64) atomic_uint_fast64_t calls;
 } knap_cell_t;
 
 struct knap_party {
@@ -85,9 +85,9 @@ struct knap_party {
    uint32_t       breaker_limit;
    uint64_t       breaker_open_ns;
    _Alignas(64) atomic_int breaker_failures;
-   atomic_ullong  breaker_until; // 0: closed
+   atomic_uint_fast64_t  breaker_until; // 0: closed
    atomic_llong   common;        // permits left in the common pool
-   atomic_ullong  failed[4], late, misused, refused;
+   atomic_uint_fast64_t  failed[4], late, misused, refused;
    pthread_mutex_t bind_lock;
    uint32_t       bind_next;
    _Atomic(_Atomic(knap_route_t *) *) bindings[KNAP_BIND_CHUNKS];
@@ -113,7 +113,7 @@ struct knap_route {
 };
 
 struct knap_slot {
-   _Alignas(64) atomic_ullong word;
+   _Alignas(64) atomic_uint_fast64_t word;
    const knap_target_t *target;
    const knap_caller_t *caller;
    void                *caller_context;
@@ -125,7 +125,7 @@ struct knap_slot {
    uint32_t             index;
    bool                 observed;
    bool                 traced; // `principal` or `trace` is held
-   atomic_ullong        deadline_ns;
+   atomic_uint_fast64_t        deadline_ns;
    const knap_callee_t *callee;
    void                *callee_context;
    atomic_int           credit_to_caller, credit_to_callee;

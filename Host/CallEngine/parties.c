@@ -109,7 +109,7 @@ void knap_party_count(const knap_party_t *party, knap_party_counts_t *counts) {
       .breaker_open = party->breaker_until != 0,
    };
    for (uint32_t i = 0; i < KNAP_CELLS; i++) {
-      unsigned long long calls = atomic_load_explicit(&party->cells[i].calls, memory_order_acquire);
+      uint64_t calls = atomic_load_explicit(&party->cells[i].calls, memory_order_acquire);
       counts->entered += calls >> 32;
       counts->in_flight += (uint32_t)calls;
    }

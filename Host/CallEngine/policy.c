@@ -12,7 +12,7 @@ static bool refuse(knap_party_t *party, knap_result_t *refusal, knap_status_t st
 
 // An open breaker lets one call through when its time is over; that call's end closes it or opens it again.
 static bool breaker_passes(knap_party_t *party) {
-   unsigned long long until = atomic_load_explicit(&party->breaker_until, memory_order_relaxed);
+   uint64_t until = atomic_load_explicit(&party->breaker_until, memory_order_relaxed);
    if (!until) return true;
    uint64_t now = knap_now_ns();
    return now >= until
@@ -24,7 +24,7 @@ bool knap_admit(knap_party_t *party, knap_thread_t *self, knap_cell_t **holder, 
       return refuse(party, refusal, KNAP_UNAVAILABLE,
                     "the plugin failed too often and its circuit breaker is open; try again later");
    knap_cell_t *cell = &party->cells[self->cell];
-   unsigned long long before = atomic_fetch_add_explicit(&cell->calls, (1ull << 32) | 1, memory_order_seq_cst);
+   uint64_t before = atomic_fetch_add_explicit(&cell->calls, (1ull << 32) | 1, memory_order_seq_cst);
    *holder = cell;
    if ((uint32_t)before >= party->share) {
       atomic_fetch_sub_explicit(&cell->calls, 1, memory_order_relaxed);
