@@ -178,6 +178,7 @@ void knap_engine_hooks(knap_engine_t *engine, const knap_hooked_t *hooks, uint32
    knap_hook_list_t *list = count ? calloc(1, sizeof *list + count * sizeof *hooks) : NULL;
    if (list) {
       list->count = count;
+      for (uint32_t i = 0; i < count; i++) list->observes |= hooks[i].observe != NULL;
       memcpy(list->hooks, hooks, count * sizeof *hooks);
    }
    // An old list stays until the end: calls in flight may be reading it. Changes are rare.
