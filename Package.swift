@@ -41,7 +41,7 @@ let package = Package(
         // Tests
         .target(name: "TestSupport", path: "Tests/Support", swiftSettings: strict),
         .testTarget(
-            name: "KnapHostTests", dependencies: ["KnapHost", "KnapJSON", "TestSupport"], path: "Tests/KnapHost",
+            name: "KnapHostTests", dependencies: ["KnapHost", "KnapJSON", "KnapPlugin", "TestSupport"], path: "Tests/KnapHost",
             swiftSettings: strict),
     ]
 )
