@@ -6,6 +6,10 @@ let strict: [SwiftSetting] = [.swiftLanguageMode(.v6), .treatAllWarnings(as: .er
 let package = Package(
     name: "Knap",
     targets: [
+        .target(name: "CKnap", path: "PluginAPI/C"),
+        .target(
+            name: "KnapCallEngine", dependencies: ["CKnap"], path: "Host/CallEngine",
+            cSettings: [.define("_GNU_SOURCE"), .unsafeFlags(["-std=c11", "-Wall", "-Wextra", "-Werror", "-pthread"])]),
         .target(name: "KnapJSON", path: "PluginAPI/Swift/KnapJSON", swiftSettings: strict),
     ]
 )
