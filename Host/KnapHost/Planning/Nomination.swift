@@ -53,7 +53,7 @@ struct Nomination {
             let outcome = chosen.map { "the one of \($0.source) is used" } ?? "none of them is used"
             let message = "\(files) are all named '\(candidate.manifest.name)'; \(outcome): remove or rename the others"
             let nominee = Nominee(candidate, isRunning: false)
-            refused.append((nominee, nominee.omission(.duplicateName, message, chain: sorted.map(\.source))))
+            refused.append((nominee, nominee.omission(.duplicateName, message)))
         }
         return chosen
     }

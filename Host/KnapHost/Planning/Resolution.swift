@@ -14,6 +14,16 @@ struct Resolution {
     /// Who fell out for good, in the order of falling.
     private var lost: [(nominee: Nominee, omission: Omission)]
 
+    /// Who fell only because somebody else was chosen.
+    private var displaced: [Displaced] = []
+    private var reprieved: Set<String> = []
+
+    private struct Displaced {
+        let index: Int
+        let choice: Int
+        let rival: String
+    }
+
     private(set) var members: [Nominee] = []
     private(set) var omissions: [Omission] = []
     /// Service to the index of the member that serves it.
@@ -41,8 +51,12 @@ struct Resolution {
             var round = ResolutionRound(nominees, preferred: preferred, lost: lost, chains: wanted.chains)
             round.run()
             let fallen = fallen(round, contenders)
-            guard !fallen.isEmpty else { return finish(round, wanted) }
+            if fallen.isEmpty && !reprieve(round) { return finish(round, wanted) }
             for (position, outcome) in fallen {
+                if let rival = outcome.rival {
+                    displaced.append(
+                        Displaced(index: contenders[position], choice: choice[contenders[position]], rival: rival))
+                }
                 lost.append((nominees[position], round.omission(position, outcome)))
                 choice[contenders[position]] += 1
             }
@@ -59,6 +73,19 @@ struct Resolution {
         let displaced = out.filter { round.winners.contains($0.0) }
         if !displaced.isEmpty { return displaced }
         return out.filter { choice[contenders[$0.0]] + 1 < choices[contenders[$0.0]].count }
+    }
+
+    /// Gives those a second chance, one each, who fell for a rival that fell later. True when there are any.
+    private mutating func reprieve(_ round: ResolutionRound) -> Bool {
+        let serving = Set(round.nominees.indices.filter { round.outcomes[$0] == nil }.map { round.nominees[$0].name })
+        let returning = displaced.filter { !serving.contains($0.rival) }
+        displaced.removeAll { !serving.contains($0.rival) }
+        for fallen in returning where reprieved.insert(choices[fallen.index][fallen.choice].identity).inserted {
+            choice[fallen.index] = fallen.choice
+            let identity = choices[fallen.index][fallen.choice].identity
+            lost.removeAll { $0.nominee.identity == identity }
+        }
+        return !returning.isEmpty
     }
 
     private mutating func finish(_ round: ResolutionRound, _ wanted: WantedClosure) {

@@ -5,6 +5,8 @@ struct ResolutionRound {
         var code: Omission.Code
         var message: String
         var chain: [String]
+        /// Who was chosen instead.
+        var rival: String?
         /// It cannot run whatever is chosen for the others.
         var isFinal = false
     }
@@ -76,7 +78,8 @@ extension ResolutionRound {
                     "it conflicts with '\(nominees[stays].name)' (\(nominees[stays].source)), which \(reason); "
                     + "disable one of the two"
                 let chain = ["\(nominee.name) conflicts with \(name)"]
-                outcomes[leaves] = Outcome(code: .conflict, message: message, chain: chain)
+                outcomes[leaves] = Outcome(
+                    code: .conflict, message: message, chain: chain, rival: nominees[stays].name)
                 winners.insert(stays)
             }
         }
@@ -115,7 +118,8 @@ extension ResolutionRound {
                     + "prefer '\(nominees[loser.position].name)' for '\(service)' in the configuration"
                 outcomes[loser.position] = Outcome(
                     code: .serviceTaken, message: message,
-                    chain: ["\(nominees[best.position].name) provides \(service) \(best.version)"])
+                    chain: ["\(nominees[best.position].name) provides \(service) \(best.version)"],
+                    rival: nominees[best.position].name)
             }
         }
     }

@@ -1,174 +1,179 @@
 import Glibc
-import KnapJSON
 import Synchronization
 
-/// The content store: plugins' libraries under the names of their digests, in files that only the host writes.
+/// Where plugins are kept under the name of their content, and the only place they are loaded from.
 ///
-/// A library is never loaded from where it was dropped: `cp` over a mapped file breaks whoever runs it, and the dynamic
-/// linker takes one path or inode for one library for ever. So each content is copied to a new inode, and what was
-/// checked is what is loaded.
-///
-/// All functions block.
+/// A library in a drop directory is somebody else's: it can change while it is mapped (a SIGBUS), and `dlopen` gives back
+/// the old one for the same path or inode. So it is checked, copied to `STATE/store/NAME/DIGEST.so` with an inode of its
+/// own, and checked again before it is loaded. All calls block on the disk: make them on a thread that may.
 package final class PluginStore: Sendable {
     private let directory: String
-    /// Digests of files by what identifies an unchanged one, so that a warm start hashes nothing.
-    private let known: Mutex<[String: String]>
-    private var cachePath: String { directory + "/digests.json" }
+    /// A library is never read whole, but a name for any size would let one file fill the disk.
+    private static let maximumLibrary = 1 << 30
 
+    private struct State {
+        var cache: DigestCache
+        /// Contents that can never be a plugin for this host, and why; a new host looks again.
+        var rejected: [Digest: StoreError] = [:]
+        var hashedBytes = 0
+    }
+    private let state: Mutex<State>
+
+    /// `directory` is `STATE/store`; it is created.
     package init(directory: String) throws(StoreError) {
         self.directory = directory
-        guard makeDirectory(directory) else {
-            throw StoreError(code: .unwritable, message: "\(directory) cannot be made: \(errorText(errno))")
-        }
-        var digests: [String: String] = [:]
-        // A damaged cache costs a hash for each file and nothing else.
-        let cache = readFile(directory + "/digests.json").flatMap { try? JSON.parse($0) }
-        for (key, value) in cache?.objectValue?.members ?? [] { digests[key] = value.stringValue }
-        known = Mutex(digests)
+        try StoreDirectory.create(directory)
+        state = Mutex(State(cache: DigestCache(reading: directory + "/digests.json")))
     }
 
-    /// Takes a library in: checks it without running any of it, and copies it.
+    /// How much was hashed by this store; nothing on a warm start.
+    package var hashedBytes: Int { state.withLock { $0.hashedBytes } }
+
+    /// Checks the library at `path`, puts a copy into the store and says what it is.
+    ///
+    /// A content that failed is remembered by its digest: it fails again at once until its bytes change.
     package func take(_ path: String) throws(StoreError) -> Artifact {
-        let file = try FileContent(path)
-        let image: ElfImage
-        let notes: [String]
-        do throws(ElfError) {
-            image = try ElfImage(file)
-            notes = try image.checkEntry()
+        let file = try StoredFile(reading: path)
+        let stamp = try file.stamp()
+        guard stamp.size <= Self.maximumLibrary else {
+            throw StoreError(code: .tooLarge, message: "\(path): it has \(stamp.size) bytes; 1 GiB is allowed")
+        }
+        let digest = try digest(of: file, stamp)
+        let sidecar = try sidecar(of: path)
+        let content = combine(digest, SHA256.digest(sidecar?.bytes ?? []))
+        if let reason = state.withLock({ $0.rejected[content] }) {
+            throw StoreError(code: .rejectedBefore, message: reason.message)
+        }
+        do {
+            return try take(file, stamp, digest, sidecar)
         } catch {
-            throw StoreError(code: .notAPlugin, message: "\(path): \(error.message)")
+            if error.isFinal { state.withLock { $0.rejected[content] = error } }
+            throw error
         }
-        let (manifest, manifestDigest) = try manifest(of: path, image)
-        let libraryDigest = try digest(of: file, path)
-        let copy = "\(directory)/\(libraryDigest).so"
-        try keep(file, as: copy, digest: libraryDigest)
-        return Artifact(
-            libraryDigest: libraryDigest, digest: Digest.sha256(Array((libraryDigest + manifestDigest).utf8)),
-            manifest: manifest, path: copy, warnings: notes)
     }
 
-    /// The path to load, once its content is what was checked.
-    package func verify(_ artifact: Artifact) throws(StoreError) -> String {
-        let file = try FileContent(artifact.path)
-        guard try digest(of: file, artifact.path) == artifact.libraryDigest else {
-            unlink(artifact.path)
+    /// Opens an artifact for loading, after checking that it is still what was stored.
+    package func open(_ artifact: Artifact) throws(StoreError) -> VerifiedLibrary {
+        let file = try StoredFile(reading: artifact.path)
+        guard try digest(of: file, try file.stamp()) == artifact.libraryDigest else {
             throw StoreError(
-                code: .changed,
+                code: .corrupted,
                 message:
-                    "the host's copy of \(artifact.manifest.name) was changed or damaged; start again to copy it anew")
+                    "\(artifact.path): its content is no longer that of its name; remove it and drop the plugin again")
         }
-        return artifact.path
+        return VerifiedLibrary(file: file)
     }
 
-    // MARK: Manifest
-
-    /// Embedded, beside the library (`NAME.json`), or both when they agree.
-    private func manifest(of path: String, _ image: ElfImage) throws(StoreError) -> (Manifest, digest: String) {
-        let sidecar = String(path.dropLast(".so".count)) + ".json"
-        let beside = readFile(sidecar)
-        guard let text = image.manifest ?? beside else {
+    /// What the store holds of a plugin under a digest, checked as if it came from outside: for a start after a crash or
+    /// a return to an older generation.
+    package func stored(_ name: String, _ digest: Digest) throws(StoreError) -> Artifact {
+        let artifact = try take(path(name, digest, ".so"))
+        guard artifact.digest == digest, artifact.manifest.name == name else {
             throw StoreError(
-                code: .noManifest,
-                message: "\(path) has no manifest: embed one as section .knap, or put it beside it as \(sidecar)")
+                code: .corrupted, message: "\(path(name, digest, ".so")): its content is no longer that of its name")
         }
-        let name = image.manifest != nil ? path : sidecar
-        let manifest: Manifest
-        do { manifest = try Manifest(text, file: name) } catch {
-            throw StoreError(code: .noManifest, message: "\(error)")
-        }
-        if image.manifest != nil, let beside {
-            guard let inner = try? JSON.parse(text), let outer = try? JSON.parse(beside), inner == outer else {
-                throw StoreError(
-                    code: .manifestsDisagree,
-                    message:
-                        "the manifest in \(path) and the one in \(sidecar) differ; remove one of them or make them the same"
-                )
-            }
-        }
-        return (manifest, Digest.sha256(text))
+        return artifact
     }
 
-    // MARK: Content
-
-    private func digest(of file: FileContent, _ path: String) throws(StoreError) -> String {
-        let key = file.identity
-        if let digest = known.withLock({ $0[key] }) { return digest }
-        let digest = file.withBytes { Digest.sha256($0) }
-        guard try FileContent(path).identity == key else {
-            throw StoreError(
-                code: .unstable, message: "\(path) is still being written; it is taken when it is complete")
-        }
-        let cache = known.withLock { known in
-            known[key] = digest
-            return JSON.object(JSONObject(known.sorted { $0.key < $1.key }.map { ($0.key, .string($0.value)) }))
-        }
-        _ = replaceFile(cachePath, with: Array(cache.serialized().utf8), mode: 0o600)  // only a cache
-        return digest
-    }
-
-    private func keep(_ file: FileContent, as copy: String, digest wanted: String) throws(StoreError) {
-        if let there = try? FileContent(copy), try digest(of: there, copy) == wanted { return }
-        let written = file.withBytes { replaceFile(copy, with: Array($0), mode: 0o500) }
-        guard written else {
-            throw StoreError(code: .unwritable, message: "\(copy) cannot be written: \(errorText(errno))")
-        }
-        guard try digest(of: FileContent(copy), copy) == wanted else {
-            unlink(copy)
-            throw StoreError(
-                code: .unstable,
-                message: "the file changed while it was copied to \(copy); it is taken when it is complete")
-        }
+    /// Writes what was learnt, for the next start to be a warm one.
+    package func save() throws(StoreError) {
+        let path = directory + "/digests.json"
+        var cache = state.withLock { $0.cache }
+        guard cache.isChanged else { return }
+        try cache.write(to: path)
+        state.withLock { $0.cache = cache }
     }
 }
 
-/// A file's bytes, read once: what is checked, copied and digested is the same.
-final class FileContent: ByteSource {
-    // Allocated and filled in `init`, never changed until `deinit`.
-    nonisolated(unsafe) private let bytes: UnsafeRawBufferPointer
-    /// Inode, size and times: the same for as long as nobody changes the file.
-    let identity: String
+extension PluginStore {
+    private func take(
+        _ file: borrowing StoredFile, _ stamp: FileStamp, _ libraryDigest: Digest,
+        _ sidecar: (path: String, bytes: [UInt8])?
+    ) throws(StoreError) -> Artifact {
+        let (image, warnings) = try image(of: file, stamp)
+        let source = try ManifestSource(library: file.path, embedded: image.manifest, sidecar: sidecar)
+        let manifest: Manifest
+        do throws(ManifestError) { manifest = try Manifest(source.bytes, file: source.name) } catch {
+            throw StoreError(code: .badManifest, message: error.description)
+        }
+        let digest = combine(libraryDigest, SHA256.digest(source.bytes))
+        try StoreDirectory.create("\(directory)/\(manifest.name)")
+        if source.isSidecar { try store(source.bytes, at: path(manifest.name, digest, ".json")) }
+        let stored = path(manifest.name, digest, ".so")
+        if stored != file.path { try copy(file, stamp, libraryDigest, to: stored) }
+        return Artifact(
+            digest: digest, libraryDigest: libraryDigest, manifest: manifest, path: stored, image: image,
+            warnings: warnings)
+    }
 
-    init(_ path: String) throws(StoreError) {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-        guard descriptor >= 0 else {
-            throw StoreError(code: .unreadable, message: "\(path) cannot be read: \(errorText(errno))")
+    private func image(
+        of file: borrowing StoredFile, _ stamp: FileStamp
+    ) throws(StoreError) -> (ElfImage, warnings: [String]) {
+        do throws(ElfError) {
+            let image = try ElfImage(FileSource(descriptor: file.descriptor, size: stamp.size))
+            return (image, try image.checkEntry())
+        } catch {
+            let code: StoreError.Code = error.code == .unreadable ? .input : .notAPlugin
+            throw StoreError(code: code, message: "\(file.path): \(error.message)")
         }
-        defer { close(descriptor) }
-        var status = stat()
-        guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
-            throw StoreError(code: .unreadable, message: "\(path) is not a file")
+    }
+
+    private func sidecar(of path: String) throws(StoreError) -> (path: String, bytes: [UInt8])? {
+        let path = ManifestSource.sidecarPath(of: path)
+        guard access(path, F_OK) == 0 else { return nil }
+        return (path, try StoredFile(reading: path).content(limit: Int(ElfImage.maximumSection)))
+    }
+
+    /// Copies unless the store has the very content already; what arrives must be what was checked.
+    private func copy(
+        _ file: borrowing StoredFile, _ stamp: FileStamp, _ expected: Digest, to path: String
+    ) throws(StoreError) {
+        if let existing = try? StoredFile(reading: path), try digest(of: existing, try existing.stamp()) == expected {
+            return
         }
-        identity =
-            "\(status.st_dev):\(status.st_ino):\(status.st_size):\(status.st_mtim.tv_sec).\(status.st_mtim.tv_nsec):"
-            + "\(status.st_ctim.tv_sec).\(status.st_ctim.tv_nsec)"
-        guard status.st_size > 0 else {
-            throw StoreError(code: .notAPlugin, message: "\(path): it is empty")
+        var hash = SHA256()
+        let target = try StoredFileReplacement(path, mode: 0o400)
+        try file.forEachChunk { (chunk) throws(StoreError) in
+            hash.update(chunk)
+            try target.file.write(chunk)
         }
-        // Read rather than mapped: a file that shrinks under a mapping kills the host with SIGBUS.
-        let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(status.st_size), alignment: 16)
-        var count = 0
-        while count < memory.count {
-            let got = pread(descriptor, memory.baseAddress.map { $0 + count }, memory.count - count, off_t(count))
-            if got < 0, errno == EINTR { continue }
-            guard got > 0 else { break }
-            count += got
-        }
-        guard count == memory.count else {
-            memory.deallocate()
+        state.withLock { $0.hashedBytes += stamp.size }
+        guard hash.finish() == expected, try file.stamp() == stamp else {
             throw StoreError(
-                code: .unstable, message: "\(path) is still being written; it is taken when it is complete")
+                code: .notStable, message: "\(file.path): it changed while it was copied; it is tried again")
         }
-        bytes = UnsafeRawBufferPointer(memory)
+        try target.commit()
+        let stored = try StoredFile(reading: path).stamp()
+        state.withLock { $0.cache.remember(expected, for: stored) }
     }
 
-    deinit { bytes.deallocate() }
-
-    var size: Int { bytes.count }
-
-    func read(at offset: Int, count: Int) -> [UInt8] {
-        let start = min(offset, bytes.count)
-        return Array(bytes[start..<min(bytes.count, start + count)])
+    private func store(_ bytes: [UInt8], at path: String) throws(StoreError) {
+        if let existing = try? StoredFile(reading: path), try existing.content(limit: bytes.count + 1) == bytes {
+            return
+        }
+        let target = try StoredFileReplacement(path, mode: 0o400)
+        try target.file.write(bytes)
+        try target.commit()
     }
 
-    func withBytes<T>(_ body: (UnsafeRawBufferPointer) -> T) -> T { body(bytes) }
+    private func digest(of file: borrowing StoredFile, _ stamp: FileStamp) throws(StoreError) -> Digest {
+        if let known = state.withLock({ $0.cache.digest(for: stamp) }) { return known }
+        let digest = try file.digest()
+        guard try file.stamp() == stamp else {
+            throw StoreError(code: .notStable, message: "\(file.path): it changed while it was read; it is tried again")
+        }
+        state.withLock { state in
+            state.hashedBytes += stamp.size
+            if stamp.isSettled { state.cache.remember(digest, for: stamp) }
+        }
+        return digest
+    }
+
+    private func combine(_ library: Digest, _ manifest: Digest) -> Digest {
+        SHA256.digest(library.bytes + manifest.bytes)
+    }
+
+    private func path(_ name: String, _ digest: Digest, _ suffix: String) -> String {
+        "\(directory)/\(name)/\(digest)\(suffix)"
+    }
 }

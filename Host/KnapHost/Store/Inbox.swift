@@ -1,0 +1,89 @@
+import Glibc
+
+/// The drop directories: says which libraries came, changed or went.
+///
+/// A file is reported only when nobody has written it, or the manifest beside it, for `settle`, so that a half-copied
+/// one is never taken. Scan when inotify says so, again while `isSettling`, and now and then besides, because inotify
+/// does not see what happens on another machine's side of a network mount.
+package struct Inbox {
+    package enum Change: Sendable, Hashable {
+        /// New, or not what it was: take it.
+        case ready(String)
+        case removed(String)
+    }
+
+    private struct Entry: Equatable {
+        var library: FileStamp
+        var sidecar: FileStamp?
+    }
+
+    private let directories: [String]
+    private let settle: Duration
+    private var seen: [String: (entry: Entry, since: ContinuousClock.Instant, isReported: Bool)] = [:]
+
+    package init(directories: [String], settle: Duration = .milliseconds(200)) {
+        self.directories = directories
+        self.settle = settle
+    }
+
+    /// Something changed too recently to be reported: scan again after `settle`.
+    package var isSettling: Bool { seen.values.contains { !$0.isReported } }
+
+    /// One look at the directories. A directory that cannot be read keeps what it had: a mount that is gone for a moment
+    /// must not stop plugins.
+    package mutating func scan(now: ContinuousClock.Instant = .now) -> [Change] {
+        var changes: [Change] = []
+        for directory in directories {
+            guard let names = Self.libraries(in: directory) else { continue }
+            let paths = Set(names.map { "\(directory)/\($0)" })
+            for path in seen.keys.sorted() where Self.directory(of: path) == directory && !paths.contains(path) {
+                if seen.removeValue(forKey: path)?.isReported == true { changes.append(.removed(path)) }
+            }
+            for path in paths.sorted() {
+                if observe(path, now) { changes.append(.ready(path)) }
+            }
+        }
+        return changes
+    }
+
+    /// Has the file reported again, although it did not change: it was not stable after all.
+    package mutating func retry(_ path: String) { seen[path] = nil }
+
+    private mutating func observe(_ path: String, _ now: ContinuousClock.Instant) -> Bool {
+        guard let library = Self.stamp(path) else { return false }
+        let entry = Entry(library: library, sidecar: Self.stamp(ManifestSource.sidecarPath(of: path)))
+        guard let known = seen[path], known.entry == entry else {
+            // What was written long ago need not be watched first.
+            let isOld = library.age > settle && (entry.sidecar.map { $0.age > settle } ?? true)
+            seen[path] = (entry, now, isOld)
+            return isOld
+        }
+        guard !known.isReported, now - known.since >= settle else { return false }
+        seen[path] = (entry, known.since, true)
+        return true
+    }
+
+    private static func stamp(_ path: String) -> FileStamp? {
+        var status = stat()
+        guard stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return nil }
+        return FileStamp(status)
+    }
+
+    private static func directory(of path: String) -> String {
+        path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
+    }
+
+    /// The names ending in `.so`; hidden ones are somebody's temporary files. None when the directory cannot be read.
+    private static func libraries(in directory: String) -> [String]? {
+        guard let stream = opendir(directory) else { return errno == ENOENT ? [] : nil }
+        defer { closedir(stream) }
+        var names: [String] = []
+        while let entry = readdir(stream) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) { pointer in
+                pointer.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if name.hasSuffix(".so"), !name.hasPrefix(".") { names.append(name) }
+        }
+        return names
+    }
+}

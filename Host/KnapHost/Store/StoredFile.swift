@@ -1,0 +1,164 @@
+import Glibc
+
+/// What tells one state of a file from another without reading it.
+///
+/// The change time belongs to it: modification times can be set back, change times cannot.
+package struct FileStamp: Sendable, Hashable {
+    package let device: UInt64
+    package let inode: UInt64
+    package let size: Int
+    package let modified: Int64
+    package let changed: Int64
+
+    init(_ status: stat) {
+        device = UInt64(status.st_dev)
+        inode = UInt64(status.st_ino)
+        size = Int(status.st_size)
+        modified = Self.nanoseconds(status.st_mtim)
+        changed = Self.nanoseconds(status.st_ctim)
+    }
+
+    fileprivate static func nanoseconds(_ time: timespec) -> Int64 {
+        Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
+    }
+}
+
+extension FileStamp {
+    /// How long nobody has written the file; negative when the clock was set back since.
+    var age: Duration {
+        var now = timespec()
+        clock_gettime(CLOCK_REALTIME, &now)
+        return .nanoseconds(Self.nanoseconds(now) - max(changed, modified))
+    }
+
+    /// Long enough ago that a write in the same tick of the clock would have shown (git's "racy" entries).
+    var isSettled: Bool { age > .milliseconds(100) }
+}
+
+/// An open regular file.
+struct StoredFile: ~Copyable {
+    let path: String
+    let descriptor: CInt
+
+    /// Opens a regular file for reading; without blocking, because a FIFO would.
+    init(reading path: String) throws(StoreError) {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        guard descriptor >= 0 else { throw .system(.input, "it cannot be opened", path) }
+        var status = stat()
+        guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
+            close(descriptor)
+            throw StoreError(code: .input, message: "\(path): it is not a regular file")
+        }
+        self.path = path
+        self.descriptor = descriptor
+    }
+
+    /// Creates a file that nobody else has.
+    init(creating path: String, mode: mode_t) throws(StoreError) {
+        let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode)
+        guard descriptor >= 0 else { throw .system(.output, "it cannot be created", path) }
+        self.path = path
+        self.descriptor = descriptor
+    }
+
+    deinit { close(descriptor) }
+
+    func status() throws(StoreError) -> stat {
+        var status = stat()
+        guard fstat(descriptor, &status) == 0 else { throw .system(.input, "its size cannot be read", path) }
+        return status
+    }
+
+    func stamp() throws(StoreError) -> FileStamp { FileStamp(try status()) }
+
+    /// Hands the whole content on in pieces, from the start.
+    func forEachChunk(_ body: (UnsafeRawBufferPointer) throws(StoreError) -> Void) throws(StoreError) {
+        let chunk = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 18, alignment: 16)
+        defer { chunk.deallocate() }
+        var offset: off_t = 0
+        while true {
+            let count = pread(descriptor, chunk.baseAddress, chunk.count, offset)
+            if count < 0 && errno == EINTR { continue }
+            guard count >= 0 else { throw .system(.input, "it cannot be read", path) }
+            if count == 0 { return }
+            try body(UnsafeRawBufferPointer(rebasing: chunk[..<count]))
+            offset += off_t(count)
+        }
+    }
+
+    func digest() throws(StoreError) -> Digest {
+        var hash = SHA256()
+        try forEachChunk { hash.update($0) }
+        return hash.finish()
+    }
+
+    func write(_ bytes: UnsafeRawBufferPointer) throws(StoreError) {
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let count = Glibc.write(descriptor, UnsafeRawBufferPointer(rebasing: rest).baseAddress, rest.count)
+            if count < 0 && errno == EINTR { continue }
+            guard count > 0 else { throw .system(.output, "it cannot be written", path) }
+            rest = rest.dropFirst(count)
+        }
+    }
+
+    func write(_ bytes: [UInt8]) throws(StoreError) {
+        let result = bytes.withUnsafeBytes { buffer in
+            Result { () throws(StoreError) in try write(buffer) }
+        }
+        try result.get()
+    }
+
+    func synchronize() throws(StoreError) {
+        guard fsync(descriptor) == 0 else { throw .system(.output, "it cannot be made durable", path) }
+    }
+
+    /// The whole content, up to `limit` bytes.
+    func content(limit: Int) throws(StoreError) -> [UInt8] {
+        var bytes: [UInt8] = []
+        try forEachChunk { (chunk) throws(StoreError) in
+            guard bytes.count + chunk.count <= limit else {
+                throw StoreError(code: .tooLarge, message: "\(path): it has more than \(limit) bytes")
+            }
+            bytes.append(contentsOf: chunk)
+        }
+        return bytes
+    }
+}
+
+/// A file that is written aside and takes its place at once; when that does not come about nothing is left of it.
+final class StoredFileReplacement {
+    let file: StoredFile
+    private let path: String
+    private var isCommitted = false
+
+    init(_ path: String, mode: mode_t) throws(StoreError) {
+        self.path = path
+        file = try StoredFile(creating: "\(path).\(getpid()).\(UInt64.random(in: .min ... .max)).tmp", mode: mode)
+    }
+
+    deinit { if !isCommitted { unlink(file.path) } }
+
+    /// Durable when it returns: the content before the name, the name before the answer.
+    func commit() throws(StoreError) {
+        try file.synchronize()
+        guard rename(file.path, path) == 0 else { throw .system(.output, "it cannot be put in place", path) }
+        isCommitted = true
+        try StoreDirectory.synchronize(directoryOf: path)
+    }
+}
+
+enum StoreDirectory {
+    static func create(_ path: String) throws(StoreError) {
+        guard mkdir(path, 0o700) == 0 || errno == EEXIST else { throw .system(.output, "it cannot be created", path) }
+    }
+
+    static func synchronize(directoryOf path: String) throws(StoreError) {
+        let end = path.lastIndex(of: "/") ?? path.startIndex
+        let directory = end == path.startIndex ? "." : String(path[..<end])
+        let descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw .system(.output, "it cannot be opened", directory) }
+        defer { close(descriptor) }
+        guard fsync(descriptor) == 0 else { throw .system(.output, "it cannot be made durable", directory) }
+    }
+}
