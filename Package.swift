@@ -2,14 +2,46 @@
 import PackageDescription
 
 let strict: [SwiftSetting] = [.swiftLanguageMode(.v6), .treatAllWarnings(as: .error)]
+let strictC: [CSetting] = [
+    .define("_GNU_SOURCE"), .unsafeFlags(["-std=c11", "-Wall", "-Wextra", "-Werror", "-pthread"]),
+]
+/// A plugin exports its entry and nothing else, binds to its own symbols, and is never unmapped (Swift's runtime keeps
+/// pointers into every image).
+let pluginLinking: [LinkerSetting] = [
+    .unsafeFlags([
+        "-Xlinker", "--version-script=\(Context.packageDirectory)/PluginAPI/C/exports.map", "-Xlinker", "-Bsymbolic",
+        "-Xlinker", "-z", "-Xlinker", "nodelete",
+    ])
+]
 
 let package = Package(
     name: "Knap",
+    products: [
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
+    ],
     targets: [
-        .target(name: "CKnap", path: "PluginAPI/C"),
-        .target(
-            name: "KnapCallEngine", dependencies: ["CKnap"], path: "Host/CallEngine",
-            cSettings: [.define("_GNU_SOURCE"), .unsafeFlags(["-std=c11", "-Wall", "-Wextra", "-Werror", "-pthread"])]),
+        // The contract
+        .target(name: "CKnap", path: "PluginAPI/C", exclude: ["exports.map"]),
         .target(name: "KnapJSON", path: "PluginAPI/Swift/KnapJSON", swiftSettings: strict),
+        .target(
+            name: "KnapPlugin", dependencies: ["CKnap", "KnapJSON"], path: "PluginAPI/Swift/KnapPlugin",
+            swiftSettings: strict),
+
+        // The host
+        .target(name: "KnapCallEngine", dependencies: ["CKnap"], path: "Host/CallEngine", cSettings: strictC),
+        .systemLibrary(name: "CCrypto", path: "Host/KnapHost/CCrypto", providers: [.apt(["libssl-dev"])]),
+        .target(
+            name: "KnapHost",
+            dependencies: [
+                "CKnap", "KnapCallEngine", "KnapJSON", "KnapPlugin", "CCrypto", .product(name: "Logging", package: "swift-log"),
+            ], path: "Host/KnapHost", exclude: ["CCrypto"], swiftSettings: strict),
+
+        // Tests
+        .target(name: "TestSupport", path: "Tests/Support", swiftSettings: strict),
+        .testTarget(
+            name: "KnapHostTests", dependencies: ["KnapHost", "KnapJSON", "TestSupport"], path: "Tests/KnapHost",
+            swiftSettings: strict),
     ]
 )

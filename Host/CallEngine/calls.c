@@ -134,7 +134,7 @@ knap_status_t knap_cancel(const knap_host_t *host, knap_call_t call) {
 // has not completed when its function returns: inline calls never do.
 
 uint64_t knap_deadline(knap_slot_t *slot) {
-   unsigned long long deadline = atomic_load_explicit(&slot->deadline_ns, memory_order_acquire);
+   uint64_t deadline = atomic_load_explicit(&slot->deadline_ns, memory_order_acquire);
    if (deadline != DEADLINE_LAZY) return deadline;
    uint64_t computed = knap_now_ns() + slot->target->timeout_ns;
    return atomic_compare_exchange_strong(&slot->deadline_ns, &deadline, computed) ? computed : deadline;
@@ -277,13 +277,13 @@ static knap_status_t start(knap_party_t *caller, const knap_target_t *target, co
    if (hook) atomic_fetch_sub_explicit(&target->party->common, 1, memory_order_relaxed); // given back by complete
    else if (!knap_admit(target->party, self, &cell, &refusal)) return refuse(slot, word, &refusal), KNAP_OK;
    slot->cell = cell;
-   if (hooks && !hook) {
+   if (__builtin_expect(hooks && !hook, 0)) {
       if (knap_intercept(hooks, slot, outgoing->body, &refusal) != KNAP_OK) {
          knap_dismiss(target->party, cell);
          atomic_fetch_add_explicit(&target->party->refused, 1, memory_order_relaxed);
          return refuse(slot, word, &refusal), KNAP_OK;
       }
-      knap_observe_begin(hooks, slot, knap_callee_handle(slot, word));
+      if (hooks->observes) knap_observe_begin(hooks, slot, knap_callee_handle(slot, word));
    }
    dispatch(self, slot, serial, outgoing);
    // Another thread may be completing it, or it may serve another call by now: arming checks the serial.

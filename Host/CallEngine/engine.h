@@ -68,7 +68,7 @@ typedef struct knap_timer_node {
 
 // Per-thread counters of one party. The low half counts calls in flight, the high half those admitted.
 typedef struct knap_cell {
-   _Alignas(64) atomic_ullong calls;
+   _Alignas(64) atomic_uint_fast64_t calls;
 } knap_cell_t;
 
 struct knap_party {
@@ -85,9 +85,9 @@ struct knap_party {
    uint32_t       breaker_limit;
    uint64_t       breaker_open_ns;
    _Alignas(64) atomic_int breaker_failures;
-   atomic_ullong  breaker_until; // 0: closed
+   atomic_uint_fast64_t  breaker_until; // 0: closed
    atomic_llong   common;        // permits left in the common pool
-   atomic_ullong  failed[4], late, misused, refused;
+   atomic_uint_fast64_t  failed[4], late, misused, refused;
    pthread_mutex_t bind_lock;
    uint32_t       bind_next;
    _Atomic(_Atomic(knap_route_t *) *) bindings[KNAP_BIND_CHUNKS];
@@ -113,7 +113,7 @@ struct knap_route {
 };
 
 struct knap_slot {
-   _Alignas(64) atomic_ullong word;
+   _Alignas(64) atomic_uint_fast64_t word;
    const knap_target_t *target;
    const knap_caller_t *caller;
    void                *caller_context;
@@ -125,7 +125,7 @@ struct knap_slot {
    uint32_t             index;
    bool                 observed;
    bool                 traced; // `principal` or `trace` is held
-   atomic_ullong        deadline_ns;
+   atomic_uint_fast64_t        deadline_ns;
    const knap_callee_t *callee;
    void                *callee_context;
    atomic_int           credit_to_caller, credit_to_callee;
@@ -166,6 +166,7 @@ struct knap_thread {
 
 typedef struct knap_hook_list {
    uint32_t count;
+   bool     observes;
    struct knap_hook_list *next; // retired lists, freed with the engine
    knap_hooked_t  hooks[];
 } knap_hook_list_t;
@@ -206,11 +207,11 @@ struct knap_engine {
 };
 
 // slots.c
-knap_thread_t *knap_thread_self(knap_engine_t *engine);
+knap_thread_t *knap_thread_begins(knap_engine_t *engine);
+knap_slot_t *knap_slot_refill(knap_thread_t *self);
+void knap_slot_clean(knap_slot_t *slot, uint64_t word);
+void knap_slot_return(knap_slot_t *slot);
 void knap_threads_retire(knap_engine_t *engine);
-knap_slot_t *knap_slot_take(knap_thread_t *self);
-void knap_slot_free(knap_slot_t *slot, uint64_t word);
-knap_slot_t *knap_slot_of(knap_engine_t *engine, knap_call_t call);
 bool knap_slot_change(knap_slot_t *slot, uint32_t serial, uint64_t must, uint64_t must_not, uint64_t set, uint64_t add,
                       uint64_t *before);
 void knap_slot_release(knap_slot_t *slot);
@@ -231,8 +232,7 @@ knap_status_t knap_info(const knap_host_t *, knap_call_t, knap_call_info_t *);
 void knap_tell_cancel(knap_slot_t *slot, uint32_t serial, knap_status_t reason);
 
 // frames.c
-void knap_frame_enter(knap_thread_t *self);
-void knap_frame_leave(knap_thread_t *self);
+void knap_frames_drain(knap_thread_t *self);
 void knap_defer(knap_thread_t *self, knap_deferred_t work);
 knap_answer_t *knap_answer_copy(const knap_result_t *result);
 void knap_answer_free(knap_answer_t *answer);
@@ -261,10 +261,97 @@ knap_buffer_t *knap_buffer_share(knap_buffer_t *buffer);
 void knap_buffer_drop(knap_buffer_t *buffer);
 
 // policy.c
-bool knap_admit(knap_party_t *party, knap_thread_t *self, knap_cell_t **cell, knap_result_t *refusal);
-void knap_dismiss(knap_party_t *party, knap_cell_t *cell);
-void knap_account(knap_party_t *party, knap_status_t status);
+bool knap_breaker_passes(knap_party_t *party);
+bool knap_refuse(knap_party_t *party, knap_result_t *refusal, knap_status_t status, const char *message);
+void knap_account_failure(knap_party_t *party, knap_status_t status);
 knap_status_t knap_intercept(const knap_hook_list_t *hooks, const knap_slot_t *slot, knap_bytes_t body,
                              knap_result_t *refusal);
 void knap_observe_begin(const knap_hook_list_t *hooks, knap_slot_t *slot, knap_call_t call);
 void knap_observe_end(knap_slot_t *slot, knap_call_t call, knap_status_t status);
+
+// ## The hot path
+// What every call does, in line: a call that is answered inline costs three locked operations and no other function
+// of the engine's (Tests/Benchmarks).
+
+// The engine is in the executable, so its thread-local needs no look-up.
+extern _Thread_local knap_thread_t *knap_current __attribute__((tls_model("initial-exec")));
+
+static inline knap_thread_t *knap_thread_self(knap_engine_t *engine) {
+   knap_thread_t *self = knap_current;
+   return __builtin_expect(self && self->engine == engine, 1) ? self : knap_thread_begins(engine);
+}
+
+static inline void knap_frame_enter(knap_thread_t *self) { self->depth++; }
+
+static inline void knap_frame_leave(knap_thread_t *self) {
+   if (__builtin_expect(self->first != NULL, 0) && self->depth == 1) knap_frames_drain(self);
+   self->depth--;
+}
+
+static inline knap_slot_t *knap_slot_take(knap_thread_t *self) {
+   knap_slot_t *slot = self->free ? self->free : knap_slot_refill(self);
+   if (slot) self->free = slot->next;
+   return slot;
+}
+
+// The last reference is gone: nothing reaches the slot under this serial any more.
+static inline void knap_slot_free(knap_slot_t *slot, uint64_t word) {
+   if (__builtin_expect((word & WORD_LISTENING) || slot->traced
+                        || atomic_load_explicit(&slot->timer.place, memory_order_seq_cst), 0))
+      knap_slot_clean(slot, word);
+   uint64_t serial = (word >> 32) + 1;
+   if (serial > UINT32_MAX) serial = 1; // 0 would make handle 0 of slot 0
+   atomic_store_explicit(&slot->word, serial << 32, memory_order_release);
+   if (__builtin_expect(slot->owner != knap_current, 0)) {
+      knap_slot_return(slot);
+      return;
+   }
+   slot->next = slot->owner->free;
+   slot->owner->free = slot;
+}
+
+static inline knap_slot_t *knap_slot_of(knap_engine_t *engine, knap_call_t call) {
+   uint32_t index = HANDLE_INDEX(call);
+   if (index / KNAP_CHUNK_SLOTS >= KNAP_MAX_CHUNKS) return NULL;
+   knap_slot_t *chunk = atomic_load_explicit(&engine->chunks[index / KNAP_CHUNK_SLOTS], memory_order_acquire);
+   return chunk ? &chunk[index % KNAP_CHUNK_SLOTS] : NULL;
+}
+
+static inline void knap_dismiss(knap_party_t *party, knap_cell_t *cell) {
+   if (cell) atomic_fetch_sub_explicit(&cell->calls, 1, memory_order_release);
+   else atomic_fetch_add_explicit(&party->common, 1, memory_order_release);
+}
+
+// A cell's count is a locked operation, so whoever closes the party and then sees no call in flight can rely on it.
+static inline bool knap_admit(knap_party_t *party, knap_thread_t *self, knap_cell_t **holder, knap_result_t *refusal) {
+   if (__builtin_expect(atomic_load_explicit(&party->breaker_until, memory_order_relaxed) != 0, 0)
+       && !knap_breaker_passes(party))
+      return knap_refuse(party, refusal, KNAP_UNAVAILABLE,
+                         "the plugin failed too often and its circuit breaker is open; try again later");
+   knap_cell_t *cell = &party->cells[self->cell];
+   uint64_t before = atomic_fetch_add_explicit(&cell->calls, (1ull << 32) | 1, memory_order_seq_cst);
+   *holder = cell;
+   if (__builtin_expect((uint32_t)before >= party->share, 0)) {
+      atomic_fetch_sub_explicit(&cell->calls, 1, memory_order_relaxed);
+      *holder = NULL;
+      if (atomic_fetch_sub_explicit(&party->common, 1, memory_order_seq_cst) <= 0) {
+         atomic_fetch_add_explicit(&party->common, 1, memory_order_relaxed);
+         return knap_refuse(party, refusal, KNAP_RESOURCE_EXHAUSTED,
+                            "the plugin already serves as many calls as its bulkhead allows; try again later");
+      }
+   }
+   if (__builtin_expect(!atomic_load_explicit(&party->open, memory_order_seq_cst), 0)) {
+      knap_dismiss(party, *holder);
+      return knap_refuse(party, refusal, KNAP_UNAVAILABLE, "the plugin is not active; see `knap plugins list`");
+   }
+   return true;
+}
+
+static inline void knap_account(knap_party_t *party, knap_status_t status) {
+   if (__builtin_expect(status != KNAP_OK, 0)) {
+      knap_account_failure(party, status);
+   } else if (__builtin_expect(atomic_load_explicit(&party->breaker_failures, memory_order_relaxed) != 0, 0)) {
+      atomic_store_explicit(&party->breaker_failures, 0, memory_order_relaxed);
+      atomic_store_explicit(&party->breaker_until, 0, memory_order_relaxed);
+   }
+}

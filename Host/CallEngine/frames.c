@@ -23,19 +23,14 @@ static void run(knap_deferred_t *work) {
    knap_slot_release(work->slot);
 }
 
-void knap_frame_enter(knap_thread_t *self) { self->depth++; }
-
-void knap_frame_leave(knap_thread_t *self) {
-   if (self->depth == 1) {
-      while (self->first) {
-         knap_deferred_t *work = self->first;
-         self->first = work->next;
-         if (!self->first) self->last = NULL;
-         run(work);
-         free(work);
-      }
+void knap_frames_drain(knap_thread_t *self) {
+   while (self->first) {
+      knap_deferred_t *work = self->first;
+      self->first = work->next;
+      if (!self->first) self->last = NULL;
+      run(work);
+      free(work);
    }
-   self->depth--;
 }
 
 void knap_defer(knap_thread_t *self, knap_deferred_t work) {

@@ -109,7 +109,7 @@ void knap_party_count(const knap_party_t *party, knap_party_counts_t *counts) {
       .breaker_open = party->breaker_until != 0,
    };
    for (uint32_t i = 0; i < KNAP_CELLS; i++) {
-      unsigned long long calls = atomic_load_explicit(&party->cells[i].calls, memory_order_acquire);
+      uint64_t calls = atomic_load_explicit(&party->cells[i].calls, memory_order_acquire);
       counts->entered += calls >> 32;
       counts->in_flight += (uint32_t)calls;
    }
@@ -178,6 +178,7 @@ void knap_engine_hooks(knap_engine_t *engine, const knap_hooked_t *hooks, uint32
    knap_hook_list_t *list = count ? calloc(1, sizeof *list + count * sizeof *hooks) : NULL;
    if (list) {
       list->count = count;
+      for (uint32_t i = 0; i < count; i++) list->observes |= hooks[i].observe != NULL;
       memcpy(list->hooks, hooks, count * sizeof *hooks);
    }
    // An old list stays until the end: calls in flight may be reading it. Changes are rare.

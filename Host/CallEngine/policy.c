@@ -4,48 +4,19 @@
 
 // Who is let in: the bulkhead, the circuit breaker, interceptors; and what is counted about it.
 
-static bool refuse(knap_party_t *party, knap_result_t *refusal, knap_status_t status, const char *message) {
+bool knap_refuse(knap_party_t *party, knap_result_t *refusal, knap_status_t status, const char *message) {
    atomic_fetch_add_explicit(&party->refused, 1, memory_order_relaxed);
    *refusal = (knap_result_t){.size = sizeof *refusal, .status = status, .message = {message, strlen(message)}};
    return false;
 }
 
 // An open breaker lets one call through when its time is over; that call's end closes it or opens it again.
-static bool breaker_passes(knap_party_t *party) {
-   unsigned long long until = atomic_load_explicit(&party->breaker_until, memory_order_relaxed);
+bool knap_breaker_passes(knap_party_t *party) {
+   uint64_t until = atomic_load_explicit(&party->breaker_until, memory_order_relaxed);
    if (!until) return true;
    uint64_t now = knap_now_ns();
    return now >= until
           && atomic_compare_exchange_strong(&party->breaker_until, &until, now + party->breaker_open_ns);
-}
-
-bool knap_admit(knap_party_t *party, knap_thread_t *self, knap_cell_t **holder, knap_result_t *refusal) {
-   if (atomic_load_explicit(&party->breaker_until, memory_order_relaxed) && !breaker_passes(party))
-      return refuse(party, refusal, KNAP_UNAVAILABLE,
-                    "the plugin failed too often and its circuit breaker is open; try again later");
-   knap_cell_t *cell = &party->cells[self->cell];
-   unsigned long long before = atomic_fetch_add_explicit(&cell->calls, (1ull << 32) | 1, memory_order_seq_cst);
-   *holder = cell;
-   if ((uint32_t)before >= party->share) {
-      atomic_fetch_sub_explicit(&cell->calls, 1, memory_order_relaxed);
-      *holder = NULL;
-      if (atomic_fetch_sub_explicit(&party->common, 1, memory_order_relaxed) <= 0) {
-         atomic_fetch_add_explicit(&party->common, 1, memory_order_relaxed);
-         return refuse(party, refusal, KNAP_RESOURCE_EXHAUSTED,
-                       "the plugin already serves as many calls as its bulkhead allows; try again later");
-      }
-   }
-   // After the count, so that whoever closes the party and then sees no call in flight can rely on it.
-   if (!atomic_load_explicit(&party->open, memory_order_seq_cst)) {
-      knap_dismiss(party, *holder);
-      return refuse(party, refusal, KNAP_UNAVAILABLE, "the plugin is not active; see `knap plugins list`");
-   }
-   return true;
-}
-
-void knap_dismiss(knap_party_t *party, knap_cell_t *cell) {
-   if (cell) atomic_fetch_sub_explicit(&cell->calls, 1, memory_order_release);
-   else atomic_fetch_add_explicit(&party->common, 1, memory_order_release);
 }
 
 enum { CALLERS, TRANSIENT, OVERLOAD, PLUGINS };
@@ -59,14 +30,7 @@ static int class_of(knap_status_t status) {
    }
 }
 
-void knap_account(knap_party_t *party, knap_status_t status) {
-   if (status == KNAP_OK) {
-      if (atomic_load_explicit(&party->breaker_failures, memory_order_relaxed)) {
-         atomic_store_explicit(&party->breaker_failures, 0, memory_order_relaxed);
-         atomic_store_explicit(&party->breaker_until, 0, memory_order_relaxed);
-      }
-      return;
-   }
+void knap_account_failure(knap_party_t *party, knap_status_t status) {
    int class = class_of(status);
    atomic_fetch_add_explicit(&party->failed[class], 1, memory_order_relaxed);
    if (!party->breaker_limit || class == CALLERS || class == OVERLOAD) return;

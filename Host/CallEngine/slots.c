@@ -4,14 +4,14 @@
 // Slots, their words and the threads that own them. A thread takes slots from its own list and gets them back through
 // a stack that other threads push to, so that the usual call touches no shared line.
 
-static _Thread_local knap_thread_t *current;
+_Thread_local knap_thread_t *knap_current __attribute__((tls_model("initial-exec")));
 static pthread_key_t leaving;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 // A thread that ends leaves its record, with its slots, to the next one that starts.
 static void thread_ends(void *record) {
    knap_thread_t *self = record;
-   current = NULL;
+   knap_current = NULL;
    if (!self->engine) return; // the engine is gone; see knap_engine_destroy
    pthread_mutex_lock(&self->engine->lock);
    self->used = false;
@@ -20,9 +20,9 @@ static void thread_ends(void *record) {
 
 static void make_key(void) { pthread_key_create(&leaving, thread_ends); }
 
-static knap_thread_t *thread_begins(knap_engine_t *engine) {
+knap_thread_t *knap_thread_begins(knap_engine_t *engine) {
    pthread_once(&once, make_key);
-   if (current) thread_ends(current); // it worked for another engine before
+   if (knap_current) thread_ends(knap_current); // it worked for another engine before
    pthread_mutex_lock(&engine->lock);
    knap_thread_t *self = engine->threads;
    while (self && self->used) self = self->next;
@@ -35,14 +35,9 @@ static knap_thread_t *thread_begins(knap_engine_t *engine) {
    if (self) self->used = true;
    pthread_mutex_unlock(&engine->lock);
    if (!self) abort(); // 100 bytes could not be had: nothing can be served
-   current = self;
+   knap_current = self;
    pthread_setspecific(leaving, self);
    return self;
-}
-
-knap_thread_t *knap_thread_self(knap_engine_t *engine) {
-   knap_thread_t *self = current;
-   return self && self->engine == engine ? self : thread_begins(engine);
 }
 
 // Threads that outlive an engine still point at their records, which therefore stay: out of use, but not lost.
@@ -58,7 +53,7 @@ void knap_threads_retire(knap_engine_t *engine) {
    pthread_mutex_unlock(&engine->lock);
 }
 
-static knap_slot_t *refill(knap_thread_t *self) {
+knap_slot_t *knap_slot_refill(knap_thread_t *self) {
    knap_slot_t *slot = atomic_exchange_explicit(&self->returned, NULL, memory_order_acquire);
    if (slot) return slot;
    knap_engine_t *engine = self->engine;
@@ -84,41 +79,23 @@ static knap_slot_t *refill(knap_thread_t *self) {
    return chunk;
 }
 
-knap_slot_t *knap_slot_take(knap_thread_t *self) {
-   knap_slot_t *slot = self->free ? self->free : refill(self);
-   if (slot) self->free = slot->next;
-   return slot;
-}
-
-// The last reference is gone: nothing reaches the slot under this serial any more.
-void knap_slot_free(knap_slot_t *slot, uint64_t word) {
+// What only some calls leave behind.
+void knap_slot_clean(knap_slot_t *slot, uint64_t word) {
    if (word & WORD_LISTENING) slot->callee->closed(slot->callee_context);
    if (atomic_load_explicit(&slot->timer.place, memory_order_seq_cst)) knap_timer_disarm(slot);
-   if (slot->traced) {
-      knap_buffer_drop(slot->principal);
-      knap_buffer_drop(slot->trace);
-      slot->principal = slot->trace = NULL;
-      slot->traced = false;
-   }
-   uint64_t serial = (word >> 32) + 1;
-   if (serial > UINT32_MAX) serial = 1; // 0 would make handle 0 of slot 0
-   atomic_store_explicit(&slot->word, serial << 32, memory_order_release);
+   if (!slot->traced) return;
+   knap_buffer_drop(slot->principal);
+   knap_buffer_drop(slot->trace);
+   slot->principal = slot->trace = NULL;
+   slot->traced = false;
+}
+
+// Gives a slot back to the thread that owns it, from another one.
+void knap_slot_return(knap_slot_t *slot) {
    knap_thread_t *owner = slot->owner;
-   if (owner == current) {
-      slot->next = owner->free;
-      owner->free = slot;
-      return;
-   }
    knap_slot_t *head = atomic_load_explicit(&owner->returned, memory_order_relaxed);
    do slot->next = head;
    while (!atomic_compare_exchange_weak_explicit(&owner->returned, &head, slot, memory_order_release, memory_order_relaxed));
-}
-
-knap_slot_t *knap_slot_of(knap_engine_t *engine, knap_call_t call) {
-   uint32_t index = HANDLE_INDEX(call);
-   if (index / KNAP_CHUNK_SLOTS >= KNAP_MAX_CHUNKS) return NULL;
-   knap_slot_t *chunk = atomic_load_explicit(&engine->chunks[index / KNAP_CHUNK_SLOTS], memory_order_acquire);
-   return chunk ? &chunk[index % KNAP_CHUNK_SLOTS] : NULL;
 }
 
 // Changes the word if it still belongs to `serial` and has all of `must` and none of `must_not`.

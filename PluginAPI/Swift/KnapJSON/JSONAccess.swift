@@ -1,3 +1,19 @@
+extension JSON {
+    /// Strings are equal when their code points are: unlike Swift's, JSON's are not compared by canonical equivalence
+    /// (JSON Schema core §4.2.2).
+    public static func == (left: JSON, right: JSON) -> Bool {
+        switch (left, right) {
+        case (.null, .null): true
+        case (.bool(let a), .bool(let b)): a == b
+        case (.number(let a), .number(let b)): a == b
+        case (.string(let a), .string(let b)): a.utf8.elementsEqual(b.utf8)
+        case (.array(let a), .array(let b)): a == b
+        case (.object(let a), .object(let b)): a == b
+        default: false
+        }
+    }
+}
+
 // Reading a value as what it is: nil when it is something else.
 extension JSON {
     public var isNull: Bool { self == .null }

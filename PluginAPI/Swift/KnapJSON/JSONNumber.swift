@@ -83,3 +83,25 @@ struct Decimal: Hashable, Comparable {
         return digits < other.digits
     }
 }
+
+extension JSONNumber {
+    /// Whether it is a whole multiple of another number, exactly, as decimal fractions.
+    public func isMultiple(of divisor: JSONNumber) -> Bool {
+        let (value, unit) = (Decimal(text), Decimal(divisor.text))
+        if value.digits.isEmpty { return true }
+        let shift = value.exponent - unit.exponent
+        // value / unit = (digits / unit's digits) * 10^shift
+        guard let modulus = UInt64(unit.digits), modulus > 0, shift > -19, shift < 10_000 else {
+            return unit.digits.isEmpty || shift <= -19 ? false : (double / divisor.double).truncatingRemainder(dividingBy: 1) == 0
+        }
+        let scale = (0..<max(0, -shift)).reduce(UInt64(1)) { power, _ in power * 10 }
+        let (whole, overflow) = modulus.multipliedReportingOverflow(by: scale)
+        if overflow { return false }  // more digits than the value has, which ends in none that is 0
+        let zeros = repeatElement(UInt8(ascii: "0"), count: max(0, shift))
+        return (Array(value.digits.utf8) + zeros).reduce(UInt64(0)) { rest, digit in
+            let (high, low) = rest.multipliedFullWidth(by: 10)
+            let (sum, carry) = low.addingReportingOverflow(UInt64(digit - UInt8(ascii: "0")))
+            return whole.dividingFullWidth((high + (carry ? 1 : 0), sum)).remainder
+        } == 0
+    }
+}

@@ -118,6 +118,19 @@ extension Call {
         if isLate { task.cancel() }
     }
 
+    /// Serves the call on this thread and completes it whatever happens.
+    final func serveHere(_ operation: () throws -> Reply) {
+        listen()
+        let responder = Responder(self)
+        let outcome: Result<Reply, PluginError>
+        do {
+            outcome = .success(try operation())
+        } catch {
+            outcome = .failure(PluginError(mapping: error, cancellation: state.withLock { $0.cancellation }))
+        }
+        responder.complete(outcome)
+    }
+
     private func listen() {
         let context = Unmanaged.passRetained(self)
         let status = calls.listen(link.host, handle, CalleeTable.pointer, context.toOpaque())

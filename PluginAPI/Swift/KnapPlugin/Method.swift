@@ -7,7 +7,7 @@ import KnapJSON
 /// that it decodes from; what does not decode is INVALID_ARGUMENT with the place in the input. The output is encoded
 /// likewise; a ``Reply`` goes out as it is, and `Void` as an empty body.
 ///
-/// All but `.inline` are served in a task of their own and may suspend as long as they like.
+/// All but `.inline` and `.blocking` are served in a task of their own and may suspend as long as they like.
 public struct Method<P: Plugin>: Sendable {
     public let name: String
     /// Serves a request and returns at once. Called with the request borrowed from the host.
@@ -71,6 +71,23 @@ extension Method {
             let body = [UInt8](request.pointee.body)
             let call = Call(request.pointee.call, link: instance.link)
             call.serve { try await operation(plugin, body, call) }
+        }
+    }
+}
+
+// MARK: - On a blocking thread
+
+extension Method {
+    /// A method that may hold its thread, for files and databases. Its manifest says `"blocking": true`, so the host
+    /// calls it on a thread kept for that.
+    public static func blocking<In: Input, Out: Output>(
+        _ name: String, _ method: @escaping @Sendable (P) -> (In, Call) throws -> Out
+    ) -> Method {
+        Method(name: name) { instance, request in
+            let plugin = instance.plugin(as: P.self)
+            let body = [UInt8](request.pointee.body)
+            let call = Call(request.pointee.call, link: instance.link)
+            call.serveHere { try Reply(Body.encode(method(plugin)(Body.input(body), call))) }
         }
     }
 }

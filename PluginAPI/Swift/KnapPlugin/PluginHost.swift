@@ -31,6 +31,9 @@ public final class PluginHost: Sendable {
         network = Network(link: link)
     }
 
+    /// For the host's own calls, which are made as a plugin's are.
+    package convenience init(_ host: UnsafePointer<knap_host_t>) throws(PluginError) { self.init(try HostLink(host)) }
+
     /// The plugin's configuration, checked by the host: the manifest's defaults, the operator's file, the environment.
     ///
     /// It does not change under an instance (a change reloads the plugin) and may hold secrets, so do not log it.

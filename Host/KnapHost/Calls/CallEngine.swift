@@ -1,0 +1,96 @@
+import CKnap
+import KnapCallEngine
+
+/// The process's call engine (Host/CallEngine): every call between plugins, and into and out of the host, goes through it.
+///
+/// It lives as long as the process: plugins hold pointers into it that only an exit makes safe to forget.
+package final class CallEngine: Sendable {
+    // The C engine is safe on any thread.
+    nonisolated(unsafe) let pointer: OpaquePointer
+
+    package init() {
+        guard let engine = knap_engine_create(nil) else { fatalError("out of memory while the call engine was made") }
+        pointer = engine
+    }
+
+    /// What a party is called, how much it may serve at once and what it may say.
+    struct PartyOptions {
+        var name: String
+        var inFlight: Int = 0
+        var breaker: Breaker?
+        var assertsPrincipal = false
+    }
+
+    /// Makes a party whose extension tables find `context` again. The context is never released: see the class.
+    func makeParty(_ options: PartyOptions, context: InstanceContext) -> Party {
+        let party = options.name.withCString { name in
+            var config = knap_party_config_t()
+            config.name = name
+            config.`extension` = { host, id in
+                guard let host, let id else { return nil }
+                return ExtensionTables.table(String(cString: id), for: host)
+            }
+            config.context = Unmanaged.passRetained(context).toOpaque()
+            config.in_flight = UInt32(clamping: options.inFlight)
+            config.breaker_failures = UInt32(clamping: options.breaker?.failures ?? 0)
+            config.breaker_open_ns = options.breaker?.open.wholeNanoseconds ?? 0
+            config.assert_principal = options.assertsPrincipal ? 1 : 0
+            return knap_party_create(pointer, &config)
+        }
+        guard let party else { fatalError("out of memory while the party \(options.name) was made") }
+        return Party(pointer: party)
+    }
+
+    /// The route of a method's full name; the same for the same name, for ever.
+    func route(named name: String) -> Route {
+        guard let route = knap_route_named(pointer, name) else { fatalError("out of memory while \(name) was routed") }
+        return Route(pointer: route)
+    }
+
+    /// From the next call on, `provision` serves the route; nil: nobody does.
+    func provide(_ route: Route, _ provision: knap_provision_t?) {
+        guard var provision else { return knap_route_provide(pointer, route.pointer, nil) }
+        knap_route_provide(pointer, route.pointer, &provision)
+    }
+
+    /// Sets who observes and intercepts calls, in order.
+    func setHooks(_ hooks: [knap_hooked_t]) {
+        hooks.withUnsafeBufferPointer { knap_engine_hooks(pointer, $0.baseAddress, UInt32($0.count)) }
+    }
+}
+
+/// The name of a method, and whoever serves it.
+struct Route: Sendable {
+    nonisolated(unsafe) let pointer: OpaquePointer  // never freed, safe on any thread
+}
+
+/// One that calls and is called: a generation of a plugin, or the host itself.
+struct Party: Sendable {
+    nonisolated(unsafe) let pointer: OpaquePointer  // never freed, safe on any thread
+
+    var host: UnsafePointer<knap_host_t> { knap_party_host(pointer) }
+
+    /// Lets calls in.
+    func open() { knap_party_open(pointer, 1) }
+    /// Answers new calls with UNAVAILABLE.
+    func close() { knap_party_open(pointer, 0) }
+
+    var counts: knap_party_counts_t {
+        var counts = knap_party_counts_t()
+        knap_party_count(pointer, &counts)
+        return counts
+    }
+
+    /// A right of this party to call the route; 0 when it has too many.
+    func bind(_ route: Route) -> UInt64 { knap_party_bind(pointer, route.pointer) }
+}
+
+extension Duration {
+    /// Clamped to what an ABI time holds; 0 for a negative one.
+    var wholeNanoseconds: UInt64 {
+        let (seconds, attoseconds) = components
+        guard seconds >= 0, attoseconds >= 0 else { return 0 }
+        let (product, overflow) = UInt64(seconds).multipliedReportingOverflow(by: 1_000_000_000)
+        return overflow ? .max : product &+ UInt64(attoseconds / 1_000_000_000)
+    }
+}

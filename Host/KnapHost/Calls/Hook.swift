@@ -1,0 +1,53 @@
+import CKnap
+import KnapCallEngine
+import KnapPlugin
+
+/// A lifecycle hook of a plugin, run as a call with a deadline.
+struct Hook {
+    /// prepare, activate or suspend, as the ABI has them.
+    typealias Function = @convention(c) (UnsafeMutableRawPointer?, knap_call_t) -> Void
+
+    /// Runs the hook and waits for its completion, or for its deadline: the hook then still holds its thread.
+    static func run(
+        _ name: StaticString, of party: Party, _ function: Function, instance: UnsafeMutableRawPointer?,
+        timeout: Duration
+    ) async throws(PluginError) {
+        let failure: PluginError? = await withCheckedContinuation { continuation in
+            let waiter = HookWaiter(continuation)
+            var outgoing = knap_outgoing_t()
+            outgoing.size = UInt32(MemoryLayout<knap_outgoing_t>.size)
+            outgoing.deadline_ns = Deadline.after(timeout).nanoseconds
+            outgoing.caller = HookWaiter.table
+            outgoing.context = Unmanaged.passRetained(waiter).toOpaque()
+            let text = UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self)
+            let status = knap_engine_hook(party.pointer, function, instance, text, &outgoing, nil)
+            if status != 0 {
+                // Nothing was called, so the waiter is still ours.
+                Unmanaged<HookWaiter>.fromOpaque(outgoing.context).release()
+                let code = StatusCode(rawValue: status) ?? .unknown
+                continuation.resume(returning: PluginError(code: code, message: "\(name) could not be started"))
+            }
+        }
+        if let failure { throw failure }
+    }
+}
+
+/// Waits for the one completion of a hook.
+private final class HookWaiter {
+    let continuation: CheckedContinuation<PluginError?, Never>
+
+    init(_ continuation: CheckedContinuation<PluginError?, Never>) { self.continuation = continuation }
+
+    // Immutable after this; read by any thread.
+    nonisolated(unsafe) static let table = permanent(
+        knap_caller_t(
+            size: UInt32(MemoryLayout<knap_caller_t>.size), reserved: 0,
+            complete: { context, _, result in
+                guard let context, let result = result?.pointee else { return }
+                let waiter = Unmanaged<HookWaiter>.fromOpaque(context).takeRetainedValue()
+                let code = StatusCode(rawValue: result.status)
+                waiter.continuation.resume(
+                    returning: code.map { PluginError(code: $0, message: String(text: result.message)) })
+            },
+            item: { _, _, _ in }, credit: { _, _ in }))
+}

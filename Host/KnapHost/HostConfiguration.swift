@@ -1,0 +1,31 @@
+import KnapJSON
+import Logging
+
+/// What a host is started with.
+package struct HostConfiguration: Sendable {
+    /// Locked by whoever starts the host.
+    package var state: StateDirectory
+    /// Where the plugins that ship with Knap are.
+    package var builtInPlugins: String?
+    /// Drop directories; the state directory's own is always one.
+    package var pluginDirectories: [String]
+    /// Which plugins run; nil: all that are enabled.
+    package var wanted: Set<String>?
+    /// Settings for this start, by plugin.
+    package var overrides: [String: JSONObject]
+    package var environment: [String: String]
+    package var logLevel: Logger.Level
+
+    package init(
+        state: StateDirectory, builtInPlugins: String?, pluginDirectories: [String] = [], wanted: Set<String>? = nil,
+        overrides: [String: JSONObject] = [:], environment: [String: String] = [:], logLevel: Logger.Level = .info
+    ) {
+        self.state = state
+        self.builtInPlugins = builtInPlugins
+        self.pluginDirectories = pluginDirectories
+        self.wanted = wanted
+        self.overrides = overrides
+        self.environment = environment
+        self.logLevel = logLevel
+    }
+}

@@ -1,0 +1,93 @@
+import KnapJSON
+
+/// All that the host knows of one plugin: where it comes from, what it is, what became of it.
+struct PluginRecord: Sendable {
+    var name: String
+    /// The file in the drop directory or the installation.
+    var source: String
+    var isFirstParty: Bool
+    /// None when the file was refused.
+    var artifact: Artifact?
+    var generation = 0
+    var instance: Instance?
+    /// Newest last; bounded.
+    private(set) var history: [StateChange] = []
+    /// What is wrong with its contributions or its file, without keeping it from running.
+    var warnings: [String] = []
+
+    init(name: String, source: String, isFirstParty: Bool) {
+        self.name = name
+        self.source = source
+        self.isFirstParty = isFirstParty
+    }
+
+    var state: PluginState { history.last?.state ?? .resolved }
+    var reason: String { history.last?.reason ?? "" }
+
+    mutating func change(to state: PluginState, _ reason: String) {
+        history.append(StateChange(state: state, reason: reason, time: wallClockMilliseconds()))
+        if history.count > 100 { history.removeFirst() }
+    }
+}
+
+extension PluginRecord {
+    /// One line of `knap plugins list`.
+    var summary: JSON {
+        var object: JSONObject = [
+            "name": .string(name), "state": .string(state.rawValue), "reason": .string(reason),
+            "first_party": .bool(isFirstParty), "source": .string(source),
+        ]
+        if let manifest = artifact?.manifest {
+            object["version"] = .string("\(manifest.version)")
+            object["description"] = .string(manifest.description)
+            object["services"] = .array(manifest.provides.map { .string($0.service) })
+        }
+        if let time = history.last?.time { object["since_ms"] = .number(JSONNumber(time)) }
+        if let instance {
+            object["generation"] = .number(JSONNumber(generation))
+            object["isolation"] = "in-process"
+            object["calls"] = instance.party.json
+        }
+        return .object(object)
+    }
+
+    /// `knap plugins info`.
+    var details: JSON {
+        guard var object = summary.objectValue else { return summary }
+        object["history"] = .array(
+            history.map {
+                [
+                    "state": .string($0.state.rawValue), "reason": .string($0.reason),
+                    "time_ms": .number(JSONNumber($0.time)),
+                ]
+            })
+        object["warnings"] = .array(warnings.map { .string($0) })
+        if let artifact {
+            object["digest"] = .string(artifact.digest)
+            object["asks"] = .array(artifact.manifest.permissions.requests.map { .string($0) })
+            object["methods"] = .array(
+                artifact.manifest.provides.flatMap { service in
+                    service.methods.map { $0.json(fullName: "\(service.service).\($0.name)") }
+                })
+        }
+        return .object(object)
+    }
+}
+
+extension Party {
+    /// The counts of its calls.
+    var json: JSON {
+        let counts = counts
+        return [
+            "admitted": .number(JSONNumber(counts.entered)), "in_flight": .number(JSONNumber(counts.in_flight)),
+            "refused": .number(JSONNumber(counts.refused)), "late": .number(JSONNumber(counts.late)),
+            "misused": .number(JSONNumber(counts.misused)), "breaker_open": .bool(counts.breaker_open != 0),
+            "failed": [
+                "caller": .number(JSONNumber(counts.failed_caller)),
+                "transient": .number(JSONNumber(counts.failed_transient)),
+                "overload": .number(JSONNumber(counts.failed_overload)),
+                "plugin": .number(JSONNumber(counts.failed_plugin)),
+            ],
+        ]
+    }
+}

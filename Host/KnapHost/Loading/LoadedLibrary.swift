@@ -1,0 +1,84 @@
+import CKnap
+import Glibc
+import KnapPlugin
+
+/// A plugin's shared object in this process, and the table it hands out.
+///
+/// Loaded for good: a library with Swift in it must never be unmapped (the runtime keeps pointers into it), and what a
+/// plain one left behind (threads, thread-local destructors) cannot be known. Real unloading is what workers are for.
+struct LoadedLibrary: Sendable {
+    // The library's own constant, mapped for as long as the process.
+    nonisolated(unsafe) let table: UnsafePointer<knap_plugin_t>
+
+    /// Loads what was checked before; this runs the library's constructors.
+    static func load(_ path: String, manifest: Manifest) throws(PluginError) -> LoadedLibrary {
+        // NODELETE: nothing may unmap it, whatever else opens and closes it.
+        guard let handle = dlopen(path, RTLD_NOW | RTLD_LOCAL | Int32(RTLD_NODELETE)) else {
+            let reason = dlerror().map { String(cString: $0) } ?? "unknown reason"
+            throw PluginError(code: .failedPrecondition, message: "\(manifest.name) cannot be loaded: \(reason)")
+        }
+        guard let symbol = dlsym(handle, KNAP_PLUGIN_SYMBOL) else {
+            throw PluginError(
+                code: .failedPrecondition, message: "\(manifest.name) does not export \(KNAP_PLUGIN_SYMBOL)")
+        }
+        let entry = unsafeBitCast(symbol, to: (@convention(c) () -> UnsafePointer<knap_plugin_t>?).self)
+        guard let table = entry() else {
+            throw PluginError(
+                code: .failedPrecondition, message: "\(manifest.name): \(KNAP_PLUGIN_SYMBOL) returned null")
+        }
+        try check(table, manifest)
+        return LoadedLibrary(table: table)
+    }
+
+    /// Whether the library is what its manifest says.
+    static func check(_ table: UnsafePointer<knap_plugin_t>, _ manifest: Manifest) throws(PluginError) {
+        func lie(_ what: String) -> PluginError {
+            PluginError(
+                code: .failedPrecondition, message: "\(manifest.name): the library disagrees with its manifest: \(what)"
+            )
+        }
+        let plugin = table.pointee
+        guard plugin.size >= size(of: knap_plugin_t.self) else {
+            throw lie("its table has \(plugin.size) bytes, this ABI needs \(MemoryLayout<knap_plugin_t>.size)")
+        }
+        let functions: [(String, Bool)] = [
+            ("create", plugin.create != nil), ("prepare", plugin.prepare != nil), ("activate", plugin.activate != nil),
+            ("suspend", plugin.suspend != nil), ("destroy", plugin.destroy != nil),
+            ("extension", plugin.`extension` != nil),
+        ]
+        if let missing = functions.first(where: { !$0.1 }) { throw lie("the function \(missing.0) is null") }
+        let name = plugin.name.map { String(cString: $0) } ?? ""
+        guard name == manifest.name else { throw lie("it calls itself '\(name)', the manifest '\(manifest.name)'") }
+        let version = plugin.version.map { String(cString: $0) } ?? ""
+        guard version == "\(manifest.version)" else {
+            throw lie("it is version '\(version)', the manifest says \(manifest.version)")
+        }
+        guard plugin.method_count == 0 || plugin.methods != nil else { throw lie("its table of methods is null") }
+        let offered = Set(try methods(of: plugin, lie).map(\.name))
+        let promised = Set(
+            manifest.provides.flatMap { service in service.methods.map { "\(service.service).\($0.name)" } })
+        if let missing = promised.subtracting(offered).sorted().first { throw lie("it has no method \(missing)") }
+        if let extra = offered.subtracting(promised).sorted().first {
+            throw lie("it has a method \(extra) that is not promised")
+        }
+    }
+
+    /// The library's methods with their places in its table.
+    func methods() -> [(name: String, index: Int, method: UnsafePointer<knap_method_t>)] {
+        // Checked when it was loaded, and constant since.
+        (try? Self.methods(of: table.pointee) { PluginError(code: .internal, message: $0) }) ?? []
+    }
+
+    private static func methods(
+        of plugin: knap_plugin_t, _ lie: (String) -> PluginError
+    ) throws(PluginError) -> [(name: String, index: Int, method: UnsafePointer<knap_method_t>)] {
+        var methods: [(String, Int, UnsafePointer<knap_method_t>)] = []
+        for index in 0..<Int(plugin.method_count) {
+            guard let method = plugin.methods[index], method.pointee.size >= size(of: knap_method_t.self),
+                let name = method.pointee.name, method.pointee.call != nil
+            else { throw lie("method \(index) of its table is incomplete") }
+            methods.append((String(cString: name), index, method))
+        }
+        return methods
+    }
+}

@@ -1,0 +1,56 @@
+/// All that the planner looks at; it reads no file and asks no clock, so equal input gives an equal plan.
+package struct PlanInput: Sendable {
+    package var candidates: [Candidate] = []
+    package var running: [RunningPlugin] = []
+    package var wanted = Wanted.everything
+    /// The operator's choice where several plugins provide one service: service to plugin.
+    package var preferredProviders: [String: String] = [:]
+
+    package init() {}
+}
+
+/// Which plugins should run.
+package enum Wanted: Sendable, Hashable {
+    /// Every plugin that is enabled.
+    case everything
+    /// These and what they require.
+    case only(Set<String>)
+}
+
+/// A plugin that could run.
+package struct Candidate: Sendable {
+    package var manifest: Manifest
+    /// The file it came from, for messages.
+    package var source: String
+    /// The digest of library and manifest: two generations are the same exactly when this is.
+    package var identity: String
+    package var isBuiltIn = false
+    package var isEnabled = true
+    /// The operator's choice.
+    package var isolation = Isolation.worker
+    /// What it asks for and nobody granted yet.
+    package var missingGrants: [String] = []
+    /// Why this very content is not to be started again.
+    package var quarantine: String?
+
+    package init(manifest: Manifest, source: String, identity: String) {
+        self.manifest = manifest
+        self.source = source
+        self.identity = identity
+    }
+}
+
+/// A plugin that runs now, with the manifest it was started with.
+package struct RunningPlugin: Sendable {
+    package var manifest: Manifest
+    package var source: String
+    package var identity: String
+    package var isBuiltIn = false
+    package var isolation = Isolation.worker
+
+    package init(manifest: Manifest, source: String, identity: String) {
+        self.manifest = manifest
+        self.source = source
+        self.identity = identity
+    }
+}

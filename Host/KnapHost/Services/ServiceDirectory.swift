@@ -1,0 +1,128 @@
+import CKnap
+import KnapCallEngine
+import KnapJSON
+import KnapPlugin
+import Synchronization
+
+/// Which methods there are, who provides them, and what their callers must know.
+///
+/// A method's route is made at its first mention and stays; only who serves it changes. So a binding outlives every
+/// reload and restart of the provider.
+package final class ServiceDirectory: Sendable {
+    /// One method that an active plugin provides.
+    struct Provided: Sendable {
+        var plugin: String
+        var service: String
+        var version: Version
+        var method: Method
+        /// Of the input; nil: any body goes.
+        var schema: InputSchema?
+
+        var name: String { "\(service).\(method.name)" }
+    }
+
+    private let engine: CallEngine
+    private let provided = Mutex<[String: Provided]>([:])
+
+    init(engine: CallEngine) { self.engine = engine }
+
+    func find(_ method: String) -> Provided? { provided.withLock { $0[method] } }
+
+    func all() -> [Provided] { provided.withLock { $0.values.sorted { $0.name < $1.name } } }
+
+    /// Routes calls of these methods to an instance.
+    func publish(_ methods: [(Provided, knap_provision_t)]) {
+        provided.withLock { provided in
+            for (method, provision) in methods {
+                provided[method.name] = method
+                engine.provide(engine.route(named: method.name), provision)
+            }
+        }
+    }
+
+    /// From now on nobody serves what the plugin served.
+    func withdraw(plugin: String) {
+        provided.withLock { provided in
+            for (name, method) in provided where method.plugin == plugin {
+                provided[name] = nil
+                engine.provide(engine.route(named: name), nil)
+            }
+        }
+    }
+
+    /// Lets the instance call a method, now or when somebody provides it.
+    func bind(_ name: String, range: String, by context: InstanceContext, party: Party) throws(PluginError) -> UInt64 {
+        guard let dot = name.lastIndex(of: "."), dot != name.startIndex, name.index(after: dot) != name.endIndex else {
+            throw PluginError(code: .invalidArgument, message: "'\(name)' is not of the form service.method")
+        }
+        let service = String(name[..<dot])
+        try check(name, service: service, for: context)
+        if !range.isEmpty {
+            guard let wanted = try? VersionRange(range) else {
+                throw PluginError(code: .invalidArgument, message: "'\(range)' is not a version range")
+            }
+            if let found = find(name), !wanted.contains(found.version) {
+                throw PluginError(
+                    code: .failedPrecondition,
+                    message:
+                        "\(context.plugin) needs \(service) \(range), but \(found.plugin) provides \(found.version)")
+            }
+        }
+        let binding = context.binding(of: name, party: party, route: engine.route(named: name))
+        guard binding != 0 else {
+            throw PluginError(code: .resourceExhausted, message: "\(context.plugin) has too many bindings")
+        }
+        return binding
+    }
+
+    private func check(_ name: String, service: String, for context: InstanceContext) throws(PluginError) {
+        if service == "host", find(name)?.method.isMutating == true, !context.grants.isFirstParty,
+            !context.grants.hostMethods.contains(name)
+        {
+            throw PluginError(
+                code: .permissionDenied,
+                message: "\(context.plugin) may not call \(name), which changes the host; the operator can grant it")
+        }
+        guard let allowed = context.grants.services else { return }
+        if allowed.contains(service) || allowed.contains(name) || service == "host" { return }
+        throw PluginError(
+            code: .permissionDenied,
+            message:
+                "\(context.plugin) may not call \(name): its manifest neither requires '\(service)' nor was it granted")
+    }
+
+    /// What `knap.services/1` describes: the providers of a service, or of all for an empty name.
+    func describe(_ service: String) -> JSON {
+        let byService = Dictionary(grouping: all().filter { service.isEmpty || $0.service == service }) {
+            "\($0.service)\u{0}\($0.plugin)"
+        }
+        return .array(
+            byService.sorted { $0.key < $1.key }.map { _, methods in
+                [
+                    "service": .string(methods[0].service), "version": .string("\(methods[0].version)"),
+                    "plugin": .string(methods[0].plugin), "state": "active",
+                    "methods": .array(methods.map(\.json)),
+                ]
+            })
+    }
+}
+
+extension ServiceDirectory.Provided {
+    /// The manifest's entry of the method, under its full name.
+    var json: JSON { method.json(fullName: name) }
+}
+
+extension Method {
+    /// As the manifest has it, with `name` in full.
+    func json(fullName: String) -> JSON {
+        var object: JSONObject = [
+            "name": .string(fullName), "description": .string(description), "blocking": .bool(isBlocking),
+            "idempotent": .bool(isIdempotent), "mutating": .bool(isMutating), "streams": .string(streams.rawValue),
+            "content_type": .string(inputContentType), "output_content_type": .string(outputContentType),
+        ]
+        object["input"] = input
+        object["output"] = output
+        if let deadline { object["deadline_ms"] = .number(JSONNumber(deadline.wholeNanoseconds / 1_000_000)) }
+        return .object(object)
+    }
+}
