@@ -12,6 +12,8 @@ final class Activities: Sendable {
 
     private let state = Mutex(State())
 
+    var count: Int { state.withLock { $0.ends.count } }
+
     /// Has `end` called at the next suspension, unless it is removed before.
     func add(_ end: @escaping @Sendable () -> Void) -> UInt64 {
         state.withLock { state in
