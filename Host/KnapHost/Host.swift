@@ -47,6 +47,8 @@ package actor Host {
     package func start() async throws {
         try await startOwnService()
         await discover()
+        // Learnt digests are only a cache.
+        await onOwnThread { [store] in try? store.save() }
         let plan = planner()
         record(plan.omissions)
         for wave in plan.starts {
@@ -112,16 +114,16 @@ package actor Host {
         input.wanted = configuration.wanted.map { .only($0) } ?? .everything
         for record in records.values.sorted(by: { $0.name < $1.name }) {
             guard let artifact = record.artifact else { continue }
-            var candidate = Candidate(manifest: artifact.manifest, source: record.source, identity: artifact.digest)
+            var candidate = Candidate(manifest: artifact.manifest, source: record.source, identity: "\(artifact.digest)")
             candidate.isBuiltIn = record.isFirstParty
             // Until there are workers, all that runs runs in this process.
             candidate.isolation = .inProcess
             candidate.missingGrants =
-                record.isFirstParty ? [] : grants.missing(artifact.manifest, identity: artifact.digest)
+                record.isFirstParty ? [] : grants.missing(artifact.manifest, identity: "\(artifact.digest)")
             input.candidates.append(candidate)
             if record.state == .active {
                 var running = RunningPlugin(
-                    manifest: artifact.manifest, source: record.source, identity: artifact.digest)
+                    manifest: artifact.manifest, source: record.source, identity: "\(artifact.digest)")
                 running.isBuiltIn = record.isFirstParty
                 running.isolation = .inProcess
                 input.running.append(running)
@@ -193,11 +195,18 @@ package actor Host {
         let (engine, generation, store) = (engine, record.generation, store)
         let made: Result<Instance, PluginError> = await onOwnThread {
             Result { () throws(PluginError) in
-                let path: String
-                do { path = try store.verify(artifact) } catch {
+                let library: LoadedLibrary
+                do {
+                    // Held open while it is loaded, so that what was checked is what is loaded.
+                    let verified = try store.open(artifact)
+                    library = try LoadedLibrary.load(verified.path, manifest: manifest)
+                } catch let error as StoreError {
                     throw PluginError(code: .dataLoss, message: "\(error)")
+                } catch let error as PluginError {
+                    throw error
+                } catch {
+                    throw PluginError(code: .internal, message: "\(error)")
                 }
-                let library = try LoadedLibrary.load(path, manifest: manifest)
                 return try Instance.create(
                     library, manifest: manifest, generation: generation, context: context, engine: engine)
             }

@@ -63,7 +63,7 @@ extension PluginRecord {
             })
         object["warnings"] = .array(warnings.map { .string($0) })
         if let artifact {
-            object["digest"] = .string(artifact.digest)
+            object["digest"] = .string("\(artifact.digest)")
             object["asks"] = .array(artifact.manifest.permissions.requests.map { .string($0) })
             object["methods"] = .array(
                 artifact.manifest.provides.flatMap { service in

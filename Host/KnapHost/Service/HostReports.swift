@@ -44,7 +44,7 @@ extension Host {
 
     func grant(_ name: String) throws(PluginError) -> JSON {
         guard let artifact = records[name]?.artifact else { throw unknownPlugin(name) }
-        do { try grants.grant(artifact.manifest, identity: artifact.digest) } catch {
+        do { try grants.grant(artifact.manifest, identity: "\(artifact.digest)") } catch {
             throw PluginError(code: .failedPrecondition, message: error.message)
         }
         return [
