@@ -7,6 +7,9 @@ let package = Package(
     name: "Knap",
     targets: [
         .target(name: "CKnap", path: "PluginAPI/C"),
+        .target(
+            name: "KnapCallEngine", dependencies: ["CKnap"], path: "Host/CallEngine",
+            cSettings: [.define("_GNU_SOURCE"), .unsafeFlags(["-std=c11", "-Wall", "-Wextra", "-Werror", "-pthread"])]),
         .target(name: "KnapJSON", path: "PluginAPI/Swift/KnapJSON", swiftSettings: strict),
     ]
 )

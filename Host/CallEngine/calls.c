@@ -1,0 +1,377 @@
+#include "engine.h"
+#include <stdio.h>
+#include <string.h>
+
+// A call from its start to its end.
+
+knap_call_t knap_callee_handle(const knap_slot_t *slot, uint64_t word) {
+   return (word & ~0xffffffffull) | slot->index;
+}
+
+knap_call_t knap_caller_handle(const knap_slot_t *slot, uint64_t word) {
+   return knap_callee_handle(slot, word) | HANDLE_CALLER;
+}
+
+static uint64_t word_of(const knap_slot_t *slot) { return atomic_load_explicit(&slot->word, memory_order_acquire); }
+
+// ## Answers
+
+static void tell_caller(knap_slot_t *slot, const knap_result_t *result, uint64_t word) {
+   if (slot->observed) knap_observe_end(slot, knap_callee_handle(slot, word), result->status);
+   slot->caller->complete(slot->caller_context, knap_caller_handle(slot, word), result);
+}
+
+// Gives the caller its answer, for which the right was won (WORD_ANSWERED), and drops the answer's reference.
+void knap_deliver(knap_slot_t *slot, const knap_result_t *result) {
+   knap_thread_t *self = knap_thread_self(slot->target->party->engine);
+   if (self->depth >= KNAP_MAX_DEPTH) {
+      knap_defer(self, (knap_deferred_t){.slot = slot, .kind = DEFER_ANSWER, .answer = knap_answer_copy(result)});
+      return;
+   }
+   knap_frame_enter(self);
+   tell_caller(slot, result, word_of(slot));
+   knap_slot_release(slot);
+   knap_frame_leave(self);
+}
+
+// Answers in place of the callee, which goes on holding its slot. False: the caller has its answer already.
+static bool answer(knap_slot_t *slot, uint32_t serial, const knap_result_t *result) {
+   uint64_t before;
+   if (knap_slot_change(slot, serial, 0, WORD_ANSWERED | WORD_USERS, WORD_ANSWERED, 0, &before)) {
+      knap_deliver(slot, result);
+      return true;
+   }
+   // A callback to the caller is running; the answer follows it.
+   if (!knap_slot_change(slot, serial, 0, WORD_ANSWERED, WORD_ANSWERED, WORD_USER | WORD_REF, &before)) return false;
+   slot->deferred = knap_answer_copy(result);
+   knap_leave_caller(slot);
+   return true;
+}
+
+void knap_tell_cancel(knap_slot_t *slot, uint32_t serial, knap_status_t reason) {
+   knap_slot_change(slot, serial, 0, WORD_DONE | WORD_CANCELLED, WORD_CANCELLED, 0, NULL);
+   if (!knap_enter_callee(slot, serial)) return;
+   uint64_t before;
+   if (knap_slot_change(slot, serial, WORD_CANCELLED, WORD_CANCEL_TOLD, WORD_CANCEL_TOLD, 0, &before)) {
+      knap_thread_t *self = knap_thread_self(slot->target->party->engine);
+      knap_frame_enter(self);
+      slot->callee->cancel(slot->callee_context, knap_callee_handle(slot, before), reason);
+      knap_frame_leave(self);
+   }
+   knap_slot_release(slot);
+}
+
+void knap_give_up(knap_slot_t *slot, uint32_t serial, knap_status_t reason, const char *message) {
+   // Keeps the slot while both ends are told.
+   if (!knap_slot_change(slot, serial, 0, WORD_ANSWERED, 0, WORD_REF, NULL)) return;
+   knap_result_t result = {.size = sizeof result, .status = reason, .message = {message, strlen(message)}};
+   if (answer(slot, serial, &result)) knap_tell_cancel(slot, serial, reason);
+   knap_slot_release(slot);
+}
+
+static const knap_result_t empty = {.size = sizeof(knap_result_t)};
+
+knap_status_t knap_complete(const knap_host_t *host, knap_call_t call, const knap_result_t *result) {
+   knap_party_t *party = knap_party_of(host);
+   knap_slot_t *slot = call & HANDLE_CALLER ? NULL : knap_slot_of(party->engine, call);
+   uint32_t serial = HANDLE_SERIAL(call);
+   knap_result_t prefix;
+   if (!result) result = &empty;
+   else if (result->size < sizeof(knap_result_t)) { // an older plugin's shorter table
+      prefix = empty;
+      memcpy(&prefix, result, result->size);
+      result = &prefix;
+   }
+   uint64_t word = slot ? word_of(slot) : 0;
+   do {
+      if (!slot || WORD_SERIAL(word) != serial || !(word & WORD_REFS) || (word & WORD_DONE)) {
+         atomic_fetch_add_explicit(&party->misused, 1, memory_order_relaxed);
+         return KNAP_FAILED_PRECONDITION;
+      }
+      if (slot->target->party != party) return KNAP_PERMISSION_DENIED;
+      uint64_t next = word | WORD_DONE | WORD_ANSWERED;
+      if (!(word & WORD_ANSWERED) && (word & WORD_USERS)) next += WORD_USER | WORD_REF;
+      if (atomic_compare_exchange_weak_explicit(&slot->word, &word, next, memory_order_seq_cst, memory_order_acquire)) break;
+   } while (true);
+
+   knap_dismiss(party, slot->cell);
+   if (word & WORD_ANSWERED) { // cancelled or too late
+      atomic_fetch_add_explicit(&party->late, 1, memory_order_relaxed);
+      knap_slot_release(slot);
+      return KNAP_CANCELLED;
+   }
+   knap_account(party, result->status);
+   if (word & WORD_USERS) { // an item of this call is being delivered: the answer follows it
+      slot->deferred = knap_answer_copy(result);
+      knap_leave_caller(slot);
+      knap_slot_release(slot);
+      return KNAP_OK;
+   }
+   knap_thread_t *self = knap_thread_self(party->engine);
+   if ((word & WORD_REFS) == 2 * WORD_REF && self->depth < KNAP_MAX_DEPTH) { // nobody else can get at it
+      knap_frame_enter(self);
+      tell_caller(slot, result, word);
+      knap_slot_free(slot, word);
+      knap_frame_leave(self);
+      return KNAP_OK;
+   }
+   knap_deliver(slot, result);
+   knap_slot_release(slot);
+   return KNAP_OK;
+}
+
+knap_status_t knap_cancel(const knap_host_t *host, knap_call_t call) {
+   knap_party_t *party = knap_party_of(host);
+   knap_slot_t *slot = call & HANDLE_CALLER ? knap_slot_of(party->engine, call & ~HANDLE_CALLER) : NULL;
+   if (!slot || WORD_SERIAL(word_of(slot)) != HANDLE_SERIAL(call)) return KNAP_FAILED_PRECONDITION;
+   if (slot->caller_party != party) return KNAP_PERMISSION_DENIED;
+   knap_give_up(slot, HANDLE_SERIAL(call), KNAP_CANCELLED, "the caller cancelled the call");
+   return KNAP_OK;
+}
+
+// ## Deadlines
+// A call under its method's default time-out reads the clock only when somebody asks for the deadline or the callee
+// has not completed when its function returns: inline calls never do.
+
+uint64_t knap_deadline(knap_slot_t *slot) {
+   unsigned long long deadline = atomic_load_explicit(&slot->deadline_ns, memory_order_acquire);
+   if (deadline != DEADLINE_LAZY) return deadline;
+   uint64_t computed = knap_now_ns() + slot->target->timeout_ns;
+   return atomic_compare_exchange_strong(&slot->deadline_ns, &deadline, computed) ? computed : deadline;
+}
+
+// ## Starting
+
+// What a call takes from the call it serves.
+static knap_status_t inherit(knap_slot_t *slot, knap_party_t *caller, knap_call_t call) {
+   knap_slot_t *parent = call & HANDLE_CALLER ? NULL : knap_slot_of(caller->engine, call);
+   if (!parent || !knap_slot_change(parent, HANDLE_SERIAL(call), 0, WORD_DONE, 0, WORD_REF, NULL))
+      return KNAP_INVALID_ARGUMENT;
+   if (parent->target->party != caller) {
+      knap_slot_release(parent);
+      return KNAP_INVALID_ARGUMENT;
+   }
+   uint64_t limit = knap_deadline(parent), own = atomic_load_explicit(&slot->deadline_ns, memory_order_relaxed);
+   if (limit) {
+      if (own == DEADLINE_LAZY) own = knap_now_ns() + slot->target->timeout_ns;
+      if (own == DEADLINE_NONE || limit < own) own = limit;
+      atomic_store_explicit(&slot->deadline_ns, own, memory_order_relaxed);
+   }
+   slot->parent = call;
+   slot->principal = knap_buffer_share(parent->principal ? parent->principal : parent->caller_party->principal);
+   slot->trace = knap_buffer_share(parent->trace);
+   slot->traced = true;
+   bool stopped = word_of(parent) & WORD_CANCELLED;
+   knap_slot_release(parent);
+   return stopped ? KNAP_CANCELLED : KNAP_OK;
+}
+
+static knap_status_t take_context(knap_slot_t *slot, knap_party_t *caller, const knap_outgoing_t *outgoing) {
+   atomic_store_explicit(&slot->deadline_ns,
+                         outgoing->deadline_ns ? outgoing->deadline_ns
+                                               : slot->target->timeout_ns ? DEADLINE_LAZY : DEADLINE_NONE,
+                         memory_order_relaxed);
+   if (outgoing->parent) return inherit(slot, caller, outgoing->parent);
+   slot->parent = 0;
+   if (!outgoing->principal.size && !outgoing->trace.size) return KNAP_OK;
+   if (outgoing->principal.size && !caller->assert_principal) return KNAP_PERMISSION_DENIED;
+   slot->traced = true;
+   if (outgoing->principal.size) slot->principal = knap_buffer_copy(outgoing->principal.data, outgoing->principal.size);
+   if (outgoing->trace.size) slot->trace = knap_buffer_copy(outgoing->trace.data, outgoing->trace.size);
+   return KNAP_OK;
+}
+
+// Runs the method on this thread. The callee's part of the slot keeps it alive until it completes.
+void knap_run(knap_slot_t *slot, knap_bytes_t body, knap_buffer_t *buffer) {
+   const knap_target_t *target = slot->target;
+   uint64_t word = word_of(slot);
+   if (word & WORD_ANSWERED) { // given up while it waited
+      knap_complete(&target->party->host, knap_callee_handle(slot, word), NULL);
+      return;
+   }
+   knap_request_t request = {.size = sizeof request, .method = target->index,
+                             .call = knap_callee_handle(slot, word), .body = body, .buffer = buffer};
+   knap_thread_t *self = knap_thread_self(target->party->engine);
+   knap_frame_enter(self);
+   target->call(target->instance, &request);
+   knap_frame_leave(self);
+}
+
+static void dispatch(knap_thread_t *self, knap_slot_t *slot, uint32_t serial, const knap_outgoing_t *outgoing) {
+   const knap_target_t *target = slot->target;
+   bool blocking = target->flags & KNAP_ROUTE_BLOCKING;
+   if (blocking || self->depth >= KNAP_MAX_DEPTH) {
+      knap_slot_change(slot, serial, 0, 0, 0, WORD_REF, NULL);
+      if (blocking) {
+         if (knap_pool_run(slot, outgoing->body, outgoing->buffer)) return;
+      } else {
+         knap_bytes_t kept;
+         knap_buffer_t *body = knap_buffers.keep(NULL, outgoing->body, NULL, &kept);
+         if (body) return knap_defer(self, (knap_deferred_t){.slot = slot, .kind = DEFER_CALL, .body = body});
+      }
+      knap_result_t full = {.size = sizeof full, .status = KNAP_RESOURCE_EXHAUSTED,
+                            .message = {"no thread or memory to run the call", 35}};
+      knap_complete(&target->party->host, (uint64_t)serial << 32 | slot->index, &full);
+      knap_slot_release(slot);
+      return;
+   }
+   knap_request_t request = {.size = sizeof request, .method = target->index,
+                             .call = (uint64_t)serial << 32 | slot->index, .body = outgoing->body,
+                             .buffer = outgoing->buffer};
+   knap_frame_enter(self);
+   target->call(target->instance, &request);
+   knap_frame_leave(self);
+}
+
+// Tells the caller that the call did not run. Its slot was never seen by a callee.
+static void refuse(knap_slot_t *slot, uint64_t word, const knap_result_t *refusal) {
+   if (!knap_slot_change(slot, WORD_SERIAL(word), 0, WORD_ANSWERED, WORD_ANSWERED | WORD_DONE, 0, &word)) return;
+   knap_deliver(slot, refusal);
+   knap_slot_release(slot);
+}
+
+// Everything after the target is known. `admitted`: a permit is held (hooks need none).
+static knap_status_t start(knap_party_t *caller, const knap_target_t *target, const knap_outgoing_t *outgoing,
+                           bool hook, knap_call_t *call) {
+   knap_engine_t *engine = caller->engine;
+   knap_thread_t *self = knap_thread_self(engine);
+   knap_slot_t *slot = knap_slot_take(self);
+   if (!slot) return KNAP_RESOURCE_EXHAUSTED;
+   if (hook) {
+      slot->hook = *target;
+      target = &slot->hook;
+   }
+   slot->target = target;
+   slot->caller = outgoing->caller;
+   slot->caller_context = outgoing->context;
+   slot->caller_party = caller;
+   slot->cell = NULL;
+   atomic_store_explicit(&slot->credit_to_caller, (int)outgoing->credit, memory_order_relaxed);
+   atomic_store_explicit(&slot->credit_to_callee, 0, memory_order_relaxed);
+   knap_status_t status = take_context(slot, caller, outgoing);
+   if (status != KNAP_OK && status != KNAP_CANCELLED) { // the caller's mistake: nothing was called
+      slot->word = slot->word | WORD_REF; // as if in use, so that freeing moves the serial on
+      knap_slot_free(slot, slot->word);
+      return status;
+   }
+   uint64_t word = (slot->word & ~0xffffffffull) | 2 * WORD_REF
+                   | (outgoing->flags & KNAP_OUTGOING_STREAMS ? 0 : WORD_INPUT_CLOSED);
+   uint32_t serial = WORD_SERIAL(word);
+   atomic_store_explicit(&slot->word, word, memory_order_release);
+   if (call) *call = knap_caller_handle(slot, word);
+
+   knap_result_t refusal;
+   knap_cell_t *cell = NULL;
+   const knap_hook_list_t *hooks = atomic_load_explicit(&engine->hooks, memory_order_acquire);
+   if (status == KNAP_CANCELLED) {
+      refusal = (knap_result_t){.size = sizeof refusal, .status = KNAP_CANCELLED,
+                                .message = {"the call that this one serves was cancelled", 43}};
+      return refuse(slot, word, &refusal), KNAP_OK;
+   }
+   uint64_t deadline = atomic_load_explicit(&slot->deadline_ns, memory_order_relaxed);
+   if (deadline && deadline != DEADLINE_LAZY && deadline <= knap_now_ns()) {
+      refusal = (knap_result_t){.size = sizeof refusal, .status = KNAP_DEADLINE_EXCEEDED,
+                                .message = {"the deadline had passed before the call began", 45}};
+      return refuse(slot, word, &refusal), KNAP_OK;
+   }
+   if (hook) atomic_fetch_sub_explicit(&target->party->common, 1, memory_order_relaxed); // given back by complete
+   else if (!knap_admit(target->party, self, &cell, &refusal)) return refuse(slot, word, &refusal), KNAP_OK;
+   slot->cell = cell;
+   if (hooks && !hook) {
+      if (knap_intercept(hooks, slot, outgoing->body, &refusal) != KNAP_OK) {
+         knap_dismiss(target->party, cell);
+         atomic_fetch_add_explicit(&target->party->refused, 1, memory_order_relaxed);
+         return refuse(slot, word, &refusal), KNAP_OK;
+      }
+      knap_observe_begin(hooks, slot, knap_callee_handle(slot, word));
+   }
+   dispatch(self, slot, serial, outgoing);
+   // Another thread may be completing it, or it may serve another call by now: arming checks the serial.
+   if (WORD_SERIAL(word_of(slot)) == serial && !(word_of(slot) & (WORD_ANSWERED | WORD_DONE))
+       && atomic_load_explicit(&slot->deadline_ns, memory_order_relaxed))
+      knap_timer_arm(slot, serial);
+   return KNAP_OK;
+}
+
+static knap_route_t *bound(knap_party_t *party, uint64_t binding) {
+   if (binding == 0 || binding > (uint64_t)KNAP_BIND_CHUNK * KNAP_BIND_CHUNKS) return NULL;
+   _Atomic(knap_route_t *) *chunk =
+      atomic_load_explicit(&party->bindings[(binding - 1) / KNAP_BIND_CHUNK], memory_order_acquire);
+   return chunk ? atomic_load_explicit(&chunk[(binding - 1) % KNAP_BIND_CHUNK], memory_order_acquire) : NULL;
+}
+
+static const knap_outgoing_t no_outgoing = {.size = sizeof(knap_outgoing_t)};
+
+// Reads an older caller's shorter table.
+static const knap_outgoing_t *widened(const knap_outgoing_t *outgoing, knap_outgoing_t *copy) {
+   if (outgoing->size >= sizeof *outgoing) return outgoing;
+   *copy = no_outgoing;
+   memcpy(copy, outgoing, outgoing->size);
+   return copy;
+}
+
+knap_status_t knap_engine_call(const knap_host_t *host, uint64_t binding, const knap_outgoing_t *outgoing,
+                               knap_call_t *call) {
+   knap_party_t *caller = knap_party_of(host);
+   knap_outgoing_t copy;
+   outgoing = widened(outgoing, &copy);
+   knap_route_t *route = bound(caller, binding);
+   if (!route || !outgoing->caller) return KNAP_INVALID_ARGUMENT;
+   const knap_target_t *target = atomic_load_explicit(&route->target, memory_order_acquire);
+   if (!target) {
+      char text[256];
+      int size = snprintf(text, sizeof text, "no active plugin provides %s; see `knap plugins list`", route->name);
+      knap_result_t result = {.size = sizeof result, .status = KNAP_UNAVAILABLE, .message = {text, (uint64_t)size}};
+      if (result.message.size >= sizeof text) result.message.size = sizeof text - 1;
+      if (call) *call = 0;
+      outgoing->caller->complete(outgoing->context, 0, &result);
+      return KNAP_OK;
+   }
+   return start(caller, target, outgoing, false, call);
+}
+
+struct hook { void (*run)(void *, knap_call_t); void *instance; };
+
+static void run_hook(void *context, const knap_request_t *request) {
+   struct hook hook;
+   (void)context;
+   memcpy(&hook, request->body.data, sizeof hook);
+   hook.run(hook.instance, request->call);
+}
+
+knap_status_t knap_engine_hook(knap_party_t *party, void (*run)(void *, knap_call_t), void *instance, const char *name,
+                               const knap_outgoing_t *outgoing, knap_call_t *call) {
+   struct hook hook = {run, instance};
+   knap_outgoing_t with = *outgoing;
+   with.body = (knap_bytes_t){(const uint8_t *)&hook, sizeof hook};
+   // On the pool: a hook that blocks, or never returns, holds a thread of its own and nobody else's.
+   knap_target_t target = {.call = run_hook, .party = party, .name = name, .flags = KNAP_ROUTE_BLOCKING};
+   return start(party, &target, &with, true, call);
+}
+
+// ## What a plugin may ask
+
+knap_status_t knap_info(const knap_host_t *host, knap_call_t call, knap_call_info_t *info) {
+   knap_party_t *party = knap_party_of(host);
+   knap_slot_t *slot = knap_slot_of(party->engine, call & ~HANDLE_CALLER);
+   uint64_t word;
+   if (!slot || !knap_slot_change(slot, HANDLE_SERIAL(call), 0, WORD_DONE, 0, WORD_REF, &word))
+      return KNAP_FAILED_PRECONDITION;
+   knap_status_t status = KNAP_PERMISSION_DENIED;
+   if ((call & HANDLE_CALLER ? slot->caller_party : slot->target->party) == party) {
+      knap_buffer_t *principal = slot->principal ? slot->principal : slot->caller_party->principal;
+      knap_call_info_t full = {
+         .size = info->size,
+         .flags = (word & WORD_INPUT_CLOSED ? 0 : KNAP_CALL_INPUT_OPEN) | (word & WORD_CANCELLED ? KNAP_CALL_CANCELLED : 0),
+         .deadline_ns = knap_deadline(slot),
+         .principal = {(const char *)principal->bytes, principal->size},
+         .caller = {slot->caller_party->name, strlen(slot->caller_party->name)},
+         .method = {slot->target->name, strlen(slot->target->name)},
+      };
+      if (slot->trace) full.trace = (knap_text_t){(const char *)slot->trace->bytes, slot->trace->size};
+      memcpy(info, &full, info->size < sizeof full ? info->size : sizeof full);
+      status = KNAP_OK;
+   }
+   knap_slot_release(slot);
+   return status;
+}

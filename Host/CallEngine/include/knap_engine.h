@@ -1,0 +1,104 @@
+#pragma once
+#include <knap/knap.h>
+
+// # The call engine
+//
+// Carries every call of a process: slots and handles, credit, cancellation, deadlines, bulkhead and circuit breaker,
+// observation and interception, and the threads for methods that block. It is C because both the host and, later, a
+// worker process run it, and because an empty call may cost no more than a few nanoseconds (Tests/Benchmarks).
+//
+// It knows parties (who calls and is called), routes (a method's name and who serves it now) and bindings (a party's
+// right to call a route). Policy (who may bind what, who provides a route) is the host's, in Swift.
+//
+// All functions are safe on any thread unless they say otherwise.
+
+typedef struct knap_engine knap_engine_t;
+typedef struct knap_party  knap_party_t;
+typedef struct knap_route  knap_route_t;
+
+typedef struct knap_engine_config {
+   uint32_t pool_threads;      // most threads for blocking methods; 0: 64
+   uint32_t pool_idle_ms;      // after which an idle one ends; 0: 10,000
+} knap_engine_config_t;
+
+typedef struct knap_party_config {
+   const char *name;           // copied
+   // The host's extensions, handed out by `knap_host_t.extension`.
+   const void *(*extension)(const knap_host_t *host, const char *id);
+   void       *context;        // the host's own, see knap_party_context
+   uint32_t    in_flight;      // bulkhead: calls served at once; 0: 4,096
+   uint32_t    breaker_failures; // consecutive failures that open the breaker; 0: never
+   uint64_t    breaker_open_ns;  // how long it stays open before one call may try
+   int32_t     assert_principal; // may name a principal on calls without a parent
+} knap_party_config_t;
+
+enum {
+   KNAP_ROUTE_BLOCKING = 1u << 0,
+};
+
+// Who serves a route. `method.call` is run with `instance`; `index` is passed in the request.
+typedef struct knap_provision {
+   knap_party_t        *party;
+   const knap_method_t *method;
+   void                *instance;
+   uint32_t             index;
+   uint32_t             flags;
+   uint64_t             timeout_ns; // default deadline; 0: none
+} knap_provision_t;
+
+typedef struct knap_party_counts {
+   uint64_t entered;    // calls that were admitted
+   uint64_t in_flight;  // calls that have not completed
+   uint64_t failed_caller, failed_transient, failed_overload, failed_plugin;
+   uint64_t late;       // results that came after the caller had its answer
+   uint64_t misused;    // completions of calls that had already completed, and stale handles
+   uint64_t refused;    // calls not admitted: bulkhead, breaker, interceptor, closed
+   int32_t  breaker_open;
+} knap_party_counts_t;
+
+knap_engine_t *knap_engine_create(const knap_engine_config_t *config);
+// Ends the engine's threads and frees everything. No call may be in flight and no party used afterwards.
+void knap_engine_destroy(knap_engine_t *engine);
+
+// A party lives as long as the engine, so that a stale pointer is refused and never followed into freed memory.
+knap_party_t *knap_party_create(knap_engine_t *engine, const knap_party_config_t *config);
+const knap_host_t *knap_party_host(const knap_party_t *party);
+knap_party_t *knap_party_of(const knap_host_t *host);
+void *knap_party_context(const knap_host_t *host);
+// An open party is called; a closed one answers UNAVAILABLE. Parties start closed.
+void knap_party_open(knap_party_t *party, int32_t open);
+void knap_party_count(const knap_party_t *party, knap_party_counts_t *counts);
+
+// The route of that name, made when it does not exist. Routes are never removed.
+knap_route_t *knap_route_named(knap_engine_t *engine, const char *name);
+// From the next call on, `provision` (copied) serves the route; null: nobody does.
+void knap_route_provide(knap_engine_t *engine, knap_route_t *route, const knap_provision_t *provision);
+
+// Lets `party` call `route`. 0 when the party has no place left (65,536 bindings).
+uint64_t knap_party_bind(knap_party_t *party, knap_route_t *route);
+void knap_party_unbind(knap_party_t *party, uint64_t binding);
+
+// The call of knap.services/1.
+knap_status_t knap_engine_call(const knap_host_t *host, uint64_t binding, const knap_outgoing_t *outgoing,
+                               knap_call_t *call);
+
+// Runs a hook of `party` as a call, on the pool: `hook(instance, handle)` must complete the handle. `outgoing` as in a
+// call. `name` lives as long as the engine.
+knap_status_t knap_engine_hook(knap_party_t *party, void (*hook)(void *instance, knap_call_t call), void *instance,
+                               const char *name, const knap_outgoing_t *outgoing, knap_call_t *call);
+
+// knap.timers/1.
+knap_status_t knap_engine_timer(const knap_host_t *host, uint64_t when_ns, void (*fire)(void *), void *context,
+                                uint64_t *timer);
+knap_status_t knap_engine_timer_stop(const knap_host_t *host, uint64_t timer);
+
+// Sets who sees and who judges every call, in order; both lists are copied and swapped at once.
+typedef struct knap_hooked {
+   void *instance;
+   const knap_plugin_observe_t   *observe;   // or null
+   const knap_plugin_intercept_t *intercept; // or null
+   knap_party_t                  *party;
+} knap_hooked_t;
+void knap_engine_hooks(knap_engine_t *engine, const knap_hooked_t *hooks, uint32_t count);
+
+uint64_t knap_now_ns(void); // CLOCK_MONOTONIC

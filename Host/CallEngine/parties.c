@@ -1,0 +1,190 @@
+#include "engine.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+// The engine itself, its parties, routes and bindings: what changes rarely, under one lock.
+
+static const knap_calls_t calls = {
+   .size = sizeof(knap_calls_t), .complete = knap_complete, .listen = knap_listen, .send = knap_send,
+   .half_close = knap_half_close, .grant = knap_grant, .cancel = knap_cancel, .info = knap_info,
+};
+
+static void make_condition(pthread_cond_t *condition) {
+   pthread_condattr_t attributes;
+   pthread_condattr_init(&attributes);
+   pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+   pthread_cond_init(condition, &attributes);
+   pthread_condattr_destroy(&attributes);
+}
+
+knap_engine_t *knap_engine_create(const knap_engine_config_t *config) {
+   knap_engine_t *engine = calloc(1, sizeof *engine);
+   if (!engine) return NULL;
+   pthread_mutex_init(&engine->lock, NULL);
+   pthread_mutex_init(&engine->timer_lock, NULL);
+   pthread_mutex_init(&engine->pool_lock, NULL);
+   make_condition(&engine->timer_changed);
+   make_condition(&engine->pool_work);
+   make_condition(&engine->pool_ended);
+   engine->pool_limit = config && config->pool_threads ? config->pool_threads : 64;
+   engine->pool_idle_ms = config && config->pool_idle_ms ? config->pool_idle_ms : 10000;
+   return engine;
+}
+
+static void free_party(knap_party_t *party) {
+   for (uint32_t i = 0; i < KNAP_BIND_CHUNKS; i++) free((void *)party->bindings[i]);
+   knap_buffer_drop(party->principal);
+   free(party->name);
+   free(party);
+}
+
+void knap_engine_destroy(knap_engine_t *engine) {
+   knap_pool_stop(engine);
+   knap_timers_stop(engine);
+   knap_threads_retire(engine);
+   for (uint32_t i = 0; i < engine->chunk_count; i++) free(engine->chunks[i]);
+   for (knap_party_t *party = engine->parties, *next; party; party = next) next = party->next, free_party(party);
+   for (knap_route_t *route = engine->routes, *next; route; route = next) {
+      next = route->next;
+      free((char *)route->name);
+      free(route);
+   }
+   for (knap_target_t *target = engine->targets, *next; target; target = next) next = target->next, free(target);
+   knap_hook_list_t *list = atomic_load(&engine->hooks);
+   for (knap_hook_list_t *next, *each = list ? list : engine->retired_hooks; each; each = next) next = each->next, free(each);
+   free(engine);
+}
+
+static const void *extension(const knap_host_t *host, const char *id) {
+   knap_party_t *party = knap_party_of(host);
+   return party->extension ? party->extension(host, id) : NULL;
+}
+
+knap_party_t *knap_party_create(knap_engine_t *engine, const knap_party_config_t *config) {
+   knap_party_t *party = aligned_alloc(64, sizeof *party);
+   if (!party) return NULL;
+   memset(party, 0, sizeof *party);
+   party->host = (knap_host_t){.size = sizeof(knap_host_t), .abi = 0, .calls = &calls, .buffers = &knap_buffers,
+                               .extension = extension};
+   uint32_t limit = config->in_flight ? config->in_flight : 4096;
+   party->engine = engine;
+   party->name = strdup(config->name);
+   party->context = config->context;
+   party->extension = config->extension;
+   party->assert_principal = config->assert_principal;
+   party->limit = limit;
+   // Enough for a thread's own call and one nested in it; the rest stays in common, where any thread can use it.
+   party->share = limit >= 1024 ? 2 : limit >= 256 ? 1 : 0;
+   party->common = (long long)limit - (long long)party->share * KNAP_CELLS;
+   party->breaker_limit = config->breaker_failures;
+   party->breaker_open_ns = config->breaker_open_ns;
+   pthread_mutex_init(&party->bind_lock, NULL);
+   char principal[256];
+   int size = snprintf(principal, sizeof principal, "plugin:%s", config->name);
+   party->principal = knap_buffer_copy(principal, (uint64_t)size < sizeof principal ? (uint64_t)size : sizeof principal - 1);
+   if (!party->name || !party->principal) {
+      free_party(party);
+      return NULL;
+   }
+   pthread_mutex_lock(&engine->lock);
+   party->next = engine->parties;
+   engine->parties = party;
+   pthread_mutex_unlock(&engine->lock);
+   return party;
+}
+
+const knap_host_t *knap_party_host(const knap_party_t *party) { return &party->host; }
+knap_party_t *knap_party_of(const knap_host_t *host) { return (knap_party_t *)host; }
+void *knap_party_context(const knap_host_t *host) { return knap_party_of(host)->context; }
+
+void knap_party_open(knap_party_t *party, int32_t open) {
+   atomic_store_explicit(&party->open, open, memory_order_seq_cst);
+}
+
+void knap_party_count(const knap_party_t *party, knap_party_counts_t *counts) {
+   *counts = (knap_party_counts_t){
+      .failed_caller = party->failed[0], .failed_transient = party->failed[1], .failed_overload = party->failed[2],
+      .failed_plugin = party->failed[3], .late = party->late, .misused = party->misused, .refused = party->refused,
+      .breaker_open = party->breaker_until != 0,
+   };
+   for (uint32_t i = 0; i < KNAP_CELLS; i++) {
+      unsigned long long calls = atomic_load_explicit(&party->cells[i].calls, memory_order_acquire);
+      counts->entered += calls >> 32;
+      counts->in_flight += (uint32_t)calls;
+   }
+   // What came from the common pool is what the pool lacks now.
+   uint32_t shared = party->share * KNAP_CELLS;
+   long long common = atomic_load_explicit(&party->common, memory_order_acquire);
+   long long whole = party->limit - (long long)shared;
+   if (common < whole) counts->in_flight += (uint64_t)(whole - common);
+}
+
+knap_route_t *knap_route_named(knap_engine_t *engine, const char *name) {
+   pthread_mutex_lock(&engine->lock);
+   knap_route_t *route = engine->routes;
+   while (route && strcmp(route->name, name)) route = route->next;
+   if (!route && (route = calloc(1, sizeof *route))) {
+      route->name = strdup(name);
+      route->next = engine->routes;
+      engine->routes = route;
+   }
+   pthread_mutex_unlock(&engine->lock);
+   return route;
+}
+
+void knap_route_provide(knap_engine_t *engine, knap_route_t *route, const knap_provision_t *provision) {
+   knap_target_t *target = NULL;
+   if (provision) {
+      target = calloc(1, sizeof *target);
+      if (!target) return;
+      *target = (knap_target_t){.call = provision->method->call, .instance = provision->instance,
+                                .party = provision->party, .index = provision->index, .flags = provision->flags,
+                                .timeout_ns = provision->timeout_ns, .name = route->name};
+      pthread_mutex_lock(&engine->lock);
+      target->next = engine->targets; // kept until the end: a call may have loaded it and not yet entered
+      engine->targets = target;
+      pthread_mutex_unlock(&engine->lock);
+   }
+   atomic_store_explicit(&route->target, target, memory_order_release);
+}
+
+uint64_t knap_party_bind(knap_party_t *party, knap_route_t *route) {
+   pthread_mutex_lock(&party->bind_lock);
+   uint32_t at = party->bind_next, chunk = at / KNAP_BIND_CHUNK;
+   uint64_t binding = 0;
+   if (chunk < KNAP_BIND_CHUNKS) {
+      if (!party->bindings[chunk]) party->bindings[chunk] = calloc(KNAP_BIND_CHUNK, sizeof(_Atomic(knap_route_t *)));
+      if (party->bindings[chunk]) {
+         atomic_store_explicit(&party->bindings[chunk][at % KNAP_BIND_CHUNK], route, memory_order_release);
+         party->bind_next++;
+         binding = at + 1;
+      }
+   }
+   pthread_mutex_unlock(&party->bind_lock);
+   return binding;
+}
+
+void knap_party_unbind(knap_party_t *party, uint64_t binding) {
+   if (!binding || binding > (uint64_t)KNAP_BIND_CHUNK * KNAP_BIND_CHUNKS) return;
+   pthread_mutex_lock(&party->bind_lock);
+   uint32_t at = (uint32_t)binding - 1;
+   if (at < party->bind_next)
+      atomic_store_explicit(&party->bindings[at / KNAP_BIND_CHUNK][at % KNAP_BIND_CHUNK], NULL, memory_order_release);
+   pthread_mutex_unlock(&party->bind_lock);
+}
+
+void knap_engine_hooks(knap_engine_t *engine, const knap_hooked_t *hooks, uint32_t count) {
+   knap_hook_list_t *list = count ? calloc(1, sizeof *list + count * sizeof *hooks) : NULL;
+   if (list) {
+      list->count = count;
+      memcpy(list->hooks, hooks, count * sizeof *hooks);
+   }
+   // An old list stays until the end: calls in flight may be reading it. Changes are rare.
+   pthread_mutex_lock(&engine->lock);
+   knap_hook_list_t *old = atomic_load(&engine->hooks);
+   if (old) engine->retired_hooks = old; // whose `next` leads to those before it
+   if (list) list->next = engine->retired_hooks;
+   atomic_store_explicit(&engine->hooks, list, memory_order_release);
+   pthread_mutex_unlock(&engine->lock);
+}
