@@ -11,7 +11,7 @@ package enum AccessToken {
     ) throws(StateDirectoryError) -> String {
         if let given = environment("KNAP_TOKEN"), !given.isEmpty { return given }
         if let kept = try read(directory.token) { return kept }
-        let made = make()
+        let made = try make(directory.token)
         try write(made, to: directory.token)
         return made
     }
@@ -33,9 +33,9 @@ package enum AccessToken {
         return token.isEmpty ? nil : String(decoding: token, as: UTF8.self)
     }
 
-    private static func make() -> String {
-        // The system's generator is getrandom(2).
-        let bytes = (0..<32).map { _ in UInt8.random(in: .min ... .max) }
+    private static func make(_ path: String) throws(StateDirectoryError) -> String {
+        var bytes = [UInt8](repeating: 0, count: 32)
+        guard getentropy(&bytes, bytes.count) == 0 else { throw .system(errno, "make a token for", path) }
         return base64URL(bytes)
     }
 

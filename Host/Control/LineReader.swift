@@ -1,0 +1,65 @@
+import Glibc
+
+/// Splits what a socket delivers into lines, and never holds more than the longest line allowed.
+struct LineReader {
+    /// The longest line of the protocol, in both directions.
+    static let maximumLength = 16 << 20
+
+    enum Progress {
+        case line([UInt8])
+        /// Nothing more to read at the moment.
+        case incomplete
+        case ended
+        case tooLong
+    }
+
+    private var buffer: [UInt8] = []
+    /// Up to here there is no newline.
+    private var scanned = 0
+    private let maximumLength: Int
+
+    init(maximumLength: Int = LineReader.maximumLength) { self.maximumLength = maximumLength }
+
+    /// What was read past the last line, for a connection that turns into raw bytes.
+    mutating func takeRest() -> [UInt8] {
+        defer { (buffer, scanned) = ([], 0) }
+        return buffer
+    }
+
+    /// The next line without its newline, reading from `descriptor` as far as needed. A read that would block is
+    /// `incomplete`; a signal is not an end.
+    mutating func next(from descriptor: Int32) -> Progress {
+        while true {
+            if let newline = buffer[scanned...].firstIndex(of: 10) {
+                let line = Array(buffer[..<newline])
+                buffer.removeSubrange(...newline)
+                scanned = 0
+                return .line(line)
+            }
+            scanned = buffer.count
+            if buffer.count > maximumLength { return .tooLong }
+            switch readSome(descriptor) {
+            case .bytes(let bytes): buffer += bytes
+            case .wouldBlock: return .incomplete
+            case .ended: return .ended
+            }
+        }
+    }
+}
+
+/// What one read of a socket gave.
+enum ReadOutcome {
+    case bytes([UInt8])
+    case wouldBlock
+    case ended
+}
+
+func readSome(_ descriptor: Int32, _ room: Int = 64 << 10) -> ReadOutcome {
+    var count = 0
+    let bytes = [UInt8](unsafeUninitializedCapacity: room) { buffer, filled in
+        repeat { count = read(descriptor, buffer.baseAddress, room) } while count < 0 && errno == EINTR
+        filled = max(count, 0)
+    }
+    if count > 0 { return .bytes(bytes) }
+    return count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) ? .wouldBlock : .ended
+}
