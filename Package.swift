@@ -38,10 +38,24 @@ let package = Package(
                 "CKnap", "KnapCallEngine", "KnapJSON", "KnapPlugin", "CCrypto", .product(name: "Logging", package: "swift-log"),
             ], path: "Host/KnapHost", exclude: ["CCrypto"], swiftSettings: strict),
 
+        .target(name: "CLinux", path: "Host/CLinux"),
+        .target(
+            name: "KnapControl", dependencies: ["KnapJSON", "CLinux"], path: "Host/Control", swiftSettings: strict),
+
         // Tests
+        .target(
+            name: "GreeterFixture", dependencies: ["KnapPlugin"], path: "Tests/Fixtures/Plugins/Greeter",
+            exclude: ["Entry"], swiftSettings: strict),
         .target(name: "TestSupport", path: "Tests/Support", swiftSettings: strict),
         .testTarget(
             name: "KnapHostTests", dependencies: ["KnapHost", "KnapJSON", "KnapPlugin", "TestSupport"], path: "Tests/KnapHost",
+            swiftSettings: strict),
+        .testTarget(
+            name: "KnapPluginTests",
+            dependencies: ["CKnap", "KnapCallEngine", "KnapJSON", "KnapPlugin", "GreeterFixture", "TestSupport"],
+            path: "Tests/KnapPlugin", swiftSettings: strict),
+        .testTarget(
+            name: "KnapControlTests", dependencies: ["KnapControl", "KnapHost", "KnapJSON"], path: "Tests/KnapControl",
             swiftSettings: strict),
     ]
 )
