@@ -17,8 +17,11 @@ let pluginLinking: [LinkerSetting] = [
 let package = Package(
     name: "Knap",
     products: [
+        .library(name: "obsidian", type: .dynamic, targets: ["ObsidianEntry"]),
     ],
     dependencies: [
+        .package(url: "https://github.com/groue/GRDB.swift", exact: "7.10.0"),
+        .package(url: "https://github.com/jpsim/Yams", exact: "6.2.2"),
         .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
     ],
     targets: [
@@ -42,6 +45,16 @@ let package = Package(
         .target(
             name: "KnapControl", dependencies: ["KnapJSON", "CLinux"], path: "Host/Control", swiftSettings: strict),
 
+        // Plugins
+        .systemLibrary(name: "CVaultShims", path: "Plugins/Obsidian/CVaultShims", providers: [.apt(["libssl-dev"])]),
+        .target(
+            name: "Obsidian",
+            dependencies: ["KnapPlugin", "CVaultShims", .product(name: "GRDB", package: "GRDB.swift"), "Yams"],
+            path: "Plugins/Obsidian", exclude: ["CVaultShims", "Entry"], swiftSettings: strict),
+        .target(
+            name: "ObsidianEntry", dependencies: ["Obsidian", "CKnap"], path: "Plugins/Obsidian/Entry", swiftSettings: strict,
+            linkerSettings: pluginLinking),
+
         // Tests
         .target(
             name: "GreeterFixture", dependencies: ["KnapPlugin"], path: "Tests/Fixtures/Plugins/Greeter",
@@ -55,7 +68,7 @@ let package = Package(
             dependencies: ["CKnap", "KnapCallEngine", "KnapJSON", "KnapPlugin", "GreeterFixture", "TestSupport"],
             path: "Tests/KnapPlugin", swiftSettings: strict),
         .testTarget(
-            name: "KnapControlTests", dependencies: ["KnapControl", "KnapHost", "KnapJSON"], path: "Tests/KnapControl",
+            name: "ObsidianTests", dependencies: ["Obsidian", "KnapJSON", "KnapPlugin", "TestSupport"], path: "Tests/Obsidian",
             swiftSettings: strict),
     ]
 )

@@ -2,17 +2,7 @@ import Glibc
 import KnapJSON
 import Testing
 
-/// A folder of its own that is gone after the test.
-final class Scratch: Sendable {
-    let path: String
-
-    init() throws {
-        var template = Array("/tmp/knap-test-XXXXXX".utf8CString)
-        path = try #require(mkdtemp(&template).map { String(cString: $0) })
-    }
-
-    deinit { _ = run("/bin/rm", ["-rf", path]) }
-
+extension Scratch {
     func folder(_ name: String) -> String {
         mkdir(path + "/" + name, 0o755)
         return path + "/" + name

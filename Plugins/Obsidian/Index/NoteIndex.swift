@@ -1,0 +1,140 @@
+import GRDB
+import Glibc
+import KnapJSON
+
+/// The index of one vault: full text, tags, properties and links, in one SQLite file that may be thrown away.
+///
+/// A note is identified by its path. Links are kept as they are written; where they lead is decided at the time of the
+/// question, because that depends on which other notes there are.
+final class NoteIndex: Sendable {
+    /// Raised with every change of the tables: an index of another version is built anew.
+    static let schemaVersion = 1
+    let database: DatabasePool
+
+    init(path: String) throws {
+        do {
+            database = try Self.open(path)
+        } catch {
+            // Broken or of another version: everything in it can be had again.
+            for suffix in ["", "-wal", "-shm"] { unlink(path + suffix) }
+            database = try Self.open(path)
+        }
+    }
+
+    private struct OtherVersion: Error {}
+
+    private static func open(_ path: String) throws -> DatabasePool {
+        var configuration = GRDB.Configuration()
+        configuration.maximumReaderCount = 4
+        configuration.prepareDatabase { database in
+            // The index can be rebuilt, so a power cut may cost the last commits but never the file.
+            try database.execute(sql: "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -4000; PRAGMA mmap_size = 0")
+        }
+        let database = try DatabasePool(path: path, configuration: configuration)
+        try database.write { database in
+            let version = try Int.fetchOne(database, sql: "PRAGMA user_version") ?? 0
+            if version == schemaVersion {
+                guard try String.fetchOne(database, sql: "PRAGMA quick_check(1)") == "ok" else { throw OtherVersion() }
+                return
+            }
+            guard version == 0 else { throw OtherVersion() }
+            try database.execute(sql: schema)
+            try database.execute(sql: "PRAGMA user_version = \(schemaVersion)")
+        }
+        return database
+    }
+
+    private static let schema = """
+        CREATE TABLE note (
+            id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, title TEXT NOT NULL, folder TEXT NOT NULL,
+            size INTEGER NOT NULL, modified INTEGER NOT NULL, inode INTEGER NOT NULL, version TEXT NOT NULL,
+            properties TEXT NOT NULL);
+        CREATE INDEX note_modified ON note(modified DESC);
+        CREATE TABLE tag (note INTEGER NOT NULL, name TEXT NOT NULL, folded TEXT NOT NULL);
+        CREATE INDEX tag_note ON tag(note);
+        CREATE INDEX tag_folded ON tag(folded);
+        CREATE TABLE link (note INTEGER NOT NULL, line INTEGER NOT NULL, kind TEXT NOT NULL, target TEXT NOT NULL,
+            subpath TEXT NOT NULL, display TEXT, key TEXT NOT NULL);
+        CREATE INDEX link_note ON link(note);
+        CREATE INDEX link_key ON link(key);
+        CREATE VIRTUAL TABLE content USING fts5(
+            title, aliases, headings, tags, body, tokenize = "unicode61 remove_diacritics 2", prefix = '2 3');
+        """
+
+    // MARK: Writing
+
+    func put(_ notes: [IndexedNote]) throws {
+        try database.write { database in
+            for note in notes { try Self.put(note, database) }
+        }
+    }
+
+    func remove(_ paths: [String]) throws {
+        try database.write { database in
+            for path in paths { try Self.remove(path, database) }
+        }
+    }
+
+    private static func put(_ note: IndexedNote, _ database: Database) throws {
+        try remove(note.path, database)
+        let front = note.parsed.frontMatter
+        try database.cachedStatement(
+            sql: """
+                INSERT INTO note (path, title, folder, size, modified, inode, version, properties)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+                """
+        ).execute(arguments: [
+            note.path, note.title, VaultPath(trusted: note.path).folder, note.stamp.size, note.stamp.modifiedNs,
+            Int64(bitPattern: note.stamp.inode), note.version,
+            JSON.object(front?.properties ?? JSONObject()).serialized(),
+        ])
+        let id = database.lastInsertedRowID
+        let tags = note.parsed.tags.map(\.name) + (front?.tags ?? [])
+        for tag in tags {
+            try database.cachedStatement(sql: "INSERT INTO tag VALUES (?, ?, ?)")
+                .execute(arguments: [id, tag, folded(tag)])
+        }
+        for link in note.parsed.links + (front?.links ?? []) {
+            try database.cachedStatement(sql: "INSERT INTO link VALUES (?, ?, ?, ?, ?, ?, ?)").execute(arguments: [
+                id, link.line, "\(link.kind.name)", link.target, link.subpath, link.display, key(ofTarget: link.target),
+            ])
+        }
+        try database.cachedStatement(
+            sql: "INSERT INTO content (rowid, title, aliases, headings, tags, body) VALUES (?, ?, ?, ?, ?, ?)"
+        ).execute(arguments: [
+            id, note.title, (front?.aliases ?? []).joined(separator: "\n"),
+            note.parsed.headings.map(\.text).joined(separator: "\n"), tags.joined(separator: " "), note.text,
+        ])
+    }
+
+    private static func remove(_ path: String, _ database: Database) throws {
+        guard let id = try Int64.fetchOne(database, sql: "SELECT id FROM note WHERE path = ?", arguments: [path]) else { return }
+        for sql in [
+            "DELETE FROM note WHERE id = ?", "DELETE FROM tag WHERE note = ?", "DELETE FROM link WHERE note = ?",
+            "DELETE FROM content WHERE rowid = ?",
+        ] { try database.cachedStatement(sql: sql).execute(arguments: [id]) }
+    }
+
+    /// What links to one file have in common, however they are written: the last part of the path, without `.md`.
+    static func key(ofTarget target: String) -> String {
+        let last = folded(target.split(separator: "/").last.map(String.init) ?? target)
+        return last.hasSuffix(".md") ? String(last.dropLast(3)) : last
+    }
+
+    // MARK: Reading
+
+    /// The stamp of every note, to find what changed since the last start.
+    func stamps() throws -> [String: VaultFiles.Stamp] {
+        try database.read { database in
+            var stamps: [String: VaultFiles.Stamp] = [:]
+            let rows = try Row.fetchCursor(database, sql: "SELECT path, size, modified, inode FROM note")
+            while let row = try rows.next() {
+                stamps[row[0]] = VaultFiles.Stamp(
+                    size: row[1], modifiedNs: row[2], inode: UInt64(bitPattern: row[3] as Int64))
+            }
+            return stamps
+        }
+    }
+
+    func count() throws -> Int { try database.read { try Int.fetchOne($0, sql: "SELECT count(*) FROM note") ?? 0 } }
+}

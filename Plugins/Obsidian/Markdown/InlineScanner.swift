@@ -1,0 +1,251 @@
+/// Finds links, tags and block ids in the prose of a note; Obsidian's inline layer.
+struct InlineScanner {
+    private let text: TextLines
+    private(set) var links: [NoteLink] = []
+    private(set) var tags: [NoteTag] = []
+    private(set) var blocks: [BlockID] = []
+    private var inComment = false
+
+    init(_ text: TextLines) { self.text = text }
+
+    /// One line's prose, from `start` on.
+    mutating func scan(line: Int, from start: Int) {
+        let end = text.lines[line].upperBound
+        let bytes = text.bytes
+        var at = start
+        var canTag = true
+        while at < end {
+            let byte = bytes[at]
+            if inComment {
+                if matches("-->", at, end) {
+                    inComment = false
+                    at += 3
+                } else { at += 1 }
+                continue
+            }
+            var next = at + 1
+            var tagNext = false
+            switch byte {
+            case UInt8(ascii: "\\"):
+                next = min(at + 2, end)
+                tagNext = true
+            case UInt8(ascii: "`"):
+                next = behindCode(at, end)
+                tagNext = true
+            case UInt8(ascii: "$"): next = behindMath(at, end)
+            case UInt8(ascii: "<"):
+                if matches("<!--", at, end) {
+                    inComment = true
+                    next = at + 4
+                } else if let behind = behindTag(at, end) {
+                    next = behind
+                    tagNext = true
+                }
+            case UInt8(ascii: "!") where matches("![[", at, end):
+                if let link = wikilink(at, end, line) {
+                    links.append(link)
+                    next = link.range.upperBound
+                    tagNext = true
+                }
+            case UInt8(ascii: "!") where at + 1 < end && bytes[at + 1] == UInt8(ascii: "["):
+                if let link = markdownLink(at, end, line) {
+                    links.append(link)
+                    next = link.range.upperBound
+                    tagNext = true
+                }
+            case UInt8(ascii: "["):
+                if let link = matches("[[", at, end) ? wikilink(at, end, line) : markdownLink(at, end, line) {
+                    links.append(link)
+                    next = link.range.upperBound
+                    tagNext = true
+                }
+            case UInt8(ascii: "#") where canTag:
+                if let tag = tag(at, end, line) {
+                    tags.append(tag)
+                    next = tag.range.upperBound
+                }
+            case UInt8(ascii: "*"), UInt8(ascii: "_"), UInt8(ascii: "="), UInt8(ascii: "~"): tagNext = true
+            case 0x20, 0x09: tagNext = true
+            default: tagNext = isWideSpace(at, end)
+            }
+            canTag = tagNext
+            at = next
+        }
+        if let id = blockID(line, start, end) { blocks.append(BlockID(id: id, line: line)) }
+    }
+
+    // MARK: What hides links
+
+    private func behindCode(_ at: Int, _ end: Int) -> Int {
+        let count = text.bytes[at..<end].prefix { $0 == UInt8(ascii: "`") }.count
+        var place = at + count
+        while place < end {
+            guard text.bytes[place] == UInt8(ascii: "`") else {
+                place += 1
+                continue
+            }
+            let run = text.bytes[place..<end].prefix { $0 == UInt8(ascii: "`") }.count
+            if run == count { return place + run }
+            place += run
+        }
+        return at + count
+    }
+
+    /// `$x$` opens before and closes behind something that is not a blank; `$$x$$` closes with two.
+    private func behindMath(_ at: Int, _ end: Int) -> Int {
+        let double = at + 1 < end && text.bytes[at + 1] == UInt8(ascii: "$")
+        let open = at + (double ? 2 : 1)
+        guard open < end, double || text.bytes[open] != 0x20 else { return at + 1 }
+        var place = open
+        while place < end {
+            if text.bytes[place] == UInt8(ascii: "\\") {
+                place += 2
+                continue
+            }
+            if text.bytes[place] == UInt8(ascii: "$"), place > open {
+                if double { if matches("$$", place, end) { return place + 2 } }
+                else if text.bytes[place - 1] != 0x20, place + 1 >= end || !(0x30...0x39).contains(text.bytes[place + 1]) { return place + 1 }
+            }
+            place += 1
+        }
+        return open
+    }
+
+    /// An inline HTML tag; what is between tags is prose.
+    private func behindTag(_ at: Int, _ end: Int) -> Int? {
+        guard at + 1 < end else { return nil }
+        let next = text.bytes[at + 1]
+        guard (0x61...0x7A).contains(next | 0x20) || next == UInt8(ascii: "/") else { return nil }
+        return text.bytes[at..<end].firstIndex(of: UInt8(ascii: ">")).map { $0 + 1 }
+    }
+
+    // MARK: Links
+
+    /// The innermost: `[[a [[b]] c]]` holds only `b`.
+    private func wikilink(_ at: Int, _ end: Int, _ line: Int) -> NoteLink? {
+        let isEmbed = text.bytes[at] == UInt8(ascii: "!")
+        let open = at + (isEmbed ? 3 : 2)
+        var place = open
+        while place < end {
+            if matches("[[", place, end) { return nil }
+            if matches("]]", place, end) { break }
+            place += 1
+        }
+        guard place < end, place > open else { return nil }
+        let content = text.text(open..<place)
+        guard let parts = LinkText.split(content) else { return nil }
+        return NoteLink(
+            kind: isEmbed ? .embed : .wikilink, target: parts.target, subpath: parts.subpath, display: parts.display,
+            original: text.text(at..<(place + 2)), range: at..<(place + 2), line: line)
+    }
+
+    /// `[text](target)` and `![text](target)` to a file of the vault; a bare space is no link.
+    private func markdownLink(_ at: Int, _ end: Int, _ line: Int) -> NoteLink? {
+        let isEmbed = text.bytes[at] == UInt8(ascii: "!")
+        let open = at + (isEmbed ? 2 : 1)
+        guard let close = closing(UInt8(ascii: "["), UInt8(ascii: "]"), open, end), close + 1 < end,
+            text.bytes[close + 1] == UInt8(ascii: "("),
+            let last = closing(UInt8(ascii: "("), UInt8(ascii: ")"), close + 2, end)
+        else { return nil }
+        var destination = text.text((close + 2)..<last)
+        if destination.hasPrefix("<"), let angle = destination.firstIndex(of: ">") {
+            destination = String(destination[destination.index(after: destination.startIndex)..<angle])
+        } else if let space = destination.firstIndex(where: \.isWhitespace) {
+            // A title in quotes may follow; anything else means that this is no link.
+            let title = destination[space...].drop(while: \.isWhitespace)
+            guard title.first == "\"" || title.first == "'" || title.first == "(" else { return nil }
+            destination = String(destination[..<space])
+        }
+        guard !destination.isEmpty, !LinkText.isExternal(destination), let decoded = PercentEncoding.decode(destination[...]) else { return nil }
+        let hash = decoded.firstIndex(of: "#") ?? decoded.endIndex
+        return NoteLink(
+            kind: isEmbed ? .markdownEmbed : .markdown, target: String(decoded[..<hash].trimmed),
+            subpath: String(decoded[hash...]), display: text.text(open..<close), original: text.text(at..<(last + 1)),
+            range: at..<(last + 1), line: line)
+    }
+
+    private func closing(_ opens: UInt8, _ closes: UInt8, _ start: Int, _ end: Int) -> Int? {
+        var depth = 1
+        var place = start
+        while place < end {
+            switch text.bytes[place] {
+            case UInt8(ascii: "\\"): place += 1
+            case opens: depth += 1
+            case closes:
+                depth -= 1
+                if depth == 0 { return place }
+            default: break
+            }
+            place += 1
+        }
+        return nil
+    }
+
+    // MARK: Tags and blocks
+
+    private func tag(_ at: Int, _ end: Int, _ line: Int) -> NoteTag? {
+        let rest = String(decoding: text.bytes[(at + 1)..<end], as: UTF8.self)
+        let name = String(rest.unicodeScalars.prefix { TagRule.allows($0) })
+        guard name.unicodeScalars.contains(where: { !("0"..."9").contains($0) }) else { return nil }
+        return NoteTag(name: name, range: at..<(at + 1 + name.utf8.count), line: line)
+    }
+
+    /// ` ^id` at the end of a line, or alone on it.
+    private func blockID(_ line: Int, _ start: Int, _ end: Int) -> String? {
+        let prose = text.text(start..<max(start, end)).trimmed
+        guard let mark = prose.lastIndex(of: "^") else { return nil }
+        let id = prose[prose.index(after: mark)...]
+        guard !id.isEmpty, id.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-") }) else { return nil }
+        guard mark == prose.startIndex || prose[prose.index(before: mark)].isWhitespace else { return nil }
+        return String(id)
+    }
+
+    private func matches(_ string: StaticString, _ at: Int, _ end: Int) -> Bool {
+        let count = string.utf8CodeUnitCount
+        guard at + count <= end else { return false }
+        return (0..<count).allSatisfy { text.bytes[at + $0] == string.utf8Start[$0] }
+    }
+
+    /// The last byte of U+00A0 or U+3000, before which a tag may not stand but behind which it may.
+    private func isWideSpace(_ at: Int, _ end: Int) -> Bool {
+        (text.bytes[at] == 0xA0 && at > 0 && text.bytes[at - 1] == 0xC2)
+            || (text.bytes[at] == 0x80 && at > 1 && text.bytes[at - 1] == 0x80 && text.bytes[at - 2] == 0xE3)
+    }
+}
+
+/// Which characters a tag may have.
+enum TagRule {
+    static func allows(_ scalar: Unicode.Scalar) -> Bool {
+        switch scalar.value {
+        case 0x2000...0x206F, 0x2E00...0x2E7F: false
+        case 0..<0x80: scalar.properties.isAlphabetic || ("0"..."9").contains(scalar) || "_-/".unicodeScalars.contains(scalar)
+        default: !scalar.properties.isWhitespace
+        }
+    }
+}
+
+/// The inside of `[[…]]`, taken apart.
+enum LinkText {
+    static func split(_ content: String) -> (target: String, subpath: String, display: String?)? {
+        var body = content[...]
+        var display: String?
+        // A bar in the first place belongs to the target.
+        if let bar = content.dropFirst().firstIndex(of: "|") {
+            display = String(content[content.index(after: bar)...].trimmed)
+            body = content[..<bar]
+            if body.hasSuffix("\\") { body = body.dropLast() }  // as it is written in tables
+        }
+        let hash = body.firstIndex(of: "#") ?? body.endIndex
+        let target = String(body[..<hash].trimmed)
+        let subpath = String(body[hash...].trimmed)
+        if target.isEmpty, subpath.isEmpty { return nil }
+        return (target, subpath, display)
+    }
+
+    /// A URI with a scheme, which leads out of the vault.
+    static func isExternal(_ destination: String) -> Bool {
+        guard let colon = destination.firstIndex(of: ":") else { return destination.hasPrefix("//") }
+        let scheme = destination[..<colon]
+        return scheme.count > 1 && scheme.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "+-.".contains($0)) }
+    }
+}

@@ -1,0 +1,69 @@
+import Glibc
+import KnapPlugin
+import Synchronization
+
+/// The plugin `obsidian`: folders of notes as the service `vault`.
+///
+/// It reads and writes the files themselves, so it needs no running Obsidian, and keeps an index of each vault in its
+/// state directory. All methods may block: the host runs them on threads for that.
+public final class ObsidianPlugin: Plugin {
+    public static let name = "obsidian", version = "0.1.0"
+
+    public static let methods: [KnapPlugin.Method<ObsidianPlugin>] = [
+        .blocking("vault.search_notes", searchNotes), .blocking("vault.read_note", readNote),
+        .blocking("vault.list_notes", listNotes), .blocking("vault.write_note", writeNote),
+        .blocking("vault.edit_note", editNote), .blocking("vault.move_note", moveNote),
+        .blocking("vault.delete_note", deleteNote), .blocking("vault.note_links", noteLinks),
+        .blocking("vault.list_tags", listTags), .blocking("vault.query_notes", queryNotes),
+        .blocking("vault.recent_changes", recentChanges), .blocking("vault.read_resource", readResource),
+        .blocking("vault.status", status),
+    ]
+
+    private struct Settings: Codable {
+        var vaults: [String]
+    }
+
+    private struct Open {
+        var vaults: VaultSet
+        var watchers: [VaultWatcher]
+    }
+
+    private let host: PluginHost
+    private let open = Mutex(Open(vaults: VaultSet(vaults: []), watchers: []))
+
+    public init(host: PluginHost) { self.host = host }
+
+    var vaults: VaultSet { open.withLock { $0.vaults } }
+
+    /// Opens the vaults and starts to index; answers come from the first moment, and say so while they are incomplete.
+    public func activate(_ hook: Call) async throws {
+        let settings = try host.configuration(as: Settings.self)
+        let directory = try host.stateDirectory
+        var opened = Open(vaults: VaultSet(vaults: []), watchers: [])
+        var vaults: [Vault] = []
+        for path in settings.vaults {
+            let vault = try Vault(root: path, indexPath: directory + "/" + Self.indexName(path))
+            let watcher = try VaultWatcher(vault: vault, log: host.log)
+            vaults.append(vault)
+            opened.watchers.append(watcher)
+        }
+        opened.vaults = VaultSet(vaults: vaults)
+        for watcher in opened.watchers { watcher.start() }
+        open.withLock { $0 = opened }
+    }
+
+    public func suspend(_ hook: Call) async throws {
+        let closed = open.withLock { open in
+            defer { open = Open(vaults: VaultSet(vaults: []), watchers: []) }
+            return open
+        }
+        for watcher in closed.watchers { watcher.stop() }
+    }
+
+    /// One index for each vault, by the vault's real path.
+    private static func indexName(_ path: String) -> String {
+        let real = realpath(path, nil)
+        defer { free(real) }
+        return "index-" + ContentVersion.of(Array((real.map { String(cString: $0) } ?? path).utf8)).prefix(12) + ".sqlite"
+    }
+}

@@ -1,0 +1,114 @@
+import KnapPlugin
+
+/// move_note, note_links, list_tags.
+extension ObsidianPlugin {
+    struct MoveInput: Codable, Sendable {
+        var path: String
+        var to: String
+        var vault: String?
+    }
+
+    struct MoveOutput: Codable, Sendable {
+        var path: String
+        var updated: [String]
+    }
+
+    func moveNote(_ input: MoveInput, _ call: Call) throws -> MoveOutput {
+        let vault = try vaults.vault(input.vault)
+        let from = try vault.find(input.path)
+        var to = try VaultPath(input.to.hasSuffix("/") ? input.to + from.name : input.to, argument: "to")
+        if from.isNote { to = to.asNote }
+        guard to != from else { throw VaultError(.invalidArgument, "to is where '\(from)' already is") }
+        return try vault.change { MoveOutput(path: to.text, updated: try Self.move(from, to, in: vault)) }
+    }
+
+    /// Renames first, then rewrites links note by note: a crash in between leaves links that can be repaired, never a
+    /// note that is lost. Returns the notes that were rewritten.
+    private static func move(_ from: VaultPath, _ to: VaultPath, in vault: Vault) throws -> [String] {
+        let before = vault.resolver
+        // Only links whose last part is the old or the new name can change where they lead, and the note's own.
+        let keys = Set([NoteIndex.key(ofTarget: from.text), NoteIndex.key(ofTarget: to.text)])
+        var sources = Set(try keys.flatMap { try vault.index.links(withKey: $0) }.map(\.source))
+        sources.insert(from.text)
+        try vault.rename(from, to: to)
+        let after = vault.resolver
+        var updated: [String] = []
+        for source in sources.sorted() {
+            let now = source == from.text ? to : VaultPath(trusted: source)
+            guard now.isNote, let (text, version, _) = try? vault.readText(now),
+                let rewritten = LinkRewriter.rewrite(
+                    text: text, ofNoteAt: source, nowAt: now.text, resolverBefore: before, resolverAfter: after,
+                    moved: [from.text: to.text])
+            else { continue }
+            _ = try vault.write(now, rewritten, expecting: version)
+            updated.append(now.text)
+        }
+        return updated
+    }
+
+    struct LinksInput: Codable, Sendable {
+        var path: String
+        var limit: Int?
+        var offset: Int?
+        var vault: String?
+    }
+
+    struct LinksOutput: Codable, Sendable {
+        struct Outgoing: Codable, Sendable {
+            var link: String
+            var line: Int
+            /// The file it leads to; none: it leads nowhere.
+            var path: String?
+        }
+        var path: String
+        var outgoing: [Outgoing]
+        var backlinks: [Vault.Backlink]
+        var total_backlinks: Int
+        var next_offset: Int?
+        var indexing: Indexing?
+    }
+
+    func noteLinks(_ input: LinksInput, _ call: Call) throws -> LinksOutput {
+        let vault = try vaults.vault(input.vault)
+        let page = try Page(limit: input.limit, offset: input.offset, standard: 100, most: 1000)
+        let path = try vault.find(input.path)
+        let resolver = vault.resolver
+        let outgoing = try vault.index.links(from: path.text).map { link in
+            LinksOutput.Outgoing(
+                link: link.target + link.subpath, line: link.line + 1, path: resolver.resolve(link.target, from: path.text))
+        }
+        let backlinks = try vault.backlinks(to: path.text)
+        let shown = Array(backlinks.dropFirst(page.offset).prefix(page.limit))
+        return LinksOutput(
+            path: path.text, outgoing: Array(outgoing.prefix(page.limit)), backlinks: shown, total_backlinks: backlinks.count,
+            next_offset: page.next(shown: shown.count, of: backlinks.count), indexing: Indexing(vault))
+    }
+
+    struct TagsInput: Codable, Sendable {
+        var query: String?
+        var limit: Int?
+        var offset: Int?
+        var vault: String?
+    }
+
+    struct TagsOutput: Codable, Sendable {
+        struct Tag: Codable, Sendable {
+            var tag: String
+            var notes: Int
+        }
+        var total: Int
+        var tags: [Tag]
+        var next_offset: Int?
+        var indexing: Indexing?
+    }
+
+    func listTags(_ input: TagsInput, _ call: Call) throws -> TagsOutput {
+        let vault = try vaults.vault(input.vault)
+        let page = try Page(limit: input.limit, offset: input.offset, standard: 200, most: 2000)
+        let all = try vault.index.tags(containing: input.query)
+        let shown = Array(all.dropFirst(page.offset).prefix(page.limit))
+        return TagsOutput(
+            total: all.count, tags: shown.map { .init(tag: $0.name, notes: $0.notes) },
+            next_offset: page.next(shown: shown.count, of: all.count), indexing: Indexing(vault))
+    }
+}

@@ -1,0 +1,149 @@
+import KnapPlugin
+
+/// search_notes, read_note, list_notes.
+extension ObsidianPlugin {
+    struct SearchInput: Codable, Sendable {
+        var query: String
+        var path: String?
+        var limit: Int?
+        var offset: Int?
+        var vault: String?
+    }
+
+    struct SearchOutput: Codable, Sendable {
+        struct Line: Codable, Sendable {
+            var line: Int
+            var text: String
+        }
+        struct Match: Codable, Sendable {
+            var path: String
+            var lines: [Line]
+        }
+        var total: Int
+        var notes: [Match]
+        var next_offset: Int?
+        var indexing: Indexing?
+    }
+
+    func searchNotes(_ input: SearchInput, _ call: Call) throws -> SearchOutput {
+        let vault = try vaults.vault(input.vault)
+        let page = try Page(limit: input.limit, offset: input.offset, standard: 10, most: 100)
+        let query = SearchQuery(input.query)
+        guard !query.alternatives.isEmpty else {
+            throw VaultError(.invalidArgument, "query is empty; give words, \"a phrase\", tag:name, path:text or [property:value]")
+        }
+        let (hits, total) = try vault.index.search(query, folder: input.path, limit: page.limit, offset: page.offset)
+        return SearchOutput(
+            total: total,
+            notes: hits.map { hit in
+                .init(path: hit.summary.path, lines: Snippets.find(query.positiveTexts, in: hit.body).map { .init(line: $0, text: $1) })
+            },
+            next_offset: page.next(shown: hits.count, of: total), indexing: Indexing(vault))
+    }
+
+    struct ReadInput: Codable, Sendable {
+        var path: String
+        var heading: String?
+        var offset: Int?
+        var limit: Int?
+        var vault: String?
+    }
+
+    struct ReadOutput: Codable, Sendable {
+        var path: String
+        var version: String
+        var content: String
+        var lines: Int
+        var next_offset: Int?
+    }
+
+    /// Lines, because that is what search answers with; and never more characters than a client takes.
+    func readNote(_ input: ReadInput, _ call: Call) throws -> ReadOutput {
+        let vault = try vaults.vault(input.vault)
+        let page = try Page(limit: input.limit, offset: input.offset, standard: 2000, most: 100_000)
+        let path = try vault.find(input.path)
+        let (text, version, _) = try vault.readText(path)
+        var part = text[...]
+        if let heading = input.heading { part = try Section.find(heading, in: text, path: path).whole }
+        let lines = part.split(separator: "\n", omittingEmptySubsequences: false)
+        var shown: [Substring] = []
+        var characters = 0
+        for line in lines.dropFirst(page.offset).prefix(page.limit) {
+            characters += line.utf8.count + 1
+            if characters > Self.mostCharacters, !shown.isEmpty { break }
+            shown.append(line)
+        }
+        return ReadOutput(
+            path: path.text, version: version, content: shown.joined(separator: "\n"), lines: lines.count,
+            next_offset: page.next(shown: shown.count, of: lines.count))
+    }
+
+    /// About 15,000 tokens: under what clients refuse.
+    static let mostCharacters = 60_000
+
+    struct ListInput: Codable, Sendable {
+        var path: String?
+        var limit: Int?
+        var offset: Int?
+        var vault: String?
+    }
+
+    struct ListOutput: Codable, Sendable {
+        var total: Int
+        var notes: [String]
+        var folders: [String]
+        var next_offset: Int?
+        var indexing: Indexing?
+    }
+
+    func listNotes(_ input: ListInput, _ call: Call) throws -> ListOutput {
+        let vault = try vaults.vault(input.vault)
+        let page = try Page(limit: input.limit, offset: input.offset, standard: 100, most: 1000)
+        let all = vault.paths.filter { $0.lowercased().hasSuffix(".md") }
+        var prefix = ""
+        if let folder = input.path, !folder.isEmpty, folder != "/" {
+            let path = try VaultPath(folder.hasSuffix("/") ? String(folder.dropLast()) : folder)
+            let wanted = folded(path.text + "/")
+            guard let example = all.first(where: { folded($0).hasPrefix(wanted) }) else {
+                let folders = Set(all.map { VaultPath(trusted: $0).folder })
+                let hint = nearest(to: path.text, among: folders).map { "; did you mean '\($0)'?" } ?? ""
+                throw VaultError(.notFound, "there is no folder '\(folder)' with notes in the vault\(hint)")
+            }
+            prefix = String(example.prefix(wanted.count))
+        }
+        let inside = all.filter { folded($0).hasPrefix(folded(prefix)) }.sorted()
+        let shown = Array(inside.dropFirst(page.offset).prefix(page.limit))
+        let folders = Set(inside.compactMap { path -> String? in
+            let rest = path.dropFirst(prefix.count)
+            return rest.firstIndex(of: "/").map { prefix + rest[..<$0] + "/" }
+        })
+        return ListOutput(
+            total: inside.count, notes: shown, folders: folders.sorted(),
+            next_offset: page.next(shown: shown.count, of: inside.count), indexing: Indexing(vault))
+    }
+}
+
+/// The lines of a note that show why it was found.
+enum Snippets {
+    static func find(_ texts: [String], in body: String, most: Int = 3) -> [(Int, String)] {
+        let wanted = texts.map(folded).filter { !$0.isEmpty }
+        var lines: [(Int, String)] = []
+        for (number, line) in body.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
+            let low = folded(String(line))
+            guard let word = wanted.first(where: { low.contains($0) }) else { continue }
+            lines.append((number + 1, shortened(String(line), around: word)))
+            if lines.count == most { break }
+        }
+        return lines
+    }
+
+    /// A long line is cut to what surrounds the match.
+    private static func shortened(_ line: String, around word: String) -> String {
+        guard line.count > 200 else { return String(line.trimmed) }
+        let low = folded(line)
+        let place = low.firstRange(of: word).map { low.distance(from: low.startIndex, to: $0.lowerBound) } ?? 0
+        let start = max(0, min(place - 60, line.count - 180))
+        let cut = line.dropFirst(start).prefix(180)
+        return (start > 0 ? "…" : "") + cut + (start + 180 < line.count ? "…" : "")
+    }
+}

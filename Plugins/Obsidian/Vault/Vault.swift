@@ -1,0 +1,178 @@
+import Glibc
+import KnapPlugin
+import Synchronization
+
+/// One open vault: its files, its index, and the thread that keeps the two in agreement.
+///
+/// Reads may run side by side. What changes the vault runs one at a time, and has changed the index before it is
+/// answered: a note can be found as soon as the write that made it returns.
+final class Vault: Sendable {
+    struct Progress: Sendable, Equatable {
+        var done: Int
+        var total: Int
+        var isComplete: Bool
+    }
+
+    private struct State {
+        var resolver = LinkResolver(paths: [])
+        var paths: Set<String> = []
+        var progress = Progress(done: 0, total: 0, isComplete: false)
+    }
+
+    let files: VaultFiles
+    let index: NoteIndex
+    private let state = Mutex(State())
+    private let changing = Mutex(())
+
+    init(root: String, indexPath: String) throws {
+        files = try VaultFiles(root: root)
+        do {
+            index = try NoteIndex(path: indexPath)
+        } catch {
+            throw VaultError(.failedPrecondition, "the index '\(indexPath)' cannot be opened or made: \(error)")
+        }
+    }
+
+    var name: String { files.name }
+    var progress: Progress { state.withLock { $0.progress } }
+
+    /// Every visible file, notes and others.
+    var paths: Set<String> { state.withLock { $0.paths } }
+
+    func resolve(_ target: String, from source: String) -> String? {
+        state.withLock { $0.resolver.resolve(target, from: source) }
+    }
+
+    var resolver: LinkResolver { state.withLock { $0.resolver } }
+
+    /// Runs one change of the vault after the other.
+    func change<T>(_ body: () throws -> T) rethrows -> T { try changing.withLock { _ in try body() } }
+
+    // MARK: Finding notes
+
+    /// The note that an argument means: as written, with `.md`, in any case, or as a link would find it.
+    func find(_ text: String, argument: String = "path") throws(VaultError) -> VaultPath {
+        let path = try VaultPath(text, argument: argument)
+        for candidate in [path, path.asNote] where files.stamp(candidate) != nil { return candidate }
+        if let found = resolve(path.text, from: "") { return VaultPath(trusted: found) }
+        let near = nearest(to: path.asNote.text, among: paths.filter { $0.lowercased().hasSuffix(".md") })
+        let hint = near.map { "; did you mean '\($0)'?" } ?? "; list_notes shows what is there"
+        throw VaultError(.notFound, "there is no note '\(text)' in the vault\(hint)", details: near.map { ["nearest": .string($0)] })
+    }
+
+    func readText(_ path: VaultPath) throws(VaultError) -> (text: String, version: String, stamp: VaultFiles.Stamp) {
+        let (bytes, stamp) = try files.read(path)
+        guard let text = String(validating: bytes, as: UTF8.self) else {
+            throw VaultError(.failedPrecondition, "'\(path)' is not UTF-8 text")
+        }
+        return (text, ContentVersion.of(bytes), stamp)
+    }
+
+    // MARK: Changing notes; inside `change`
+
+    /// Writes a note and indexes it; `expected` is the version it must still have.
+    func write(_ path: VaultPath, _ text: String, expecting expected: String? = nil) throws -> String {
+        if let expected {
+            let current = try? files.read(path)
+            let version = current.map { ContentVersion.of($0.bytes) } ?? "none"
+            guard version == expected else {
+                throw VaultError(
+                    .aborted, "'\(path)' has changed since you read it: its version is \(version), not \(expected); read it again",
+                    details: ["version": .string(version)])
+            }
+        }
+        let bytes = Array(text.utf8)
+        let stamp = try files.write(path, bytes)
+        let version = ContentVersion.of(bytes)
+        try put([note(path.text, text, version, stamp)])
+        return version
+    }
+
+    func delete(_ path: VaultPath) throws -> String {
+        let trashed = try files.trash(path)
+        try drop([path.text])
+        return trashed
+    }
+
+    /// Renames a file and takes it over in the index; links are the caller's business.
+    func rename(_ from: VaultPath, to: VaultPath) throws {
+        try files.move(from, to: to)
+        try drop([from.text])
+        try refresh([to.text])
+    }
+
+    // MARK: Index
+
+    private func note(
+        _ path: String, _ text: String, _ version: String, _ stamp: VaultFiles.Stamp
+    ) -> IndexedNote {
+        IndexedNote(path: path, version: version, stamp: stamp, text: text, parsed: NoteParser.parse(text))
+    }
+
+    private func put(_ notes: [IndexedNote]) throws {
+        try index.put(notes)
+        insert(notes.map(\.path))
+    }
+
+    private func insert(_ paths: [String]) {
+        state.withLock { state in
+            for path in paths where state.paths.insert(path).inserted { state.resolver.insert(path) }
+        }
+    }
+
+    private func drop(_ paths: [String]) throws {
+        try index.remove(paths.filter { VaultPath(trusted: $0).isNote })
+        state.withLock { state in
+            for path in paths where state.paths.remove(path) != nil { state.resolver.remove(path) }
+        }
+    }
+
+    /// Brings the index up to date for files that may have changed, appeared or gone.
+    func refresh(_ paths: [String]) throws {
+        var notes: [IndexedNote] = []
+        var gone: [String] = []
+        var others: [String] = []
+        for path in paths {
+            let place = VaultPath(trusted: path)
+            guard files.stamp(place) != nil else {
+                gone.append(path)
+                continue
+            }
+            guard place.isNote else {
+                others.append(path)
+                continue
+            }
+            // What is not text, or goes away meanwhile, has no place in the index.
+            if let (text, version, stamp) = try? readText(place) { notes.append(note(path, text, version, stamp)) }
+            else { others.append(path) }
+        }
+        insert(others)
+        if !gone.isEmpty { try drop(gone) }
+        if !notes.isEmpty { try put(notes) }
+    }
+
+    /// Compares all files with the index and takes over what differs. `shouldStop` is asked between batches.
+    func synchronize(shouldStop: () -> Bool) throws {
+        var found: [String: VaultFiles.Stamp] = [:]
+        files.scan { path, stamp in found[path] = stamp }
+        insert(found.keys.sorted())
+        let known = try index.stamps()
+        let gone = Set(known.keys).union(paths).subtracting(found.keys)
+        if !gone.isEmpty { try change { try drop(Array(gone)) } }
+        let notes = found.filter { VaultPath(trusted: $0.key).isNote }
+        let changed = notes.filter { known[$0.key] != $0.value }.keys.sorted()
+        var progress = Progress(done: notes.count - changed.count, total: notes.count, isComplete: false)
+        report(progress)
+        for start in stride(from: 0, to: changed.count, by: 64) {
+            if shouldStop() { return }
+            let batch = Array(changed[start..<min(start + 64, changed.count)])
+            try change { try refresh(batch) }
+            progress.done += batch.count
+            report(progress)
+        }
+        progress.isComplete = true
+        report(progress)
+    }
+
+    private func report(_ progress: Progress) { state.withLock { $0.progress = progress } }
+}

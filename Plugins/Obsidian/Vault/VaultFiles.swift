@@ -1,0 +1,236 @@
+import CVaultShims
+import Glibc
+import KnapPlugin
+
+/// The files of one vault. Every path is resolved beneath the root by the kernel, so that neither `..` nor a symbolic
+/// link leads out of it.
+///
+/// All functions block; they run on the host's threads for that.
+final class VaultFiles: Sendable {
+    /// The real path of the root.
+    let root: String
+    private let descriptor: Int32
+    /// O_PATH: to look at a file without opening it.
+    private static let pathOnly: Int32 = 0x200000
+
+    struct Stamp: Sendable, Hashable {
+        var size: Int64
+        var modifiedNs: Int64
+        var inode: UInt64
+    }
+
+    init(root: String) throws(VaultError) {
+        guard let resolved = realpath(root, nil) else {
+            throw VaultError(.notFound, "the vault '\(root)' cannot be opened: \(Self.reason(errno))")
+        }
+        self.root = String(cString: resolved)
+        free(resolved)
+        descriptor = open(self.root, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else {
+            throw VaultError(.failedPrecondition, "the vault '\(root)' cannot be opened: \(Self.reason(errno))")
+        }
+    }
+
+    deinit { close(descriptor) }
+
+    /// The vault's name: that of its folder.
+    var name: String { root.split(separator: "/").last.map(String.init) ?? root }
+
+    // MARK: Reading
+
+    func read(_ path: VaultPath) throws(VaultError) -> (bytes: [UInt8], stamp: Stamp) {
+        let file = try openBeneath(path, O_RDONLY | O_NONBLOCK)
+        defer { close(file) }
+        var status = stat()
+        guard fstat(file, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
+            throw VaultError(.invalidArgument, "'\(path)' is not a file")
+        }
+        var bytes = [UInt8](repeating: 0, count: Int(status.st_size) + 1)
+        var count = 0
+        while true {
+            if count == bytes.count { bytes += [UInt8](repeating: 0, count: bytes.count) }
+            let got = bytes.withUnsafeMutableBytes { buffer in
+                Glibc.read(file, buffer.baseAddress.map { $0 + count }, buffer.count - count)
+            }
+            if got == 0 { break }
+            guard got > 0 || errno == EINTR else { throw failure("read", path) }
+            count += max(got, 0)
+        }
+        bytes.removeSubrange(count...)
+        return (bytes, Stamp(status))
+    }
+
+    func stamp(_ path: VaultPath) -> Stamp? {
+        guard let file = try? openBeneath(path, Self.pathOnly) else { return nil }
+        defer { close(file) }
+        var status = stat()
+        guard fstat(file, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return nil }
+        return Stamp(status)
+    }
+
+    /// Every visible file with its stamp, in no order. Folders behind symbolic links are not entered.
+    func scan(_ each: (String, Stamp) -> Void) {
+        let start = dup(descriptor)
+        guard start >= 0 else { return }
+        scan(start, prefix: "", depth: 0, each)
+    }
+
+    private func scan(_ folder: Int32, prefix: String, depth: Int, _ each: (String, Stamp) -> Void) {
+        guard depth < 64, let stream = fdopendir(folder) else {
+            close(folder)
+            return
+        }
+        defer { closedir(stream) }
+        rewinddir(stream)
+        while let entry = readdir(stream) {
+            let name = withUnsafeBytes(of: entry.pointee.d_name) { bytes in
+                String(validating: bytes.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            guard let name, VaultPath.isVisible(name) else { continue }
+            var status = stat()
+            guard fstatat(dirfd(stream), name, &status, AT_SYMLINK_NOFOLLOW) == 0 else { continue }
+            if status.st_mode & S_IFMT == S_IFDIR {
+                let inner = openat(dirfd(stream), name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+                if inner >= 0 { scan(inner, prefix: prefix + name + "/", depth: depth + 1, each) }
+            } else if status.st_mode & S_IFMT == S_IFREG {
+                each(prefix + name, Stamp(status))
+            }
+        }
+    }
+
+    // MARK: Writing
+
+    /// Puts `bytes` in place of the note, or of nothing: a crash leaves the old or the new content, whole.
+    @discardableResult
+    func write(_ path: VaultPath, _ bytes: [UInt8]) throws(VaultError) -> Stamp {
+        let folder = try openFolder(path.folder, creating: true)
+        defer { close(folder) }
+        let temporary = ".knap-\(getpid())-\(UInt64.random(in: 0 ... .max))"
+        var mode: mode_t = 0o644
+        var status = stat()
+        if fstatat(folder, path.name, &status, AT_SYMLINK_NOFOLLOW) == 0 {
+            guard status.st_mode & S_IFMT == S_IFREG else {
+                throw VaultError(.failedPrecondition, "'\(path)' is not an ordinary file and is not overwritten")
+            }
+            mode = status.st_mode & 0o777
+        }
+        let file = openat(folder, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode)
+        guard file >= 0 else { throw failure("write", path) }
+        var done = false
+        defer {
+            close(file)
+            if !done { unlinkat(folder, temporary, 0) }
+        }
+        guard fchmod(file, mode) == 0, writeAll(file, bytes), fsync(file) == 0, fstat(file, &status) == 0,
+            renameat(folder, temporary, folder, path.name) == 0
+        else { throw failure("write", path) }
+        done = true
+        fsync(folder)
+        return Stamp(status)
+    }
+
+    /// Renames without ever replacing anything.
+    func move(_ from: VaultPath, to: VaultPath) throws(VaultError) {
+        let source = try openFolder(from.folder, creating: false)
+        defer { close(source) }
+        let target = try openFolder(to.folder, creating: true)
+        defer { close(target) }
+        try rename(source, from.name, target, to.name, what: from)
+    }
+
+    /// Moves the note into the vault's `.trash`, under a name that is free there; returns that name.
+    func trash(_ path: VaultPath) throws(VaultError) -> String {
+        let source = try openFolder(path.folder, creating: false)
+        defer { close(source) }
+        let trash = try openFolder(".trash", creating: true)
+        defer { close(trash) }
+        for attempt in 0..<10_000 {
+            let suffix = attempt == 0 ? "" : " \(attempt)"
+            let name = path.isNote ? "\(path.title)\(suffix).md" : "\(path.name)\(suffix)"
+            do {
+                try rename(source, path.name, trash, name, what: path)
+                return ".trash/" + name
+            } catch where error.code == .alreadyExists { continue }
+        }
+        throw VaultError(.resourceExhausted, "the vault's .trash is full of '\(path.name)'; empty it")
+    }
+
+    private func rename(
+        _ source: Int32, _ name: String, _ target: Int32, _ newName: String, what: VaultPath
+    ) throws(VaultError) {
+        // File systems without it get the check and the rename as two steps.
+        var result = knap_rename_new(source, name, target, newName)
+        if result != 0, errno == EINVAL {
+            var status = stat()
+            if fstatat(target, newName, &status, AT_SYMLINK_NOFOLLOW) == 0 { errno = EEXIST }
+            else { result = renameat(source, name, target, newName) }
+        }
+        guard result == 0 else {
+            if errno == EEXIST { throw VaultError(.alreadyExists, "there is already a file '\(newName)'; choose another name") }
+            throw failure("move", what)
+        }
+        fsync(target)
+        fsync(source)
+    }
+
+    private func writeAll(_ file: Int32, _ bytes: [UInt8]) -> Bool {
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes { Glibc.write(file, $0.baseAddress, $0.count) }
+            if count < 0 {
+                if errno == EINTR { continue }
+                return false
+            }
+            rest = rest.dropFirst(count)
+        }
+        return true
+    }
+
+    // MARK: Beneath the root
+
+    private func openBeneath(_ path: VaultPath, _ flags: Int32) throws(VaultError) -> Int32 {
+        let file = openBeneath(path.text, flags)
+        if file >= 0 { return file }
+        throw failure("open", path)
+    }
+
+    /// openat2(2) with RESOLVE_BENEATH and RESOLVE_NO_MAGICLINKS.
+    private func openBeneath(_ path: String, _ flags: Int32) -> Int32 {
+        var how: (flags: UInt64, mode: UInt64, resolve: UInt64) = (UInt64(flags | O_CLOEXEC), 0, 0x08 | 0x02)
+        return Int32(truncatingIfNeeded: knap_openat2(descriptor, path, &how, UInt(MemoryLayout.size(ofValue: how))))
+    }
+
+    private func openFolder(_ path: String, creating: Bool) throws(VaultError) -> Int32 {
+        if path.isEmpty { return dup(descriptor) }
+        let folder = openBeneath(path, O_RDONLY | O_DIRECTORY)
+        if folder >= 0 { return folder }
+        guard creating, errno == ENOENT else { throw failure("open", VaultPath(trusted: path)) }
+        let parent = VaultPath(trusted: path)
+        let above = try openFolder(parent.folder, creating: true)
+        defer { close(above) }
+        guard mkdirat(above, parent.name, 0o755) == 0 || errno == EEXIST else { throw failure("create", parent) }
+        return try openFolder(path, creating: false)
+    }
+
+    private func failure(_ action: String, _ path: VaultPath) -> VaultError {
+        let number = errno
+        switch number {
+        case ENOENT: return VaultError(.notFound, "there is no '\(path)' in the vault")
+        case EXDEV, ELOOP: return VaultError(.permissionDenied, "'\(path)' leads out of the vault through a symbolic link; it is not followed")
+        case ENOSPC, EDQUOT: return VaultError(.resourceExhausted, "the disk is full: '\(path)' was not written and is as it was")
+        case EROFS, EACCES, EPERM: return VaultError(.permissionDenied, "no permission to \(action) '\(path)': \(Self.reason(number))")
+        default: return VaultError(.internal, "could not \(action) '\(path)': \(Self.reason(number))")
+        }
+    }
+
+    private static func reason(_ number: Int32) -> String { String(cString: strerror(number)) }
+}
+
+extension VaultFiles.Stamp {
+    init(_ status: stat) {
+        self.init(
+            size: Int64(status.st_size),
+            modifiedNs: Int64(status.st_mtim.tv_sec) * 1_000_000_000 + Int64(status.st_mtim.tv_nsec),
+            inode: UInt64(status.st_ino))
+    }
+}

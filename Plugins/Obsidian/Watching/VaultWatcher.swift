@@ -1,0 +1,159 @@
+import CVaultShims
+import Glibc
+import KnapPlugin
+import Synchronization
+
+/// The thread that indexes a vault and then follows its files through inotify(7).
+///
+/// Watches are set before the first scan, so that no change falls between the two. When the kernel's queue overflows,
+/// everything is compared again.
+final class VaultWatcher: Sendable {
+    private let vault: Vault
+    private let log: Log
+    private let inotify: Int32
+    private let stopping: Int32
+    private let thread = Mutex<pthread_t?>(nil)
+    private let shouldStop = Atomic<Bool>(false)
+
+    init(vault: Vault, log: Log) throws(VaultError) {
+        self.vault = vault
+        self.log = log
+        inotify = knap_vault_inotify()
+        stopping = knap_vault_eventfd()
+        guard inotify >= 0, stopping >= 0 else {
+            throw VaultError(.resourceExhausted, "changes of the vault cannot be watched: \(String(cString: strerror(errno)))")
+        }
+    }
+
+    deinit {
+        close(inotify)
+        close(stopping)
+    }
+
+    func start() {
+        let context = Unmanaged.passRetained(self).toOpaque()
+        var created = pthread_t()
+        let failed = pthread_create(
+            &created, nil,
+            { context in
+                // Passed below, never null.
+                Unmanaged<VaultWatcher>.fromOpaque(context!).takeRetainedValue().run()
+                return nil
+            }, context)
+        if failed != 0 { Unmanaged<VaultWatcher>.fromOpaque(context).release() }
+        thread.withLock { $0 = failed == 0 ? created : nil }
+    }
+
+    /// Returns when the thread has ended: nothing touches the index any more.
+    func stop() {
+        shouldStop.store(true, ordering: .releasing)
+        var one: UInt64 = 1
+        write(stopping, &one, 8)
+        if let thread = thread.withLock({ $0.take() }) { pthread_join(thread, nil) }
+    }
+
+    // MARK: The thread
+
+    private func run() {
+        var watches = WatchTable(inotify: inotify, root: vault.files.root)
+        watches.add("")
+        synchronize()
+        var pending: Set<String> = []
+        while !shouldStop.load(ordering: .acquiring) {
+            var waits = [
+                pollfd(fd: inotify, events: Int16(POLLIN), revents: 0), pollfd(fd: stopping, events: Int16(POLLIN), revents: 0),
+            ]
+            guard poll(&waits, 2, -1) > 0 else { continue }
+            var mustScan = false
+            while watches.read(into: &pending, mustScan: &mustScan) {}
+            if mustScan { synchronize() } else { refresh(pending) }
+            pending.removeAll(keepingCapacity: true)
+        }
+    }
+
+    private func synchronize() {
+        do {
+            try vault.synchronize { shouldStop.load(ordering: .acquiring) }
+        } catch {
+            log.error("vault could not be indexed", ["vault": vault.files.root, "reason": "\(error)"])
+        }
+    }
+
+    private func refresh(_ paths: Set<String>) {
+        let sorted = paths.sorted()
+        for start in stride(from: 0, to: sorted.count, by: 64) {
+            do {
+                try vault.change { try vault.refresh(Array(sorted[start..<min(start + 64, sorted.count)])) }
+            } catch {
+                log.error("changes could not be indexed", ["vault": vault.files.root, "reason": "\(error)"])
+            }
+        }
+    }
+}
+
+/// Which watch stands for which folder.
+private struct WatchTable {
+    let inotify: Int32
+    let root: String
+    private var folders: [Int32: String] = [:]
+    private var buffer = [UInt8](repeating: 0, count: 64 << 10)
+
+    init(inotify: Int32, root: String) {
+        self.inotify = inotify
+        self.root = root
+    }
+
+    private static let events =
+        UInt32(IN_CLOSE_WRITE) | UInt32(IN_MOVED_TO) | UInt32(IN_MOVED_FROM) | UInt32(IN_DELETE) | UInt32(IN_CREATE)
+        | UInt32(IN_ONLYDIR) | UInt32(IN_DONT_FOLLOW) | UInt32(IN_EXCL_UNLINK)
+
+    /// Watches a folder and all below it; "" is the vault itself.
+    mutating func add(_ folder: String) {
+        let path = folder.isEmpty ? root : root + "/" + folder
+        let watch = inotify_add_watch(inotify, path, Self.events)
+        guard watch >= 0 else { return }
+        folders[watch] = folder
+        guard let stream = opendir(path) else { return }
+        defer { closedir(stream) }
+        while let entry = readdir(stream) {
+            let name = withUnsafeBytes(of: entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+            guard VaultPath.isVisible(name) else { continue }
+            let inner = folder.isEmpty ? name : folder + "/" + name
+            var status = stat()
+            if lstat(root + "/" + inner, &status) == 0, status.st_mode & S_IFMT == S_IFDIR { add(inner) }
+        }
+    }
+
+    /// Reads what has happened; false when there is no more.
+    mutating func read(into changed: inout Set<String>, mustScan: inout Bool) -> Bool {
+        let count = Glibc.read(inotify, &buffer, buffer.count)
+        guard count > 0 else { return false }
+        var offset = 0
+        let header = MemoryLayout<inotify_event>.size
+        while offset + header <= count {
+            let event = buffer.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: offset, as: inotify_event.self) }
+            let nameBytes = buffer[(offset + header)..<(offset + header + Int(event.len))].prefix { $0 != 0 }
+            offset += header + Int(event.len)
+            if event.mask & UInt32(IN_Q_OVERFLOW) != 0 {
+                mustScan = true
+                continue
+            }
+            if event.mask & UInt32(IN_IGNORED) != 0 {
+                folders[event.wd] = nil
+                continue
+            }
+            guard let folder = folders[event.wd], let name = String(validating: nameBytes, as: UTF8.self),
+                VaultPath.isVisible(name)
+            else { continue }
+            let path = folder.isEmpty ? name : folder + "/" + name
+            if event.mask & UInt32(IN_ISDIR) != 0 {
+                // A folder that came brings notes with it, one that went takes them along.
+                if event.mask & (UInt32(IN_CREATE) | UInt32(IN_MOVED_TO)) != 0 { add(path) }
+                mustScan = true
+            } else if event.mask & UInt32(IN_CREATE) == 0 {
+                changed.insert(path)
+            }
+        }
+        return true
+    }
+}
