@@ -43,7 +43,9 @@ public final class ObsidianPlugin: Plugin {
         var vaults: [Vault] = []
         for path in settings.vaults {
             let vault = try Vault(root: path, indexPath: directory + "/" + Self.indexName(path))
-            let watcher = try VaultWatcher(vault: vault, log: host.log)
+            let watcher = try VaultWatcher(vault: vault) { [log = host.log] error in
+                log.error("vault could not be indexed", ["vault": path, "reason": "\(error)"])
+            }
             vaults.append(vault)
             opened.watchers.append(watcher)
         }

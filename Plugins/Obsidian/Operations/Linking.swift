@@ -24,7 +24,7 @@ extension ObsidianPlugin {
 
     /// Renames first, then rewrites links note by note: a crash in between leaves links that can be repaired, never a
     /// note that is lost. Returns the notes that were rewritten.
-    private static func move(_ from: VaultPath, _ to: VaultPath, in vault: Vault) throws -> [String] {
+    static func move(_ from: VaultPath, _ to: VaultPath, in vault: Vault) throws -> [String] {
         let before = vault.resolver
         // Only links whose last part is the old or the new name can change where they lead, and the note's own.
         let keys = Set([NoteIndex.key(ofTarget: from.text), NoteIndex.key(ofTarget: to.text)])

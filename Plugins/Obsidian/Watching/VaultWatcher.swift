@@ -9,15 +9,15 @@ import Synchronization
 /// everything is compared again.
 final class VaultWatcher: Sendable {
     private let vault: Vault
-    private let log: Log
+    private let onError: @Sendable (any Error) -> Void
     private let inotify: Int32
     private let stopping: Int32
     private let thread = Mutex<pthread_t?>(nil)
     private let shouldStop = Atomic<Bool>(false)
 
-    init(vault: Vault, log: Log) throws(VaultError) {
+    init(vault: Vault, onError: @escaping @Sendable (any Error) -> Void) throws(VaultError) {
         self.vault = vault
-        self.log = log
+        self.onError = onError
         inotify = knap_vault_inotify()
         stopping = knap_vault_eventfd()
         guard inotify >= 0, stopping >= 0 else {
@@ -75,7 +75,7 @@ final class VaultWatcher: Sendable {
         do {
             try vault.synchronize { shouldStop.load(ordering: .acquiring) }
         } catch {
-            log.error("vault could not be indexed", ["vault": vault.files.root, "reason": "\(error)"])
+            onError(error)
         }
     }
 
@@ -85,7 +85,7 @@ final class VaultWatcher: Sendable {
             do {
                 try vault.change { try vault.refresh(Array(sorted[start..<min(start + 64, sorted.count)])) }
             } catch {
-                log.error("changes could not be indexed", ["vault": vault.files.root, "reason": "\(error)"])
+                onError(error)
             }
         }
     }
