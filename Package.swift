@@ -17,9 +17,11 @@ let pluginLinking: [LinkerSetting] = [
 let package = Package(
     name: "Knap",
     products: [
+        .executable(name: "knap", targets: ["knap"]),
         .library(name: "obsidian", type: .dynamic, targets: ["ObsidianEntry"]),
     ],
     dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
         .package(url: "https://github.com/groue/GRDB.swift", exact: "7.10.0"),
         .package(url: "https://github.com/jpsim/Yams", exact: "6.2.2"),
         .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
@@ -44,6 +46,13 @@ let package = Package(
         .target(name: "CLinux", path: "Host/CLinux"),
         .target(
             name: "KnapControl", dependencies: ["KnapJSON", "CLinux"], path: "Host/Control", swiftSettings: strict),
+
+        .executableTarget(
+            name: "knap",
+            dependencies: [
+                "KnapHost", "KnapControl", "KnapJSON", "KnapPlugin", "CLinux", .product(name: "Logging", package: "swift-log"),
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ], path: "Host/knap", swiftSettings: strict),
 
         // Plugins
         .systemLibrary(name: "CVaultShims", path: "Plugins/Obsidian/CVaultShims", providers: [.apt(["libssl-dev"])]),

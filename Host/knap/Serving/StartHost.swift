@@ -1,0 +1,140 @@
+import Glibc
+import KnapControl
+import KnapHost
+import KnapJSON
+import KnapPlugin
+import Logging
+
+/// Starts the host that `options` describe: the one place where the command line meets `KnapHost.Host`.
+func startHost(_ options: ServeOptions, token: String) async throws -> any RunningHost {
+    let installation = Installation(program: Banner.program)
+    let host = try Host(
+        HostConfiguration(
+            state: options.state, builtInPlugins: installation.plugins, pluginDirectories: options.pluginDirectories,
+            wanted: try installation.profile(options.profile), overrides: options.overrides(token: token),
+            environment: environmentVariables(), logLevel: options.isRelayStarted ? .info : .warning))
+    try await host.start()
+    return ControlledHost(host: host, entrance: try host.entrance(named: "control"))
+}
+
+/// Where the parts of Knap are, seen from its program PREFIX/bin/knap: PREFIX/lib/knap and PREFIX/share/knap.
+struct Installation {
+    private let library: String
+    private let shared: String
+
+    init(program: String) {
+        let prefix = program.split(separator: "/").dropLast(2).joined(separator: "/")
+        library = "/\(prefix)/lib/knap"
+        shared = "/\(prefix)/share/knap"
+    }
+
+    /// Nil when it has none, as in a build that was not assembled.
+    var plugins: String? { isDirectory(library + "/plugins") ? library + "/plugins" : nil }
+
+    /// The plugins of a profile; nil, all of them, when none is named.
+    func profile(_ name: String?) throws -> Set<String>? {
+        guard let name else { return nil }
+        let path = "\(shared)/Profiles/\(name).json"
+        guard !name.contains("/"), let file = fopen(path, "r") else {
+            throw CommandFailure(ExitStatus.configuration, "NOT_FOUND", "there is no profile '\(name)' (\(path))")
+        }
+        defer { fclose(file) }
+        var bytes = [UInt8](repeating: 0, count: 1 << 16)
+        bytes.removeSubrange(fread(&bytes, 1, bytes.count, file)...)
+        guard let names = try JSON.parse(bytes)["plugins"]?.arrayValue else {
+            throw CommandFailure(ExitStatus.configuration, "INVALID", "the profile '\(name)' names no plugins")
+        }
+        return Set(names.compactMap(\.stringValue))
+    }
+}
+
+private func environmentVariables() -> [String: String] {
+    var variables: [String: String] = [:]
+    var entry = environ
+    while let text = entry.pointee {
+        let pair = String(cString: text).split(separator: "=", maxSplits: 1)
+        if pair.count == 2, pair[0].hasPrefix("KNAP_") { variables[String(pair[0])] = String(pair[1]) }
+        entry += 1
+    }
+    return variables
+}
+
+/// A host behind its control socket: what comes in becomes calls like any other.
+private struct ControlledHost: RunningHost {
+    let host: Host
+    let entrance: PluginHost
+
+    func stop() async { await host.stop() }
+
+    func call(
+        _ method: String, input: JSON, deadlineMS: Int?, onItem: @escaping @Sendable (ControlItem) async -> Void
+    ) async -> ControlReply {
+        do {
+            let call = try await open(method, input, deadlineMS)
+            call.halfClose()
+            for try await item in call.items { await onItem(ControlItem(item)) }
+            return .result(try await call.result())
+        } catch {
+            return .failure(ControlFailure(error))
+        }
+    }
+
+    func attach(_ method: String, input: JSON) async throws(ControlFailure) -> any ByteDuplex {
+        do {
+            // An attachment lasts as long as its client.
+            return AttachedCall(call: try await open(method, input, nil))
+        } catch {
+            throw ControlFailure(error)
+        }
+    }
+
+    private func open(_ method: String, _ input: JSON, _ deadlineMS: Int?) async throws(PluginError) -> OutgoingCall {
+        let binding = try entrance.services.bind(method)
+        let deadline = deadlineMS.map { Deadline.after(.milliseconds($0)) }
+        return try await binding.open(Reply(json: input).body, parent: nil, principal: "local", deadline: deadline)
+    }
+}
+
+/// Raw bytes as the data items of a call.
+private struct AttachedCall: ByteDuplex {
+    let call: OutgoingCall
+
+    func receive() async throws -> [UInt8]? {
+        var items = call.items.makeAsyncIterator()
+        while let item = try await items.next() {
+            if item.kind == .data { return item.body }
+        }
+        return nil
+    }
+
+    func send(_ bytes: [UInt8]) async throws { try await call.send(bytes) }
+    func finishSending() async { call.halfClose() }
+    func cancel() { call.cancel() }
+}
+
+extension ControlItem {
+    fileprivate init(_ item: Item) {
+        let kind: Kind =
+            switch item.kind {
+            case .progress: .progress
+            case .log: .log
+            default: .data
+            }
+        self.init(kind: kind, value: (try? JSON.parse(item.body)) ?? .string(item.text))
+    }
+}
+
+extension ControlFailure {
+    fileprivate init(_ error: PluginError) {
+        self.init(
+            status: Int(error.code.rawValue), code: error.code.description, message: error.message, details: error.details)
+    }
+}
+
+extension ControlReply {
+    fileprivate static func result(_ reply: Reply) -> ControlReply {
+        // What is not JSON is shown as text.
+        let value = reply.body.isEmpty ? JSON.null : (try? JSON.parse(reply.body)) ?? .string(reply.text)
+        return .result(value, contentType: reply.contentType)
+    }
+}
