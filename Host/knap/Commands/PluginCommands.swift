@@ -18,11 +18,8 @@ enum PluginCommands {
                 return ExitStatus.ok
             }
             let input = try command.input(words: rest, options: invocation.options)
-            var call = CallMethod()
-            call.method = command.method
-            call.input = input.serialized()
-            call.host = invocation.host
-            try call.run()
+            // Options are made by parsing, never by hand.
+            try CallMethod.parse([command.method, input.serialized()] + invocation.hostArguments).run()
             return ExitStatus.ok
         } catch let failure as CommandFailure {
             failure.report()
@@ -134,12 +131,12 @@ struct PluginCommand {
 private struct Invocation {
     var words: [String] = []
     var options: [(name: String, value: String?)] = []
-    var host = HostOptions()
+    /// `--state` and `--json`, for the call that is made.
+    var hostArguments: [String] = []
     var state: String?
     var wantsHelp = false
 
     init?(_ arguments: [String]) {
-        guard var host = try? HostOptions.parse([]) else { return nil }
         var rest = arguments[...]
         while let argument = rest.popFirst() {
             guard argument.hasPrefix("--"), argument != "--" else {
@@ -149,12 +146,16 @@ private struct Invocation {
             let parts = argument.dropFirst(2).split(separator: "=", maxSplits: 1).map(String.init)
             guard let name = parts.first else { return nil }
             let inline = parts.count == 2 ? parts[1] : nil
-            if name == "json" { host.json = true; continue }
+            if name == "json" { hostArguments.append("--json"); continue }
             if name == "help" { wantsHelp = true; continue }
             // A flag is followed by another option or by nothing.
             let value = inline ?? (rest.first.map { $0.hasPrefix("--") } == false ? rest.popFirst() : nil)
-            if name == "state" { (host.state, state) = (value, value) } else { options.append((name, value)) }
+            guard name == "state" else {
+                options.append((name, value))
+                continue
+            }
+            state = value
+            hostArguments += ["--state", value ?? ""]
         }
-        self.host = host
     }
 }
