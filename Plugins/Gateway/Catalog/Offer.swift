@@ -1,0 +1,36 @@
+import KnapJSON
+
+/// One contribution to the point `mcp`, as the registry hands it over.
+package struct Offer: Sendable, Hashable {
+    package var plugin: String
+    /// Whether the plugin ships with Knap: its names win collisions.
+    package var isFirstParty: Bool
+    package var item: JSON
+    /// The manifest's entry of the method that the item names; nil where the plugin does not declare it.
+    package var method: JSON?
+
+    package init(plugin: String, isFirstParty: Bool, item: JSON, method: JSON? = nil) {
+        self.plugin = plugin
+        self.isFirstParty = isFirstParty
+        self.item = item
+        self.method = method
+    }
+}
+
+/// An item that is not served as it was contributed, and why: what `knap doctor` shows.
+package struct Problem: Sendable, Hashable {
+    package enum Severity: String, Sendable { case warning, error }
+
+    package var severity: Severity
+    package var plugin: String
+    /// Such as `tool search_notes`.
+    package var item: String
+    package var reason: String
+
+    package var json: JSON {
+        [
+            "severity": .string(severity.rawValue), "plugin": .string(plugin), "item": .string(item),
+            "reason": .string(reason),
+        ]
+    }
+}

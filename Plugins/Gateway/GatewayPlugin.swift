@@ -1,0 +1,139 @@
+import KnapJSON
+import KnapPlugin
+import Synchronization
+
+/// MCP for everything that plugins contribute: over stdio by the service `mcp`, and over HTTP.
+///
+/// It requires no plugin, so that the first answer waits for nobody; what there is to serve comes through the registry.
+public final class GatewayPlugin: Plugin {
+    public static let name = "gateway", version = "0.1.0"
+
+    public static let methods: [KnapPlugin.Method<GatewayPlugin>] = [
+        .stream("mcp.connect", connect),
+        .call("gateway.status", status),
+        .call("gateway.problems", problems),
+    ]
+
+    /// What `activate` makes and `suspend` takes back.
+    private struct Running {
+        var startup: Startup
+        var reading: Task<Void, Never>
+        var listening: Task<Void, Never>
+    }
+
+    private let host: PluginHost
+    private let settings: Settings
+    private let server: Server
+    private let listener: HTTPListener
+    private let running = Mutex<Running?>(nil)
+
+    public init(host: PluginHost) throws {
+        self.host = host
+        settings = try host.configuration()
+        let identity = ServerIdentity(name: "knap", title: "Knap", version: Self.version)
+        server = Server(feed: CatalogFeed(budget: ListBudget(whole: settings.listBudgetBytes)), identity: identity)
+        listener = HTTPListener()
+    }
+
+    public func activate(_ hook: Call) async throws {
+        let startup = Startup(host: host)
+        let reading = Task { [host, server] in
+            for await snapshot in host.registry.snapshots(of: "mcp") {
+                server.feed.publish(snapshot.contributions.map(Offer.init))
+            }
+        }
+        // In the background: a port that is taken, or slow to bind, must not keep stdio from serving.
+        let listening = Task { [self] in await listen(startup) }
+        running.withLock { $0 = Running(startup: startup, reading: reading, listening: listening) }
+    }
+
+    public func suspend(_ hook: Call) async throws {
+        let running = running.withLock { running in
+            defer { running = nil }
+            return running
+        }
+        running?.reading.cancel()
+        running?.listening.cancel()
+        server.feed.close()
+        await listener.stop()
+        await running?.listening.value
+    }
+
+    private func listen(_ startup: Startup) async {
+        guard settings.http else { return }
+        do {
+            let token = try settings.accessToken(stateDirectory: host.stateDirectory)
+            let backend = HostBackend(host: host, startup: startup, parent: nil, principal: "mcp-http")
+            let access = HTTPAccess(token: token, allowedOrigins: settings.allowedOrigins)
+            let site = HTTPSite(
+                server: server, access: access, backend: backend,
+                page: { await StatusReport(backend: backend).read() })
+            let address = HTTPListener.Address(host: settings.host, port: settings.port)
+            let url = try await listener.start(site, at: address, sockets: HostSockets(host: host))
+            host.log.info("listening", ["url": url])
+            try StateFile.write(url + "\n", to: host.stateDirectory + "/url", mode: 0o644)
+        } catch {
+            let reason = (error as? HTTPListener.Failure)?.message ?? "\(error)"
+            listener.failed(reason)
+            host.log.error("HTTP is off; stdio goes on", ["reason": reason])
+        }
+    }
+}
+
+// MARK: - Methods
+
+extension GatewayPlugin {
+    /// One MCP client on the call's two streams.
+    private func connect(_ input: [UInt8], _ call: DuplexCall) async throws {
+        guard let startup = running.withLock({ $0?.startup }) else {
+            throw PluginError(code: .unavailable, message: "The gateway is stopping.")
+        }
+        let backend = HostBackend(host: host, startup: startup, parent: call, principal: nil)
+        let session = StdioSession(server: server, backend: backend) { bytes in try await call.sendInParts(bytes) }
+        try await session.run(call.items.bytes)
+    }
+
+    /// What is served and where.
+    private func status(_ input: Empty, _ call: Call) async throws -> JSON {
+        let catalog = server.feed.current
+        var status: JSONObject = ["http": listener.status]
+        status["revisions"] = .array(Revision.allCases.map { .string($0.rawValue) })
+        status["tools"] = .array(
+            catalog.tools.map {
+                ["name": .string($0.name), "plugin": .string($0.plugin), "listed": .bool($0.isListed)]
+            })
+        status["resources"] = .number(JSONNumber(catalog.resources.count + catalog.templates.count))
+        status["prompts"] = .number(JSONNumber(catalog.prompts.count))
+        status["problems"] = .number(JSONNumber(catalog.problems.count))
+        return .object(status)
+    }
+
+    /// Contributions that are not served as they are, with the reasons.
+    private func problems(_ input: Empty, _ call: Call) async throws -> JSON {
+        ["problems": .array(server.feed.current.problems.map(\.json))]
+    }
+}
+
+extension Offer {
+    fileprivate init(_ contribution: Contribution) {
+        self.init(
+            plugin: contribution.plugin, isFirstParty: contribution.firstParty, item: contribution.item,
+            method: contribution.method)
+    }
+}
+
+extension Items {
+    /// The bodies alone.
+    fileprivate var bytes: AsyncMapSequence<Items, [UInt8]> { map(\.body) }
+}
+
+extension DuplexCall {
+    /// Long messages go in parts, so that no item is larger than the host's rings like.
+    fileprivate func sendInParts(_ bytes: [UInt8]) async throws {
+        let part = 64 * 1024
+        guard bytes.count > part else { return try await send(bytes) }
+        for start in stride(from: 0, to: bytes.count, by: part) {
+            try await send(Array(bytes[start..<min(start + part, bytes.count)]))
+        }
+    }
+}

@@ -1,0 +1,171 @@
+import Glibc
+import HummingbirdCore
+import KnapJSON
+import Logging
+import NIOCore
+import NIOPosix
+import Synchronization
+
+/// Keeps listening sockets for the next generation, so that a reload refuses no connection.
+package protocol SocketKeeper: Sendable {
+    func keep(_ name: String, socket: Int32)
+    func take(_ name: String) -> Int32?
+}
+
+/// The listening socket, and the connections that come of it.
+///
+/// Hummingbird's own server can only bind an address, so its HTTP channel is put on a bootstrap of ours, which also
+/// adopts the socket that an earlier generation left with the host.
+package final class HTTPListener: Sendable {
+    package struct Address: Sendable {
+        package var host: String
+        package var port: Int
+
+        package init(host: String, port: Int) {
+            self.host = host
+            self.port = port
+        }
+    }
+
+    package struct Failure: Error, Sendable {
+        package var message: String
+    }
+
+    private enum State {
+        case idle
+        case running(url: String, channel: any Channel, accepting: Task<Void, Never>)
+        case failed(String)
+        case stopped
+    }
+
+    private static let socketName = "http"
+    /// A connection that says nothing for this long is closed; streams say something every 15 seconds.
+    private static let idleTimeout = TimeAmount.seconds(75)
+
+    private let state = Mutex(State.idle)
+
+    package init() {}
+
+    /// Starts to accept, and answers the URL.
+    package func start(_ site: HTTPSite, at address: Address, sockets: (any SocketKeeper)?) async throws -> String {
+        let kept = sockets?.take(Self.socketName).flatMap { Self.adopted($0, for: address) }
+        let socket = try kept ?? Self.bound(to: address)
+        let port = Self.port(of: socket)
+        if kept == nil { sockets?.keep(Self.socketName, socket: socket) }
+
+        let logger = Logger(label: "gateway.http") { _ in SwiftLogNoOpLogHandler() }
+        let channel = HTTP1Channel(
+            responder: { request, writer, _ in try await site.respond(to: request, writer) },
+            configuration: .init(idleTimeout: Self.idleTimeout))
+        let server = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .childChannelOption(.socketOption(.tcp_nodelay), value: 1)
+            .bind(socket: socket) { connection in channel.setup(channel: connection, logger: logger) }
+        let accepting = Task {
+            await withDiscardingTaskGroup { group in
+                try? await server.executeThenClose { connections in
+                    for try await connection in connections {
+                        group.addTask { await Self.serve(connection, channel, logger) }
+                    }
+                }
+                group.cancelAll()
+            }
+        }
+        let url = "http://\(address.host.contains(":") ? "[\(address.host)]" : address.host):\(port)"
+        state.withLock { $0 = .running(url: url, channel: server.channel, accepting: accepting) }
+        return url
+    }
+
+    private static func serve(_ connection: HTTP1Channel.Value, _ channel: HTTP1Channel, _ logger: Logger) async {
+        let end = ConnectionEnd()
+        connection.channel.closeFuture.whenComplete { _ in end.fire() }
+        await ConnectionEnd.$current.withValue(end) { await channel.handle(value: connection, logger: logger) }
+    }
+
+    /// Remembers why there is no HTTP.
+    package func failed(_ reason: String) { state.withLock { $0 = .failed(reason) } }
+
+    /// Closes the listener and every connection. What the host keeps stays open.
+    package func stop() async {
+        let running = state.withLock { state -> Task<Void, Never>? in
+            defer { state = .stopped }
+            guard case .running(_, let channel, let accepting) = state else { return nil }
+            channel.close(promise: nil)
+            return accepting
+        }
+        running?.cancel()
+        await running?.value
+    }
+
+    package var status: JSON {
+        state.withLock { state in
+            switch state {
+            case .idle: ["state": "off"]
+            case .running(let url, _, _): ["state": "listening", "url": .string(url), "mcp": .string(url + "/mcp")]
+            case .failed(let reason): ["state": "failed", "reason": .string(reason)]
+            case .stopped: ["state": "stopped"]
+            }
+        }
+    }
+}
+
+// MARK: - Sockets
+
+extension HTTPListener {
+    /// The kept socket, unless the configuration now names another port.
+    private static func adopted(_ socket: Int32, for address: Address) -> Int32? {
+        let port = port(of: socket)
+        guard port != 0, address.port == 0 || address.port == port else {
+            close(socket)
+            return nil
+        }
+        return socket
+    }
+
+    private static func bound(to address: Address) throws(Failure) -> Int32 {
+        var wanted = sockaddr_in()
+        wanted.sin_family = sa_family_t(AF_INET)
+        wanted.sin_port = in_port_t(truncatingIfNeeded: address.port).bigEndian
+        guard inet_pton(AF_INET, address.host, &wanted.sin_addr) == 1, (0...65535).contains(address.port) else {
+            throw Failure(
+                message: "\(address.host):\(address.port) is not an IPv4 address and a port; set host and port.")
+        }
+        let socket = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        guard socket >= 0 else { throw failure("opened", address) }
+        var yes: Int32 = 1
+        setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, socklen_t(MemoryLayout<Int32>.size))
+        let status = withUnsafePointer(to: &wanted) { wanted in
+            wanted.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(socket, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        }
+        guard status == 0, listen(socket, 256) == 0 else {
+            let failure = failure("bound", address)
+            close(socket)
+            throw failure
+        }
+        return socket
+    }
+
+    private static func failure(_ what: String, _ address: Address) -> Failure {
+        let reason = String(cString: strerror(errno))
+        let advice = errno == EADDRINUSE ? " Set another port for the gateway, or 0 for any free one." : ""
+        return Failure(message: "\(address.host):\(address.port) cannot be \(what): \(reason).\(advice)")
+    }
+
+    private static func port(of socket: Int32) -> Int {
+        var address = sockaddr_in()
+        var size = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let status = withUnsafeMutablePointer(to: &address) { address in
+            address.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(socket, $0, &size) }
+        }
+        return status == 0 ? Int(UInt16(bigEndian: address.sin_port)) : 0
+    }
+}
+
+extension ServerBootstrap {
+    fileprivate func bind<Output: Sendable>(
+        socket: Int32, initializer: @escaping @Sendable (any Channel) -> EventLoopFuture<Output>
+    ) async throws -> NIOAsyncChannel<Output, Never> {
+        try await bind(socket, cleanupExistingSocketFile: false, childChannelInitializer: initializer)
+    }
+}

@@ -1,0 +1,51 @@
+import KnapJSON
+import KnapPlugin
+
+/// The way to the plugins through the host.
+///
+/// Not `settled` at once: the gateway requires no plugin, so at the start of the host it can be asked for its lists
+/// before those that have something to list are active.
+struct HostBackend: Backend {
+    let host: PluginHost
+    let startup: Startup
+    /// The call that the session serves; nil over HTTP, where each request is a beginning of its own.
+    let parent: Call?
+    /// On whose behalf calls without a parent are made.
+    let principal: String?
+
+    func settled() async { await startup.settled() }
+
+    func call(
+        _ call: BackendCall, onNote: @escaping @Sendable (BackendNote) async -> Void
+    ) async throws(CallFailure) -> BackendReply {
+        var body: [UInt8] = []
+        call.body.write(into: &body)
+        do throws(PluginError) {
+            let outgoing = try await host.services.bind(call.method)
+                .open(body, parent: parent, principal: principal, trace: parent == nil ? call.trace : nil)
+            outgoing.halfClose()
+            // Cancelling this task makes `next` and `result` give the call up.
+            var items = outgoing.items.makeAsyncIterator()
+            while let item = try await items.next() { await forward(item, to: onNote) }
+            let reply = try await outgoing.result()
+            return BackendReply(body: reply.body, contentType: reply.contentType)
+        } catch {
+            throw CallFailure(error)
+        }
+    }
+
+    private func forward(_ item: Item, to onNote: @Sendable (BackendNote) async -> Void) async {
+        guard let json = try? JSON.parse(item.body) else { return }
+        switch item.kind {
+        case .progress: await onNote(.progress(json))
+        case .log: await onNote(.log(json))
+        case .data, .request, .reply: break
+        }
+    }
+}
+
+extension CallFailure {
+    init(_ error: PluginError) {
+        self.init(Code(rawValue: error.code.description) ?? .unknown, error.message, details: error.details)
+    }
+}

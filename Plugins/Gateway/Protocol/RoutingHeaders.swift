@@ -1,0 +1,59 @@
+import KnapJSON
+
+/// The HTTP headers that repeat what the body says, so that proxies can route without reading it (2026-07-28).
+///
+/// A body and headers that disagree could be routed by one and served by the other, so every difference is refused.
+package struct RoutingHeaders: Sendable {
+    /// All values of each header, in order: a duplicate is an error, not a choice.
+    package var version: [String]
+    package var method: [String]
+    package var name: [String]
+
+    package init(version: [String], method: [String], name: [String]) {
+        self.version = version
+        self.method = method
+        self.name = name
+    }
+
+    package func check(against request: Request, version expected: String) throws(RPCError) {
+        try Self.check(version, "MCP-Protocol-Version", equals: expected)
+        try Self.check(method, "Mcp-Method", equals: request.method)
+        guard let key = RequestMethod(rawValue: request.method)?.namedBy,
+            let expected = request.params[key]?.stringValue
+        else { return }
+        try Self.check(name.map(Self.decoded), "Mcp-Name", equals: expected)
+    }
+
+    private static func check(_ values: [String?], _ header: String, equals expected: String) throws(RPCError) {
+        guard let value = values.first else {
+            throw RPCError(.headerMismatch, "The header \(header) is missing.")
+        }
+        guard values.count == 1 else {
+            throw RPCError(.headerMismatch, "The header \(header) is there \(values.count) times.")
+        }
+        guard let value else { throw RPCError(.headerMismatch, "The header \(header) is not valid base64.") }
+        let trimmed = value.trimmingSpaces
+        guard trimmed == expected else {
+            throw RPCError(
+                .headerMismatch, "Header mismatch: \(header) is '\(trimmed)' where the body says '\(expected)'.")
+        }
+    }
+
+    /// Undoes `=?base64?…?=`, in which clients write names that a header cannot carry; nil if it is malformed.
+    static func decoded(_ value: String) -> String? {
+        let value = value.trimmingSpaces
+        guard value.hasPrefix("=?base64?"), value.hasSuffix("?="), value.utf8.count >= 11 else { return value }
+        guard let bytes = Base64.decode(value.utf8.dropFirst(9).dropLast(2)) else { return nil }
+        return String(validating: bytes, as: UTF8.self)
+    }
+}
+
+extension String {
+    /// Without the optional white space that HTTP allows around a field's value (RFC 9110, section 5.5).
+    var trimmingSpaces: String {
+        let isSpace: (Character) -> Bool = { $0 == " " || $0 == "\t" }
+        var rest = self[...].drop(while: isSpace)
+        while let last = rest.last, isSpace(last) { rest.removeLast() }
+        return String(rest)
+    }
+}

@@ -1,0 +1,123 @@
+import KnapJSON
+
+/// Where a request came from: its envelope, the way to the plugins, and the way back for what is said before the answer.
+package struct Exchange: Sendable {
+    package var envelope: Envelope
+    package var backend: any Backend
+    /// Sends a notification that belongs to the request; waits while the client does not read.
+    package var notify: @Sendable (Notification) async -> Void
+
+    package init(
+        envelope: Envelope, backend: any Backend, notify: @escaping @Sendable (Notification) async -> Void
+    ) {
+        self.envelope = envelope
+        self.backend = backend
+        self.notify = notify
+    }
+}
+
+/// Answers MCP requests, whatever the transport. It keeps nothing between two requests but the catalog.
+package struct Server: Sendable {
+    package let feed: CatalogFeed
+    package let identity: ServerIdentity
+
+    package init(feed: CatalogFeed, identity: ServerIdentity) {
+        self.feed = feed
+        self.identity = identity
+    }
+
+    /// The answer to a request whose envelope has been read. Cancelling the task cancels what it does.
+    package func answer(_ request: Request, in exchange: Exchange) async -> Response {
+        do {
+            let result = try await result(of: request, in: exchange)
+            return Response(id: request.id, .success(result))
+        } catch {
+            return Response(id: request.id, .failure(error))
+        }
+    }
+
+    private func result(of request: Request, in exchange: Exchange) async throws(RPCError) -> JSONObject {
+        let envelope = exchange.envelope
+        guard let method = RequestMethod(rawValue: request.method),
+            envelope.isModern ? method.isModern : method.isLegacy
+        else { throw .methodNotFound(request.method) }
+        let result = try await result(of: method, request, exchange)
+        return envelope.shape(result, cache: method.cachePolicy, by: identity)
+    }
+
+    private func result(
+        of method: RequestMethod, _ request: Request, _ exchange: Exchange
+    ) async throws(RPCError) -> JSONObject {
+        switch method {
+        case .initialize: return initialize(request)
+        case .ping: return [:]
+        case .setLogLevel:
+            guard LogLevel(rawValue: try request.string("level")) != nil else {
+                throw .parameter("level", "must be one of \(LogLevel.allCases.map(\.rawValue).joined(separator: ", "))")
+            }
+            return [:]
+        case .discover: return discover()
+        case .listen: return try await listen(request, exchange)
+        case .listTools: return try await listTools(request, exchange)
+        case .callTool: return try await callTool(request, exchange)
+        case .listResources: return try await listResources(request, exchange)
+        case .listResourceTemplates: return try await listTemplates(request, exchange)
+        case .readResource: return try await readResource(request, exchange)
+        case .listPrompts: return try await listPrompts(request, exchange)
+        case .getPrompt: return try await getPrompt(request, exchange)
+        case .complete: return try await complete(request, exchange)
+        }
+    }
+}
+
+extension RequestMethod {
+    /// For the results that 2026-07-28 lets clients keep; nil for the others.
+    var cachePolicy: CachePolicy? {
+        switch self {
+        case .discover, .listTools, .listResources, .listResourceTemplates, .listPrompts: .list
+        case .readResource: .never
+        default: nil
+        }
+    }
+}
+
+// MARK: - Who is there
+
+extension Server {
+    /// Everything is always offered, if only as an empty list: plugins come and go, and what a client was told at the
+    /// start holds for as long as it stays.
+    private func capabilities(isModern: Bool) -> JSON {
+        var capabilities: JSONObject = [
+            "tools": ["listChanged": true], "resources": ["listChanged": true], "prompts": ["listChanged": true],
+            "completions": [:],
+        ]
+        if !isModern { capabilities["logging"] = [:] }
+        return .object(capabilities)
+    }
+
+    private func initialize(_ request: Request) -> JSONObject {
+        let revision = Revision.negotiated(asked: request.params["protocolVersion"]?.stringValue)
+        return [
+            "protocolVersion": .string(revision.rawValue),
+            "capabilities": capabilities(isModern: false),
+            "serverInfo": [
+                "name": .string(identity.name), "title": .string(identity.title), "version": .string(identity.version),
+            ],
+            "instructions": .string(Self.instructions),
+        ]
+    }
+
+    private func discover() -> JSONObject {
+        [
+            "supportedVersions": [.string(Revision.modern.rawValue)],
+            "capabilities": capabilities(isModern: true),
+            "instructions": .string(Self.instructions),
+        ]
+    }
+
+    static let instructions = """
+        Knap serves the tools of its plugins. The list shows the common ones. When none of them fits the task, call \
+        find_tools with a few words on what you need, before you give up or work around it; then call what it finds \
+        with use_tool. Results of long lists have limit and offset: ask for the next part rather than for everything.
+        """
+}
