@@ -18,10 +18,14 @@ let package = Package(
     name: "Knap",
     products: [
         .executable(name: "knap", targets: ["knap"]),
+        .library(name: "gateway", type: .dynamic, targets: ["GatewayEntry"]),
         .library(name: "obsidian", type: .dynamic, targets: ["ObsidianEntry"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-http-types", exact: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-nio", exact: "2.101.2"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", exact: "2.28.1"),
         .package(url: "https://github.com/groue/GRDB.swift", exact: "7.10.0"),
         .package(url: "https://github.com/jpsim/Yams", exact: "6.2.2"),
         .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
@@ -55,6 +59,16 @@ let package = Package(
             ], path: "Host/knap", swiftSettings: strict),
 
         // Plugins
+        .target(
+            name: "Gateway",
+            dependencies: [
+                "KnapPlugin", "KnapJSON", .product(name: "HummingbirdCore", package: "hummingbird"),
+                .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "HTTPTypes", package: "swift-http-types"), .product(name: "Logging", package: "swift-log"),
+            ], path: "Plugins/Gateway", exclude: ["Entry"], swiftSettings: strict),
+        .target(
+            name: "GatewayEntry", dependencies: ["Gateway", "KnapPlugin", "CKnap"], path: "Plugins/Gateway/Entry",
+            swiftSettings: strict, linkerSettings: pluginLinking),
         .systemLibrary(name: "CVaultShims", path: "Plugins/Obsidian/CVaultShims", providers: [.apt(["libssl-dev"])]),
         .target(
             name: "Obsidian",
