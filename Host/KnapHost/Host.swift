@@ -234,7 +234,7 @@ package actor Host {
             plugin: manifest.name, generation: generation, logger: logger,
             configuration: Array(JSON.object(settings).serialized().utf8), stateDirectory: directory,
             grants: Grants(
-                isFirstParty: isFirstParty, services: asked.services.contains("*") ? nil : named,
+                isFirstParty: isFirstParty, services: named, points: Set(manifest.points.map(\.name)),
                 assertsPrincipal: asked.assertsPrincipal, hostMethods: Set(asked.hostMethods.map { "host.\($0)" })),
             services: services, registry: registry, descriptors: descriptors)
     }

@@ -95,6 +95,8 @@ extension GatewayPlugin {
 
     /// What is served and where.
     private func status(_ input: Empty, _ call: Call) async throws -> JSON {
+        // Where it listens is known once it has tried.
+        await running.withLock { $0?.listening }?.value
         let catalog = server.feed.current
         var status: JSONObject = ["http": listener.status]
         status["revisions"] = .array(Revision.allCases.map { .string($0.rawValue) })

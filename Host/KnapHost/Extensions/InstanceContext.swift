@@ -65,6 +65,8 @@ struct Grants: Sendable {
     var isFirstParty: Bool
     /// Services it may call: those it requires or uses, and those granted by name; nil: all.
     var services: Set<String>?
+    /// Contribution points that are its own: it may call the methods contributed to them.
+    var points: Set<String> = []
     /// May say for whom a call is made; its calls enter from outside and are therefore validated.
     var assertsPrincipal: Bool
     /// Mutating methods of the service `host` it may call.

@@ -69,6 +69,13 @@ package final class ContributionRegistry: Sendable {
 
     func entries(of point: String) -> [Entry] { state.withLock { $0.entries[point] ?? [] } }
 
+    /// Whether some plugin contributes the method to one of these points.
+    func offers(_ method: String, to points: Set<String>) -> Bool {
+        state.withLock { state in
+            points.contains { state.entries[$0]?.contains { $0.item["method"]?.stringValue == method } ?? false }
+        }
+    }
+
     /// The snapshot as `knap.registry/1` describes it.
     func snapshot(of point: String) -> JSON {
         let (entries, epoch) = state.withLock { ($0.entries[point] ?? [], $0.epochs[point] ?? 0) }

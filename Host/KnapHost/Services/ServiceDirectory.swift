@@ -85,10 +85,12 @@ package final class ServiceDirectory: Sendable {
         }
         guard let allowed = context.grants.services else { return }
         if allowed.contains(service) || allowed.contains(name) || service == "host" { return }
+        // Contributing a method to a point means offering it to the point's owner.
+        if context.registry.offers(name, to: context.grants.points) { return }
         throw PluginError(
             code: .permissionDenied,
             message:
-                "\(context.plugin) may not call \(name): its manifest neither requires '\(service)' nor was it granted")
+                "\(context.plugin) may not call \(name): its manifest neither requires '\(service)' nor was it granted, and nobody contributes the method to it")
     }
 
     /// What `knap.services/1` describes: the providers of a service, or of all for an empty name.

@@ -16,11 +16,11 @@ struct Banner {
         ].joined(separator: "\n\n")
     }
 
-    /// Where the gateway listens; nil when it does not.
+    /// Where the gateway listens; nil when it does not. It says so once it has tried.
     private static func endpoints(_ host: any ControlBackend) async -> (page: String, mcp: String)? {
-        let reply = await host.call("gateway.endpoints", input: .object([:]), deadlineMS: 2000) { _ in }
-        guard case .result(let result, _) = reply, let page = result["page"]?.stringValue,
-            let mcp = result["mcp"]?.stringValue
+        let reply = await host.call("gateway.status", input: .object([:]), deadlineMS: 5000) { _ in }
+        guard case .result(let result, _) = reply, let page = result["http"]?["url"]?.stringValue,
+            let mcp = result["http"]?["mcp"]?.stringValue
         else { return nil }
         return (page, mcp)
     }
