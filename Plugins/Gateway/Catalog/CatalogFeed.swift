@@ -77,7 +77,7 @@ package final class CatalogFeed: Sendable {
         for watcher in watchers { watcher.finish() }
     }
 
-    var watcherCount: Int { state.withLock { $0.watchers.count } }
+    package var watcherCount: Int { state.withLock { $0.watchers.count } }
 
     private func forget(_ id: Int) { state.withLock { _ = $0.watchers.removeValue(forKey: id) } }
 }

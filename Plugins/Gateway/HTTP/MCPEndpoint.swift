@@ -78,6 +78,7 @@ struct MCPEndpoint: Sendable {
                 || (!isLegacy(request) && message.method != RequestMethod.initialize.rawValue)
             guard isModern else {
                 let revision = request.headers[.mcpVersion].flatMap { Revision(rawValue: $0.trimmingSpaces) }
+                    .flatMap { $0.isModern ? nil : $0 }
                 return .success((message, .legacy(message, revision: revision ?? .assumedWithoutHeader)))
             }
             do throws(RPCError) {
