@@ -91,6 +91,12 @@ let package = Package(
             dependencies: ["CKnap", "KnapCallEngine", "KnapJSON", "KnapPlugin", "GreeterFixture", "TestSupport"],
             path: "Tests/KnapPlugin", swiftSettings: strict),
         .testTarget(
+            name: "KnapControlTests", dependencies: ["KnapControl", "KnapHost", "KnapJSON", "TestSupport"],
+            path: "Tests/KnapControl", swiftSettings: strict),
+        .testTarget(
+            name: "GatewayTests", dependencies: ["Gateway", "KnapHost", "KnapJSON", "TestSupport"], path: "Tests/Gateway",
+            swiftSettings: strict),
+        .testTarget(
             name: "ObsidianTests", dependencies: ["Obsidian", "KnapJSON", "KnapPlugin", "TestSupport"], path: "Tests/Obsidian",
             swiftSettings: strict),
     ]

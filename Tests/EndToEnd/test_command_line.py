@@ -1,0 +1,92 @@
+"""`knap` as people and scripts use it."""
+
+import json
+import os
+import signal
+import subprocess
+
+from knap_host import KNAP, wait_for
+
+
+def test_help_teaches_with_examples_and_lists_exit_codes(place):
+    result = place.knap("--help")
+    assert result.returncode == 0
+    assert "EXAMPLES" in result.stdout and "EXIT CODES" in result.stdout
+
+
+def test_commands_say_so_when_no_host_runs(place):
+    result = place.knap("plugins", "list", "--state", str(place.state))
+    assert result.returncode == 69
+    assert "knap serve" in result.stderr or "no host" in result.stderr
+
+
+def test_calls_plugins_doctor_plan_and_config_answer(place):
+    place.serve()
+    state = ["--state", str(place.state)]
+    assert place.call("vault.read_note", path="Ideas")["path"] == "Ideas.md"
+    plugins = json.loads(place.knap("plugins", "list", "--json", *state).stdout)
+    plugins = plugins.get("plugins", plugins) if isinstance(plugins, dict) else plugins
+    assert {plugin["name"]: plugin["state"] for plugin in plugins} == {"gateway": "active", "obsidian": "active"}
+    assert "mcp.connect" in place.knap("plugins", "info", "gateway", "--json", *state).stdout
+    assert place.knap("doctor", *state).returncode == 0
+    assert "obsidian" in place.knap("plan", *state).stdout
+    assert place.knap("config", "set", "obsidian.note", "1", *state).returncode == 0
+    assert "obsidian" in place.knap("config", "list", "--json", *state).stdout
+
+
+def test_commands_that_plugins_contribute_run_and_are_listed(place):
+    place.serve()
+    result = place.knap("vault", "search", "compost", "--state", str(place.state), "--json")
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["total"] == 3
+
+
+def test_a_failed_call_has_an_exit_code_and_a_message(place):
+    place.serve()
+    result = place.knap("call", "vault.read_note", '{"path": "Nothing"}', "--state", str(place.state))
+    assert result.returncode == 66
+    assert "there is no note 'Nothing'" in result.stderr
+
+
+def test_a_secret_is_never_shown(place):
+    place.serve()
+    state = ["--state", str(place.state)]
+    assert place.knap("config", "set", "--secret", "obsidian.key", "hunter2", *state).returncode == 0
+    assert "hunter2" not in place.knap("config", "list", "--json", *state).stdout
+    assert (place.state / "secrets.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_state_directory_serves_one_host_at_a_time(place):
+    place.serve()
+    second = place.knap("serve", "--vault", str(place.vault), "--state", str(place.state))
+    assert second.returncode == 75
+    assert "in use" in second.stderr
+
+
+def test_an_orderly_stop_ends_with_0_and_leaves_no_socket(place):
+    place.serve()
+    process = place.processes[-1]
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(15) == 0
+    assert not (place.state / "control.sock").exists()
+
+
+def test_a_relay_ends_with_its_client(place):
+    relay = subprocess.Popen([KNAP, *place.relay_arguments()], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=place.environment)
+    relay.stdin.write(b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n')
+    relay.stdin.flush()
+    assert json.loads(relay.stdout.readline())["id"] == 1
+    relay.stdin.close()
+    assert relay.wait(10) == 0
+    relay.stdout.close()
+
+
+def test_mcp_in_an_unbuilt_tree_fails_at_once(place, tmp_path):
+    root = tmp_path / "Knap"
+    (root / "Host").mkdir(parents=True)
+    source = os.path.join(os.path.dirname(__file__), "../../Host/run")
+    subprocess.run(["cp", source, str(root / "Host/run")], check=True)
+    result = subprocess.run([str(root / "Host/run"), "mcp", "--vault", "."], capture_output=True, text=True, timeout=10)
+    assert result.returncode == 78
+    assert result.stdout == ""
+    assert "not built" in result.stderr

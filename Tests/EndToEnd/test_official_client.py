@@ -1,0 +1,147 @@
+"""The official Python client, in both eras and over both transports, on real vaults."""
+
+import asyncio
+import json
+import signal
+
+import pytest
+from mcp import Client, StdioServerParameters
+from mcp.client.streamable_http import create_mcp_http_client, streamable_http_client
+
+from knap_host import KNAP
+
+TOOLS = {
+    "search_notes", "read_note", "list_notes", "write_note", "edit_note", "move_note", "delete_note", "note_links",
+    "list_tags", "query_notes", "recent_changes", "find_tools", "use_tool",
+}
+
+
+def stdio(place):
+    return StdioServerParameters(command=KNAP, args=place.relay_arguments(), env=place.environment)
+
+
+def http(place, endpoint, token=None):
+    client = create_mcp_http_client(headers={"Authorization": f"Bearer {token or place.token}"})
+    return streamable_http_client(endpoint, http_client=client)
+
+
+def text(result):
+    assert not result.is_error, result.content
+    return result.content[0].text
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+@pytest.mark.parametrize("transport", ["stdio", "http"])
+def test_lists_searches_reads_and_edits_a_real_vault(real_place, mode, transport):
+    place = real_place
+    server = stdio(place) if transport == "stdio" else http(place, place.serve())
+
+    async def work():
+        async with Client(server, mode=mode) as client:
+            tools = (await client.list_tools()).tools
+            assert {tool.name for tool in tools} >= TOOLS
+            place.wait_until_indexed()
+            notes = json.loads(text(await client.call_tool("list_notes", {"limit": 1000})))
+            on_disk = [p for p in place.vault.rglob("*.md") if not any(part.startswith(".") for part in p.relative_to(place.vault).parts)]
+            assert notes["total"] == len(on_disk)
+            found = json.loads(text(await client.call_tool("search_notes", {"query": "recurring tasks"})))
+            assert found["total"] > 0
+            path = found["notes"][0]["path"]
+            assert text(await client.call_tool("read_note", {"path": path, "limit": 100000})) == (place.vault / path).read_text()
+            await client.call_tool("write_note", {"path": "Knap/New.md", "content": f"See [[{path[:-3]}]]. quokka"})
+            found = json.loads(text(await client.call_tool("search_notes", {"query": "quokka"})))
+            assert [note["path"] for note in found["notes"]] == ["Knap/New.md"]
+            text(await client.call_tool("edit_note", {"path": "Knap/New", "find": "quokka", "content": "wombat"}))
+            assert (place.vault / "Knap/New.md").read_text().endswith("wombat")
+            links = json.loads(text(await client.call_tool("note_links", {"path": path})))
+            assert "Knap/New.md" in [link["path"] for link in links["backlinks"]]
+            moved = json.loads(text(await client.call_tool("move_note", {"path": path, "to": "Elsewhere/Moved.md"})))
+            assert "Knap/New.md" in moved["updated"]
+            assert "Moved" in (place.vault / "Knap/New.md").read_text()
+            deleted = json.loads(text(await client.call_tool("delete_note", {"path": "Knap/New.md"})))
+            assert (place.vault / deleted["trashed"]).exists()
+
+    asyncio.run(work())
+
+
+def test_a_mistake_is_answered_with_what_is_allowed_and_what_was_meant(place):
+    async def work():
+        async with Client(stdio(place)) as client:
+            result = await client.call_tool("read_note", {"path": "Garden/Tomatos.md"})
+            assert result.is_error
+            assert "did you mean 'Garden/Tomatoes.md'" in result.content[0].text
+            result = await client.call_tool("search_notes", {"query": "x", "limit": 0})
+            assert result.is_error
+            assert "'limit' must be at least 1" in result.content[0].text
+            result = await client.call_tool("write_note", {"path": "../out.md", "content": "x"})
+            assert result.is_error
+            assert "climbs out of the vault" in result.content[0].text
+            assert not (place.vault.parent / "out.md").exists()
+
+    asyncio.run(work())
+
+
+def test_find_tools_and_use_tool_reach_every_tool(place):
+    async def work():
+        async with Client(stdio(place)) as client:
+            found = text(await client.call_tool("find_tools", {"query": "tags"}))
+            assert "list_tags" in found
+            used = text(await client.call_tool("use_tool", {"name": "list_tags", "arguments": {}}))
+            assert "garden" in used
+
+    asyncio.run(work())
+
+
+def test_notes_are_resources(place):
+    async def work():
+        async with Client(stdio(place)) as client:
+            templates = (await client.list_resource_templates()).resource_templates
+            assert [template.uri_template for template in templates] == ["vault:///{+path}"]
+            read = await client.read_resource("vault:///Garden/Soil.md")
+            assert read.contents[0].text == (place.vault / "Garden/Soil.md").read_text()
+
+    asyncio.run(work())
+
+
+def test_a_change_made_outside_is_seen_by_the_client(place):
+    async def work():
+        async with Client(stdio(place)) as client:
+            await client.call_tool("list_notes", {})
+            (place.vault / "Fresh.md").write_text("A platypus came by.")
+            for _ in range(500):
+                found = json.loads(text(await client.call_tool("search_notes", {"query": "platypus"})))
+                if found["total"] == 1:
+                    return
+            raise AssertionError("the note was not found")
+
+    asyncio.run(work())
+
+
+def test_three_stdio_clients_and_a_server_share_one_vault_and_one_may_be_killed(place):
+    endpoint = place.serve()
+
+    async def work():
+        async with Client(http(place, endpoint)) as web, Client(stdio(place)) as first, Client(stdio(place)) as second:
+            doomed = await asyncio.create_subprocess_exec(
+                KNAP, *place.relay_arguments(), stdin=-1, stdout=-1, env=place.environment
+            )
+            hello = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+                "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "doomed", "version": "1"}}}
+            doomed.stdin.write(json.dumps(hello).encode() + b"\n")
+            assert json.loads(await doomed.stdout.readline())["id"] == 1
+            clients = [web, first, second]
+            calls = [
+                client.call_tool("write_note", {"path": f"n{number}-{index}.md", "content": "gnu"})
+                for index, client in enumerate(clients) for number in range(20)
+            ]
+            running = asyncio.gather(*calls)
+            await asyncio.sleep(0)
+            doomed.send_signal(signal.SIGKILL)
+            for result in await running:
+                text(result)
+            await doomed.wait()
+            for client in clients:
+                found = json.loads(text(await client.call_tool("search_notes", {"query": "gnu", "limit": 1})))
+                assert found["total"] == 60
+
+    asyncio.run(work())
