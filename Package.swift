@@ -32,7 +32,7 @@ let package = Package(
     ],
     targets: [
         // The contract
-        .target(name: "CKnap", path: "PluginAPI/C", exclude: ["exports.map"]),
+        .target(name: "CKnap", path: "PluginAPI/C", exclude: ["exports.map", "knap-abi.json"]),
         .target(name: "KnapJSON", path: "PluginAPI/Swift/KnapJSON", swiftSettings: strict),
         .target(
             name: "KnapPlugin", dependencies: ["CKnap", "KnapJSON"], path: "PluginAPI/Swift/KnapPlugin",
