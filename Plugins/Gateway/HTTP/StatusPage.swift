@@ -7,7 +7,7 @@ enum StatusPage {
         <!doctype html><html lang="en"><head><meta charset="utf-8"><title>Knap</title>
         <meta name="viewport" content="width=device-width, initial-scale=1"><style>\(style)</style></head><body>
         <h1>Knap</h1>
-        \(vaults(contents.vaults))
+        \(contents.sections.map(section).joined(separator: "\n"))
         \(connect(base))
         <h2>Plugins</h2>\(plugins(contents.plugins))
         <h2>Tools</h2>\(tools(catalog))
@@ -23,11 +23,19 @@ enum StatusPage {
         @media(prefers-color-scheme:dark){body{background:#181818;color:#ddd}pre{background:#282828}td,th{border-color:#444}}
         """
 
-    /// Whatever `vault.status` says, as a table of names and values.
-    private static func vaults(_ status: JSON?) -> String {
-        guard let members = status?.objectValue?.members else { return "<h2>Vault</h2><p>No vault is active.</p>" }
-        let rows = members.map { "<tr><th>\(escaped($0.name))</th><td>\(value($0.value))</td></tr>" }
-        return "<h2>Vault</h2><table>\(rows.joined())</table>"
+    /// What a plugin shows: a list of objects becomes a table, one column for each name; all else a row.
+    private static func section(_ section: StatusReport.Section) -> String {
+        let parts = (section.value.objectValue?.members ?? []).map { member in
+            table(member.value) ?? "<p>\(escaped(member.name)): \(value(member.value))</p>"
+        }
+        return "<h2>\(escaped(section.title))</h2>\(parts.joined())"
+    }
+
+    private static func table(_ json: JSON) -> String? {
+        guard let rows = json.arrayValue, let names = rows.first?.objectValue?.names else { return nil }
+        let head = names.map { "<th>\(escaped($0))</th>" }.joined()
+        let body = rows.map { row in "<tr>\(names.map { "<td>\(row[$0].map(value) ?? "")</td>" }.joined())</tr>" }
+        return "<table><tr>\(head)</tr>\(body.joined())</table>"
     }
 
     private static func value(_ json: JSON) -> String { escaped(json.stringValue ?? json.serialized()) }

@@ -1,15 +1,19 @@
 import KnapJSON
 
-/// Asks the host and the vault, where there is one, how they are.
+/// Asks the host how it is, and the plugins that contribute to the point `pages` what they have to show.
 package struct StatusReport: Sendable {
+    package struct Section: Sendable {
+        package var title: String
+        package var value: JSON
+    }
+
     package struct Contents: Sendable {
         package var plugins: [JSON]
-        /// Nil where nobody provides `vault.status`.
-        package var vaults: JSON?
+        package var sections: [Section]
 
-        package init(plugins: [JSON] = [], vaults: JSON? = nil) {
+        package init(plugins: [JSON] = [], sections: [Section] = []) {
             self.plugins = plugins
-            self.vaults = vaults
+            self.sections = sections
         }
     }
 
@@ -17,11 +21,23 @@ package struct StatusReport: Sendable {
 
     func read() async -> Contents {
         async let plugins = ask("host.plugins")
-        async let vaults = ask("vault.status")
-        return await Contents(plugins: plugins?["plugins"]?.arrayValue ?? [], vaults: vaults)
+        return await Contents(plugins: plugins?["plugins"]?.arrayValue ?? [], sections: sections())
     }
 
-    private func ask(_ method: String) async -> JSON? {
-        try? await backend.call(BackendCall(method: method, body: [:]), onNote: { _ in }).json(from: method)
+    /// In the order of the registry; one whose method fails is left out.
+    private func sections() async -> [Section] {
+        let pages = await ask("host.contributions", ["point": "pages"])?["contributions"]?.arrayValue ?? []
+        var sections: [Section] = []
+        for item in pages.compactMap({ $0["item"] }) {
+            guard let title = item["title"]?.stringValue, let method = item["method"]?.stringValue,
+                let value = await ask(method)
+            else { continue }
+            sections.append(Section(title: title, value: value))
+        }
+        return sections
+    }
+
+    private func ask(_ method: String, _ input: JSON = [:]) async -> JSON? {
+        try? await backend.call(BackendCall(method: method, body: input), onNote: { _ in }).json(from: method)
     }
 }
