@@ -79,6 +79,9 @@ let package = Package(
             linkerSettings: pluginLinking),
 
         // Tests
+        .executableTarget(
+            name: "ValidationBenchmark", dependencies: ["KnapHost", "KnapJSON"], path: "Tests/Benchmarks/Validation",
+            swiftSettings: strict),
         .target(
             name: "GreeterFixture", dependencies: ["KnapPlugin"], path: "Tests/Fixtures/Plugins/Greeter",
             exclude: ["Entry"], swiftSettings: strict),

@@ -235,6 +235,7 @@ package actor Host {
             configuration: Array(JSON.object(settings).serialized().utf8), stateDirectory: directory,
             grants: Grants(
                 isFirstParty: isFirstParty, services: named, points: Set(manifest.points.map(\.name)),
+                connect: asked.connect,
                 assertsPrincipal: asked.assertsPrincipal, hostMethods: Set(asked.hostMethods.map { "host.\($0)" })),
             services: services, registry: registry, descriptors: descriptors)
     }

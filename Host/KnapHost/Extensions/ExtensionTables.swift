@@ -12,6 +12,7 @@ enum ExtensionTables {
         case KNAP_EXT_REGISTRY: UnsafeRawPointer(RegistryExtension.table)
         case KNAP_EXT_TIMERS: UnsafeRawPointer(TimersExtension.table)
         case KNAP_EXT_DESCRIPTORS: UnsafeRawPointer(DescriptorsExtension.table)
+        case KNAP_EXT_NET: UnsafeRawPointer(NetExtension.table)
         default: nil
         }
     }

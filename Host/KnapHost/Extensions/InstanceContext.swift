@@ -67,6 +67,8 @@ struct Grants: Sendable {
     var services: Set<String>?
     /// Contribution points that are its own: it may call the methods contributed to them.
     var points: Set<String> = []
+    /// Where it may connect to, through `knap.net/1`.
+    var connect: [String] = []
     /// May say for whom a call is made; its calls enter from outside and are therefore validated.
     var assertsPrincipal: Bool
     /// Mutating methods of the service `host` it may call.

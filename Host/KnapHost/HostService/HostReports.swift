@@ -1,3 +1,4 @@
+import CKnap
 import Glibc
 import KnapJSON
 import KnapPlugin
@@ -61,6 +62,10 @@ extension Host {
         for record in records.values.sorted(by: { $0.name < $1.name }) {
             if record.state == .failed || record.state == .resolved {
                 problems.append(["subject": .string(record.name), "problem": .string(record.reason)])
+            }
+            if record.state == .active, let health = record.instance?.health(), health.status != KNAP_HEALTHY.status {
+                let word = health.status == KNAP_DEGRADED.status ? "degraded" : "unhealthy"
+                problems.append(["subject": .string(record.name), "problem": .string("is \(word): \(health.report)")])
             }
             problems += record.warnings.map { ["subject": .string(record.name), "problem": .string($0)] }
             if record.state == .active, !record.isFirstParty {

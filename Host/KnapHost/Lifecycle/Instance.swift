@@ -111,6 +111,20 @@ final class Instance: Sendable {
         return provisions
     }
 
+    /// What the plugin says of its own health; nil when it does not offer `knap.health/1`. Runs the plugin's code.
+    func health() -> (status: Int32, report: String)? {
+        guard let table = `extension`(KNAP_EXT_HEALTH, as: knap_plugin_health_t.self) else { return nil }
+        var report: [UInt8] = []
+        let status = withUnsafeMutablePointer(to: &report) { report in
+            var writer = knap_writer_t(context: report) { context, piece in
+                context?.assumingMemoryBound(to: [UInt8].self).pointee
+                    .append(contentsOf: UnsafeBufferPointer(start: piece.data, count: Int(piece.size)))
+            }
+            return table.pointee.check(instance, &writer)
+        }
+        return (status, String(decoding: report, as: UTF8.self))
+    }
+
     /// How this instance takes part in every call, if it does.
     var hooked: knap_hooked_t? {
         let observe =
