@@ -23,7 +23,7 @@ static void tell_caller(knap_slot_t *slot, const knap_result_t *result, uint64_t
 
 // Gives the caller its answer, for which the right was won (WORD_ANSWERED), and drops the answer's reference.
 void knap_deliver(knap_slot_t *slot, const knap_result_t *result) {
-   knap_thread_t *self = knap_thread_self(slot->target->party->engine);
+   knap_thread_t *self = knap_thread_self(slot->caller_party->engine);
    if (self->depth >= KNAP_MAX_DEPTH) {
       knap_defer(self, (knap_deferred_t){.slot = slot, .kind = DEFER_ANSWER, .answer = knap_answer_copy(result)});
       return;
@@ -53,7 +53,7 @@ void knap_tell_cancel(knap_slot_t *slot, uint32_t serial, knap_status_t reason) 
    if (!knap_enter_callee(slot, serial)) return;
    uint64_t before;
    if (knap_slot_change(slot, serial, WORD_CANCELLED, WORD_CANCEL_TOLD, WORD_CANCEL_TOLD, 0, &before)) {
-      knap_thread_t *self = knap_thread_self(slot->target->party->engine);
+      knap_thread_t *self = knap_thread_self(slot->caller_party->engine);
       knap_frame_enter(self);
       slot->callee->cancel(slot->callee_context, knap_callee_handle(slot, before), reason);
       knap_frame_leave(self);
@@ -197,16 +197,35 @@ void knap_run(knap_slot_t *slot, knap_bytes_t body, knap_buffer_t *buffer) {
    knap_frame_leave(self);
 }
 
-static void dispatch(knap_thread_t *self, knap_slot_t *slot, uint32_t serial, const knap_outgoing_t *outgoing) {
+// Tells the caller that the call did not run. Its slot was never seen by a callee.
+static void refuse(knap_slot_t *slot, const knap_result_t *refusal) {
+   if (!knap_slot_change(slot, WORD_SERIAL(word_of(slot)), 0, WORD_ANSWERED, WORD_ANSWERED | WORD_DONE, 0, NULL)) {
+      // Given up meanwhile: only the callee's part is left to give back.
+      knap_slot_change(slot, WORD_SERIAL(word_of(slot)), 0, WORD_DONE, WORD_DONE, 0, NULL);
+      knap_slot_release(slot);
+      return;
+   }
+   knap_deliver(slot, refusal);
+   knap_slot_release(slot);
+}
+
+// Ends a call that no callee ever saw, in its stead.
+void knap_turn_away(knap_slot_t *slot, knap_status_t status, const char *message) {
+   knap_result_t result = {.size = sizeof result, .status = status, .message = {message, strlen(message)}};
+   refuse(slot, &result);
+}
+
+static void dispatch(knap_thread_t *self, knap_slot_t *slot, knap_bytes_t bytes, knap_buffer_t *buffer) {
    const knap_target_t *target = slot->target;
+   uint32_t serial = WORD_SERIAL(word_of(slot));
    bool blocking = target->flags & KNAP_ROUTE_BLOCKING;
    if (blocking || self->depth >= KNAP_MAX_DEPTH) {
       knap_slot_change(slot, serial, 0, 0, 0, WORD_REF, NULL);
       if (blocking) {
-         if (knap_pool_run(slot, outgoing->body, outgoing->buffer)) return;
+         if (knap_pool_run(slot, bytes, buffer)) return;
       } else {
          knap_bytes_t kept;
-         knap_buffer_t *body = knap_buffers.keep(NULL, outgoing->body, NULL, &kept);
+         knap_buffer_t *body = knap_buffers.keep(NULL, bytes, NULL, &kept);
          if (body) return knap_defer(self, (knap_deferred_t){.slot = slot, .kind = DEFER_CALL, .body = body});
       }
       knap_result_t full = {.size = sizeof full, .status = KNAP_RESOURCE_EXHAUSTED,
@@ -216,36 +235,85 @@ static void dispatch(knap_thread_t *self, knap_slot_t *slot, uint32_t serial, co
       return;
    }
    knap_request_t request = {.size = sizeof request, .method = target->index,
-                             .call = (uint64_t)serial << 32 | slot->index, .body = outgoing->body,
-                             .buffer = outgoing->buffer};
+                             .call = (uint64_t)serial << 32 | slot->index, .body = bytes, .buffer = buffer};
    knap_frame_enter(self);
    target->call(target->instance, &request);
    knap_frame_leave(self);
 }
 
-// Tells the caller that the call did not run. Its slot was never seen by a callee.
-static void refuse(knap_slot_t *slot, uint64_t word, const knap_result_t *refusal) {
-   if (!knap_slot_change(slot, WORD_SERIAL(word), 0, WORD_ANSWERED, WORD_ANSWERED | WORD_DONE, 0, &word)) return;
-   knap_deliver(slot, refusal);
-   knap_slot_release(slot);
+// Passes the bulkhead, the breaker, a gate and the interceptors, and is called. `target` is the slot's.
+static inline void proceed(knap_thread_t *self, knap_slot_t *slot, const knap_target_t *target, knap_bytes_t body,
+                           knap_buffer_t *buffer) {
+   knap_result_t refusal;
+   for (;;) {
+      knap_cell_t *cell = NULL;
+      knap_admission_t admission = knap_admit(target->party, self, slot, &cell, &refusal);
+      if (__builtin_expect(admission == ADMITTED, 1)) {
+         slot->cell = cell;
+         break;
+      }
+      if (admission == REFUSED) return refuse(slot, &refusal);
+      switch (knap_gate_wait(target->party, slot, body, buffer)) {
+         case WAITS: return;
+         case FULL: return knap_turn_away(slot, KNAP_RESOURCE_EXHAUSTED,
+                                          "too many calls wait for the plugin to be replaced; try again later");
+         case MOVED: break;
+      }
+      target = atomic_load_explicit(&target->route->target, memory_order_acquire);
+      if (!target) return knap_turn_away(slot, KNAP_UNAVAILABLE, "the plugin stopped while the call waited for it");
+      atomic_store_explicit(&slot->target, target, memory_order_relaxed);
+   }
+   const knap_hook_list_t *hooks = atomic_load_explicit(&self->engine->hooks, memory_order_acquire);
+   if (__builtin_expect(hooks != NULL, 0)) {
+      if (knap_intercept(hooks, slot, body, &refusal) != KNAP_OK) {
+         knap_dismiss(target->party, slot->cell);
+         atomic_fetch_add_explicit(&target->party->refused, 1, memory_order_relaxed);
+         return refuse(slot, &refusal);
+      }
+      if (hooks->observes) knap_observe_begin(hooks, slot, knap_callee_handle(slot, word_of(slot)));
+   }
+   dispatch(self, slot, body, buffer);
 }
 
-// Everything after the target is known. `admitted`: a permit is held (hooks need none).
+// What is left to do when the callee's function returned, or the call waits: a deadline that has not ended it yet.
+static inline void watch_deadline(knap_slot_t *slot, uint32_t serial) {
+   // Another thread may be completing it, or it may serve another call by now: arming checks the serial.
+   if (WORD_SERIAL(word_of(slot)) == serial && !(word_of(slot) & (WORD_ANSWERED | WORD_DONE))
+       && atomic_load_explicit(&slot->deadline_ns, memory_order_relaxed))
+      knap_timer_arm(slot, serial);
+}
+
+// Goes on with a call that waited at a gate; its target may have changed.
+void knap_proceed(knap_slot_t *slot, knap_bytes_t body, knap_buffer_t *buffer) {
+   uint64_t word = word_of(slot);
+   if (word & WORD_ANSWERED) { // given up while it waited
+      if (knap_slot_change(slot, WORD_SERIAL(word), 0, WORD_DONE, WORD_DONE, 0, NULL)) knap_slot_release(slot);
+      return;
+   }
+   const knap_target_t *target = atomic_load_explicit(&slot->target, memory_order_relaxed);
+   target = atomic_load_explicit(&target->route->target, memory_order_acquire);
+   if (!target) return knap_turn_away(slot, KNAP_UNAVAILABLE, "the plugin stopped while the call waited for it");
+   atomic_store_explicit(&slot->target, target, memory_order_relaxed);
+   proceed(knap_thread_self(slot->caller_party->engine), slot, target, body, buffer);
+   watch_deadline(slot, WORD_SERIAL(word));
+}
+
+// Everything after the target is known. Hooks need no permit and pass every gate.
 static knap_status_t start(knap_party_t *caller, const knap_target_t *target, const knap_outgoing_t *outgoing,
-                           bool hook, knap_call_t *call) {
-   knap_engine_t *engine = caller->engine;
-   knap_thread_t *self = knap_thread_self(engine);
+                           const knap_text_t *origin, bool hook, knap_call_t *call) {
+   knap_thread_t *self = knap_thread_self(caller->engine);
    knap_slot_t *slot = knap_slot_take(self);
    if (!slot) return KNAP_RESOURCE_EXHAUSTED;
    if (hook) {
       slot->hook = *target;
       target = &slot->hook;
    }
-   slot->target = target;
+   atomic_store_explicit(&slot->target, target, memory_order_relaxed);
    slot->caller = outgoing->caller;
    slot->caller_context = outgoing->context;
    slot->caller_party = caller;
    slot->cell = NULL;
+   slot->attempts = 0;
    atomic_store_explicit(&slot->credit_to_caller, (int)outgoing->credit, memory_order_relaxed);
    atomic_store_explicit(&slot->credit_to_callee, 0, memory_order_relaxed);
    knap_status_t status = take_context(slot, caller, outgoing);
@@ -254,42 +322,28 @@ static knap_status_t start(knap_party_t *caller, const knap_target_t *target, co
       knap_slot_free(slot, slot->word);
       return status;
    }
+   if (origin) {
+      slot->origin = knap_buffer_copy(origin->data, origin->size);
+      slot->traced = true;
+   }
    uint64_t word = (slot->word & ~0xffffffffull) | 2 * WORD_REF
                    | (outgoing->flags & KNAP_OUTGOING_STREAMS ? 0 : WORD_INPUT_CLOSED);
    uint32_t serial = WORD_SERIAL(word);
    atomic_store_explicit(&slot->word, word, memory_order_release);
    if (call) *call = knap_caller_handle(slot, word);
 
-   knap_result_t refusal;
-   knap_cell_t *cell = NULL;
-   const knap_hook_list_t *hooks = atomic_load_explicit(&engine->hooks, memory_order_acquire);
-   if (status == KNAP_CANCELLED) {
-      refusal = (knap_result_t){.size = sizeof refusal, .status = KNAP_CANCELLED,
-                                .message = {"the call that this one serves was cancelled", 43}};
-      return refuse(slot, word, &refusal), KNAP_OK;
-   }
+   if (status == KNAP_CANCELLED)
+      return knap_turn_away(slot, KNAP_CANCELLED, "the call that this one serves was cancelled"), KNAP_OK;
    uint64_t deadline = atomic_load_explicit(&slot->deadline_ns, memory_order_relaxed);
-   if (deadline && deadline != DEADLINE_LAZY && deadline <= knap_now_ns()) {
-      refusal = (knap_result_t){.size = sizeof refusal, .status = KNAP_DEADLINE_EXCEEDED,
-                                .message = {"the deadline had passed before the call began", 45}};
-      return refuse(slot, word, &refusal), KNAP_OK;
+   if (deadline && deadline != DEADLINE_LAZY && deadline <= knap_now_ns())
+      return knap_turn_away(slot, KNAP_DEADLINE_EXCEEDED, "the deadline had passed before the call began"), KNAP_OK;
+   if (hook) {
+      atomic_fetch_sub_explicit(&target->party->common, 1, memory_order_relaxed); // given back by complete
+      dispatch(self, slot, outgoing->body, outgoing->buffer);
+   } else {
+      proceed(self, slot, target, outgoing->body, outgoing->buffer);
    }
-   if (hook) atomic_fetch_sub_explicit(&target->party->common, 1, memory_order_relaxed); // given back by complete
-   else if (!knap_admit(target->party, self, &cell, &refusal)) return refuse(slot, word, &refusal), KNAP_OK;
-   slot->cell = cell;
-   if (__builtin_expect(hooks && !hook, 0)) {
-      if (knap_intercept(hooks, slot, outgoing->body, &refusal) != KNAP_OK) {
-         knap_dismiss(target->party, cell);
-         atomic_fetch_add_explicit(&target->party->refused, 1, memory_order_relaxed);
-         return refuse(slot, word, &refusal), KNAP_OK;
-      }
-      if (hooks->observes) knap_observe_begin(hooks, slot, knap_callee_handle(slot, word));
-   }
-   dispatch(self, slot, serial, outgoing);
-   // Another thread may be completing it, or it may serve another call by now: arming checks the serial.
-   if (WORD_SERIAL(word_of(slot)) == serial && !(word_of(slot) & (WORD_ANSWERED | WORD_DONE))
-       && atomic_load_explicit(&slot->deadline_ns, memory_order_relaxed))
-      knap_timer_arm(slot, serial);
+   watch_deadline(slot, serial);
    return KNAP_OK;
 }
 
@@ -312,6 +366,11 @@ static const knap_outgoing_t *widened(const knap_outgoing_t *outgoing, knap_outg
 
 knap_status_t knap_engine_call(const knap_host_t *host, uint64_t binding, const knap_outgoing_t *outgoing,
                                knap_call_t *call) {
+   return knap_engine_call_for(host, binding, outgoing, NULL, call);
+}
+
+knap_status_t knap_engine_call_for(const knap_host_t *host, uint64_t binding, const knap_outgoing_t *outgoing,
+                                   const knap_text_t *origin, knap_call_t *call) {
    knap_party_t *caller = knap_party_of(host);
    knap_outgoing_t copy;
    outgoing = widened(outgoing, &copy);
@@ -327,7 +386,7 @@ knap_status_t knap_engine_call(const knap_host_t *host, uint64_t binding, const 
       outgoing->caller->complete(outgoing->context, 0, &result);
       return KNAP_OK;
    }
-   return start(caller, target, outgoing, false, call);
+   return start(caller, target, outgoing, origin, false, call);
 }
 
 struct hook { void (*run)(void *, knap_call_t); void *instance; };
@@ -346,7 +405,7 @@ knap_status_t knap_engine_hook(knap_party_t *party, void (*run)(void *, knap_cal
    with.body = (knap_bytes_t){(const uint8_t *)&hook, sizeof hook};
    // On the pool: a hook that blocks, or never returns, holds a thread of its own and nobody else's.
    knap_target_t target = {.call = run_hook, .party = party, .name = name, .flags = KNAP_ROUTE_BLOCKING};
-   return start(party, &target, &with, true, call);
+   return start(party, &target, &with, NULL, true, call);
 }
 
 // ## What a plugin may ask
@@ -358,15 +417,15 @@ knap_status_t knap_info(const knap_host_t *host, knap_call_t call, knap_call_inf
    if (!slot || !knap_slot_change(slot, HANDLE_SERIAL(call), 0, WORD_DONE, 0, WORD_REF, &word))
       return KNAP_FAILED_PRECONDITION;
    knap_status_t status = KNAP_PERMISSION_DENIED;
-   if ((call & HANDLE_CALLER ? slot->caller_party : slot->target->party) == party) {
+   if ((call & HANDLE_CALLER ? slot->caller_party : atomic_load(&slot->target)->party) == party) {
       knap_buffer_t *principal = slot->principal ? slot->principal : slot->caller_party->principal;
       knap_call_info_t full = {
          .size = info->size,
          .flags = (word & WORD_INPUT_CLOSED ? 0 : KNAP_CALL_INPUT_OPEN) | (word & WORD_CANCELLED ? KNAP_CALL_CANCELLED : 0),
          .deadline_ns = knap_deadline(slot),
          .principal = {(const char *)principal->bytes, principal->size},
-         .caller = {slot->caller_party->name, strlen(slot->caller_party->name)},
-         .method = {slot->target->name, strlen(slot->target->name)},
+         .caller = knap_caller_name(slot),
+         .method = {atomic_load(&slot->target)->name, strlen(atomic_load(&slot->target)->name)},
       };
       if (slot->trace) full.trace = (knap_text_t){(const char *)slot->trace->bytes, slot->trace->size};
       memcpy(info, &full, info->size < sizeof full ? info->size : sizeof full);

@@ -46,6 +46,9 @@ enum {
 #define DEADLINE_NONE 0ull
 #define DEADLINE_LAZY UINT64_MAX // the default time-out applies but the clock was not read yet
 
+// REFUSED: tell the caller. GATED: the call waits or goes elsewhere, see knap_gate_wait.
+typedef enum { REFUSED, ADMITTED, GATED } knap_admission_t;
+
 typedef struct knap_thread knap_thread_t;
 typedef struct knap_slot   knap_slot_t;
 
@@ -53,6 +56,27 @@ struct knap_buffer {
    atomic_uint references;
    uint64_t    size;
    uint8_t     bytes[];
+};
+
+// What a party does with a new call.
+enum { PARTY_CLOSED, PARTY_OPEN, PARTY_GATED };
+
+// A call that waits at a gate. It holds the callee's reference.
+typedef struct knap_waiting {
+   struct knap_waiting *next;
+   knap_slot_t   *slot;
+   knap_buffer_t *body;
+   knap_bytes_t   bytes;
+} knap_waiting_t;
+
+// Gates are kept until the engine ends: a party points at the last one that closed before it.
+struct knap_gate {
+   knap_engine_t  *engine;
+   pthread_mutex_t lock;
+   bool            opened;
+   uint32_t        count;
+   knap_waiting_t *first, *last;
+   knap_gate_t    *next;
 };
 
 typedef struct knap_timer_node {
@@ -75,9 +99,11 @@ struct knap_party {
    knap_host_t    host; // first: a host pointer is its party's address
    knap_engine_t *engine;
    char          *name;
+   uint64_t       name_size;
    void          *context;
    const void  *(*extension)(const knap_host_t *host, const char *id);
-   atomic_int     open;
+   atomic_int     open; // PARTY_...
+   _Atomic(knap_gate_t *) gate; // the last one that closed before this party
    int32_t        assert_principal;
    knap_buffer_t *principal; // "plugin:NAME"
    // Bulkhead: each cell may hold `share` calls without asking; what is more comes from the common pool.
@@ -103,6 +129,7 @@ typedef struct knap_target {
    uint32_t     flags;
    uint64_t     timeout_ns;
    const char  *name; // the route's
+   knap_route_t *route; // null: a hook's
    struct knap_target *next;
 } knap_target_t;
 
@@ -114,7 +141,7 @@ struct knap_route {
 
 struct knap_slot {
    _Alignas(64) atomic_uint_fast64_t word;
-   const knap_target_t *target;
+   _Atomic(const knap_target_t *) target; // changes only while the call waits at a gate
    const knap_caller_t *caller;
    void                *caller_context;
    knap_party_t        *caller_party;
@@ -124,7 +151,8 @@ struct knap_slot {
    // second line
    uint32_t             index;
    bool                 observed;
-   bool                 traced; // `principal` or `trace` is held
+   bool                 traced; // `principal`, `trace` or `origin` is held
+   uint8_t              attempts; // how often the call was put back to its gate
    atomic_uint_fast64_t        deadline_ns;
    const knap_callee_t *callee;
    void                *callee_context;
@@ -135,6 +163,7 @@ struct knap_slot {
    struct knap_answer  *deferred;
    knap_call_t          parent;
    uint64_t             start_ns;
+   knap_buffer_t       *origin; // the caller's name, where another process told it
    knap_target_t        hook; // the target of a hook's call
 };
 
@@ -187,6 +216,7 @@ struct knap_engine {
    knap_party_t   *parties;
    knap_route_t   *routes;
    knap_target_t  *targets;
+   knap_gate_t    *gates;
    knap_thread_t  *threads;
    uint32_t        thread_count;
 
@@ -225,6 +255,8 @@ knap_call_t knap_caller_handle(const knap_slot_t *slot, uint64_t word);
 void knap_deliver(knap_slot_t *slot, const knap_result_t *result);
 void knap_give_up(knap_slot_t *slot, uint32_t serial, knap_status_t reason, const char *message);
 void knap_run(knap_slot_t *slot, knap_bytes_t body, knap_buffer_t *buffer);
+void knap_proceed(knap_slot_t *slot, knap_bytes_t body, knap_buffer_t *buffer);
+void knap_turn_away(knap_slot_t *slot, knap_status_t status, const char *message);
 uint64_t knap_deadline(knap_slot_t *slot);
 knap_status_t knap_complete(const knap_host_t *, knap_call_t, const knap_result_t *);
 knap_status_t knap_cancel(const knap_host_t *, knap_call_t);
@@ -253,6 +285,14 @@ void knap_timers_stop(knap_engine_t *engine);
 bool knap_pool_run(knap_slot_t *slot, knap_bytes_t body, knap_buffer_t *buffer);
 void knap_pool_stop(knap_engine_t *engine);
 
+// gates.c
+knap_admission_t knap_admit_gated(knap_party_t *party, knap_cell_t *holder, const knap_slot_t *slot,
+                                  knap_result_t *refusal);
+// MOVED: the gate is open again, so somebody may serve the route.
+typedef enum { WAITS, MOVED, FULL } knap_gating_t;
+void knap_gates_free(knap_engine_t *engine);
+knap_gating_t knap_gate_wait(knap_party_t *party, knap_slot_t *slot, knap_bytes_t body, knap_buffer_t *buffer);
+
 // buffers.c
 extern const knap_buffers_t knap_buffers;
 knap_buffer_t *knap_buffer_make(uint64_t size);
@@ -262,7 +302,7 @@ void knap_buffer_drop(knap_buffer_t *buffer);
 
 // policy.c
 bool knap_breaker_passes(knap_party_t *party);
-bool knap_refuse(knap_party_t *party, knap_result_t *refusal, knap_status_t status, const char *message);
+knap_admission_t knap_refuse(knap_party_t *party, knap_result_t *refusal, knap_status_t status, const char *message);
 void knap_account_failure(knap_party_t *party, knap_status_t status);
 knap_status_t knap_intercept(const knap_hook_list_t *hooks, const knap_slot_t *slot, knap_bytes_t body,
                              knap_result_t *refusal);
@@ -323,7 +363,8 @@ static inline void knap_dismiss(knap_party_t *party, knap_cell_t *cell) {
 }
 
 // A cell's count is a locked operation, so whoever closes the party and then sees no call in flight can rely on it.
-static inline bool knap_admit(knap_party_t *party, knap_thread_t *self, knap_cell_t **holder, knap_result_t *refusal) {
+static inline knap_admission_t knap_admit(knap_party_t *party, knap_thread_t *self, const knap_slot_t *slot,
+                                          knap_cell_t **holder, knap_result_t *refusal) {
    if (__builtin_expect(atomic_load_explicit(&party->breaker_until, memory_order_relaxed) != 0, 0)
        && !knap_breaker_passes(party))
       return knap_refuse(party, refusal, KNAP_UNAVAILABLE,
@@ -340,11 +381,15 @@ static inline bool knap_admit(knap_party_t *party, knap_thread_t *self, knap_cel
                             "the plugin already serves as many calls as its bulkhead allows; try again later");
       }
    }
-   if (__builtin_expect(!atomic_load_explicit(&party->open, memory_order_seq_cst), 0)) {
-      knap_dismiss(party, *holder);
-      return knap_refuse(party, refusal, KNAP_UNAVAILABLE, "the plugin is not active; see `knap plugins list`");
-   }
-   return true;
+   if (__builtin_expect(atomic_load_explicit(&party->open, memory_order_seq_cst) != PARTY_OPEN, 0))
+      return knap_admit_gated(party, *holder, slot, refusal);
+   return ADMITTED;
+}
+
+// Who calls, for the callee to see.
+static inline knap_text_t knap_caller_name(const knap_slot_t *slot) {
+   if (slot->origin) return (knap_text_t){(const char *)slot->origin->bytes, slot->origin->size};
+   return (knap_text_t){slot->caller_party->name, slot->caller_party->name_size};
 }
 
 static inline void knap_account(knap_party_t *party, knap_status_t status) {

@@ -51,6 +51,7 @@ void knap_engine_destroy(knap_engine_t *engine) {
       free(route);
    }
    for (knap_target_t *target = engine->targets, *next; target; target = next) next = target->next, free(target);
+   knap_gates_free(engine);
    knap_hook_list_t *list = atomic_load(&engine->hooks);
    for (knap_hook_list_t *next, *each = list ? list : engine->retired_hooks; each; each = next) next = each->next, free(each);
    free(engine);
@@ -70,6 +71,7 @@ knap_party_t *knap_party_create(knap_engine_t *engine, const knap_party_config_t
    uint32_t limit = config->in_flight ? config->in_flight : 4096;
    party->engine = engine;
    party->name = strdup(config->name);
+   party->name_size = strlen(config->name);
    party->context = config->context;
    party->extension = config->extension;
    party->assert_principal = config->assert_principal;
@@ -99,7 +101,7 @@ knap_party_t *knap_party_of(const knap_host_t *host) { return (knap_party_t *)ho
 void *knap_party_context(const knap_host_t *host) { return knap_party_of(host)->context; }
 
 void knap_party_open(knap_party_t *party, int32_t open) {
-   atomic_store_explicit(&party->open, open, memory_order_seq_cst);
+   atomic_store_explicit(&party->open, open ? PARTY_OPEN : PARTY_CLOSED, memory_order_seq_cst);
 }
 
 void knap_party_count(const knap_party_t *party, knap_party_counts_t *counts) {
@@ -140,7 +142,7 @@ void knap_route_provide(knap_engine_t *engine, knap_route_t *route, const knap_p
       if (!target) return;
       *target = (knap_target_t){.call = provision->method->call, .instance = provision->instance,
                                 .party = provision->party, .index = provision->index, .flags = provision->flags,
-                                .timeout_ns = provision->timeout_ns, .name = route->name};
+                                .timeout_ns = provision->timeout_ns, .name = route->name, .route = route};
       pthread_mutex_lock(&engine->lock);
       target->next = engine->targets; // kept until the end: a call may have loaded it and not yet entered
       engine->targets = target;

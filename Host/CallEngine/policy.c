@@ -4,10 +4,10 @@
 
 // Who is let in: the bulkhead, the circuit breaker, interceptors; and what is counted about it.
 
-bool knap_refuse(knap_party_t *party, knap_result_t *refusal, knap_status_t status, const char *message) {
+knap_admission_t knap_refuse(knap_party_t *party, knap_result_t *refusal, knap_status_t status, const char *message) {
    atomic_fetch_add_explicit(&party->refused, 1, memory_order_relaxed);
    *refusal = (knap_result_t){.size = sizeof *refusal, .status = status, .message = {message, strlen(message)}};
-   return false;
+   return REFUSED;
 }
 
 // An open breaker lets one call through when its time is over; that call's end closes it or opens it again.
@@ -47,15 +47,15 @@ knap_status_t knap_intercept(const knap_hook_list_t *hooks, const knap_slot_t *s
    knap_call_info_t info = {
       .size = sizeof info,
       .principal = {(const char *)principal->bytes, principal->size},
-      .caller = text(slot->caller_party->name),
-      .method = text(slot->target->name),
+      .caller = knap_caller_name(slot),
+      .method = text(atomic_load(&slot->target)->name),
    };
    if (slot->trace) info.trace = (knap_text_t){(const char *)slot->trace->bytes, slot->trace->size};
    for (uint32_t i = 0; i < hooks->count; i++) {
       const knap_hooked_t *hook = &hooks->hooks[i];
       if (!hook->intercept || hook->party == slot->caller_party || hook->party == slot->target->party) continue;
       knap_text_t message = {NULL, 0};
-      knap_status_t status = atomic_load_explicit(&hook->party->open, memory_order_acquire)
+      knap_status_t status = atomic_load_explicit(&hook->party->open, memory_order_acquire) != PARTY_CLOSED
                                 ? hook->intercept->decide(hook->instance, &info, body, &message)
                                 : KNAP_UNAVAILABLE;
       if (status == KNAP_OK) continue;
@@ -69,13 +69,13 @@ knap_status_t knap_intercept(const knap_hook_list_t *hooks, const knap_slot_t *s
 static knap_observation_t observation(const knap_slot_t *slot, knap_call_t call) {
    return (knap_observation_t){
       .size = sizeof(knap_observation_t), .call = call, .parent = slot->parent, .start_ns = slot->start_ns,
-      .caller = text(slot->caller_party->name), .callee = text(slot->target->party->name),
-      .method = text(slot->target->name),
+      .caller = knap_caller_name(slot), .callee = text(atomic_load(&slot->target)->party->name),
+      .method = text(atomic_load(&slot->target)->name),
    };
 }
 
 static bool sees(const knap_hooked_t *hook) {
-   return hook->observe && atomic_load_explicit(&hook->party->open, memory_order_acquire);
+   return hook->observe && atomic_load_explicit(&hook->party->open, memory_order_acquire) != PARTY_CLOSED;
 }
 
 void knap_observe_begin(const knap_hook_list_t *hooks, knap_slot_t *slot, knap_call_t call) {
@@ -87,7 +87,7 @@ void knap_observe_begin(const knap_hook_list_t *hooks, knap_slot_t *slot, knap_c
 }
 
 void knap_observe_end(knap_slot_t *slot, knap_call_t call, knap_status_t status) {
-   const knap_hook_list_t *hooks = atomic_load_explicit(&slot->target->party->engine->hooks, memory_order_acquire);
+   const knap_hook_list_t *hooks = atomic_load_explicit(&slot->caller_party->engine->hooks, memory_order_acquire);
    slot->observed = false;
    if (!hooks) return;
    knap_observation_t seen = observation(slot, call);

@@ -51,7 +51,7 @@ static void grow(knap_engine_t *engine) {
 
 // Takes over the reference that the caller holds on the slot, unless it returns false.
 bool knap_pool_run(knap_slot_t *slot, knap_bytes_t body, knap_buffer_t *buffer) {
-   knap_engine_t *engine = slot->target->party->engine;
+   knap_engine_t *engine = slot->caller_party->engine;
    knap_job_t *job = malloc(sizeof *job);
    if (!job) return false;
    *job = (knap_job_t){.slot = slot};

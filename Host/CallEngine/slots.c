@@ -86,7 +86,8 @@ void knap_slot_clean(knap_slot_t *slot, uint64_t word) {
    if (!slot->traced) return;
    knap_buffer_drop(slot->principal);
    knap_buffer_drop(slot->trace);
-   slot->principal = slot->trace = NULL;
+   knap_buffer_drop(slot->origin);
+   slot->principal = slot->trace = slot->origin = NULL;
    slot->traced = false;
 }
 

@@ -16,7 +16,7 @@ static void tell_close(knap_slot_t *slot, uint32_t serial) {
    uint64_t before;
    if (!knap_enter_callee(slot, serial)) return;
    if (knap_slot_change(slot, serial, WORD_INPUT_CLOSED, WORD_CLOSE_TOLD, WORD_CLOSE_TOLD, 0, &before)) {
-      knap_thread_t *self = knap_thread_self(slot->target->party->engine);
+      knap_thread_t *self = knap_thread_self(slot->caller_party->engine);
       knap_frame_enter(self);
       slot->callee->half_close(slot->callee_context, knap_callee_handle(slot, before));
       knap_frame_leave(self);
@@ -48,7 +48,7 @@ void knap_tell_credit(knap_slot_t *slot, uint32_t serial, bool caller) {
    if (!(caller ? knap_enter_caller(slot, serial) : knap_enter_callee(slot, serial))) return;
    // Clearing a bit by subtraction: the change is refused unless it is set.
    if (knap_slot_change(slot, serial, waits, 0, 0, -waits, &before)) {
-      knap_thread_t *self = knap_thread_self(slot->target->party->engine);
+      knap_thread_t *self = knap_thread_self(slot->caller_party->engine);
       knap_frame_enter(self);
       if (caller) slot->caller->credit(slot->caller_context, knap_caller_handle(slot, before));
       else slot->callee->credit(slot->callee_context, knap_callee_handle(slot, before));
@@ -77,7 +77,7 @@ static bool take_credit(knap_slot_t *slot, uint32_t serial, bool to_caller) {
 static knap_status_t send_to_caller(knap_slot_t *slot, uint32_t serial, const knap_item_t *item) {
    if (!knap_enter_caller(slot, serial)) return KNAP_CANCELLED;
    knap_status_t status = KNAP_OK;
-   knap_thread_t *self = knap_thread_self(slot->target->party->engine);
+   knap_thread_t *self = knap_thread_self(slot->caller_party->engine);
    if (self->depth >= KNAP_MAX_DEPTH) { // as if there were no credit; told when the stack is empty
       if (counts(item->kind)) {
          status = KNAP_RESOURCE_EXHAUSTED;
@@ -100,7 +100,7 @@ static knap_status_t send_to_callee(knap_slot_t *slot, uint32_t serial, const kn
    uint64_t word = atomic_load_explicit(&slot->word, memory_order_acquire);
    if (WORD_SERIAL(word) != serial || (word & (WORD_DONE | WORD_ANSWERED))) return KNAP_CANCELLED;
    if (word & WORD_INPUT_CLOSED) return KNAP_FAILED_PRECONDITION;
-   knap_thread_t *self = knap_thread_self(slot->target->party->engine);
+   knap_thread_t *self = knap_thread_self(slot->caller_party->engine);
    if (self->depth >= KNAP_MAX_DEPTH) {
       if (!counts(item->kind)) return KNAP_OK;
       knap_slot_change(slot, serial, 0, WORD_CALLER_WAITS, WORD_CALLER_WAITS, 0, NULL);
@@ -146,7 +146,7 @@ knap_status_t knap_grant(const knap_host_t *host, knap_call_t call, uint32_t ite
    do more = items > (uint32_t)(INT32_MAX - have) ? INT32_MAX : have + (int)items; // saturates
    while (!atomic_compare_exchange_weak_explicit(credit, &have, more, memory_order_seq_cst, memory_order_relaxed));
    uint64_t waits = by_caller ? WORD_CALLEE_WAITS : WORD_CALLER_WAITS;
-   knap_thread_t *self = knap_thread_self(slot->target->party->engine);
+   knap_thread_t *self = knap_thread_self(slot->caller_party->engine);
    if (atomic_load_explicit(&slot->word, memory_order_seq_cst) & waits) {
       if (self->depth < KNAP_MAX_DEPTH) knap_tell_credit(slot, serial, !by_caller);
       else if (knap_slot_change(slot, serial, 0, WORD_DONE, 0, WORD_REF, NULL))

@@ -98,7 +98,7 @@ static bool insert(knap_engine_t *engine, knap_timer_node_t *node) {
 }
 
 void knap_timer_arm(knap_slot_t *slot, uint32_t serial) {
-   knap_engine_t *engine = slot->target->party->engine;
+   knap_engine_t *engine = slot->caller_party->engine;
    uint64_t deadline = knap_deadline(slot);
    pthread_mutex_lock(&engine->timer_lock);
    if (!atomic_load_explicit(&slot->timer.place, memory_order_relaxed)) {
@@ -115,7 +115,7 @@ void knap_timer_arm(knap_slot_t *slot, uint32_t serial) {
 }
 
 void knap_timer_disarm(knap_slot_t *slot) {
-   knap_engine_t *engine = slot->target->party->engine;
+   knap_engine_t *engine = slot->caller_party->engine;
    pthread_mutex_lock(&engine->timer_lock);
    if (atomic_load_explicit(&slot->timer.place, memory_order_relaxed)) take_out(engine, &slot->timer);
    pthread_mutex_unlock(&engine->timer_lock);

@@ -544,6 +544,169 @@ static void racing_threads_end_every_call_exactly_once(void) {
    knap_engine_destroy(engine);
 }
 
+// ## Gates
+
+static knap_party_t *carol;
+static uint64_t in_flight_of(knap_party_t *party) {
+   knap_party_counts_t counts;
+   knap_party_count(party, &counts);
+   return counts.in_flight;
+}
+
+// Answers with the name of the party that `instance` is.
+static void say_who(void *instance, const knap_request_t *request) {
+   const char *name = instance == bob ? "bob" : "carol";
+   const knap_host_t *host = knap_party_host(instance);
+   knap_result_t result = {.size = sizeof result, .body = {(const uint8_t *)name, strlen(name)}};
+   host->calls->complete(host, request->call, &result);
+}
+static const knap_method_t who = {.size = sizeof who, .name = "who", .call = say_who};
+static knap_route_t *who_route;
+
+static uint64_t setup_who(void) {
+   setup();
+   carol = knap_party_create(engine, &(knap_party_config_t){.name = "carol"});
+   who_route = knap_route_named(engine, "test.who");
+   knap_route_provide(engine, who_route, &(knap_provision_t){.party = bob, .method = &who, .instance = bob});
+   return knap_party_bind(alice, who_route);
+}
+
+static void calls_wait_at_a_closed_gate_and_go_to_the_new_provider(void) {
+   uint64_t binding = setup_who();
+   knap_gate_t *gate = knap_gate_close(engine, &bob, 1);
+   seen_t first, second, cancelled, late;
+   seen_init(&first), seen_init(&second), seen_init(&cancelled), seen_init(&late);
+   knap_outgoing_t outgoing = to(&first);
+   knap_call_t call;
+   EQUAL(knap_engine_call(A, binding, &outgoing, NULL), KNAP_OK);
+   outgoing = to(&cancelled);
+   knap_engine_call(A, binding, &outgoing, &call);
+   outgoing = to(&late);
+   outgoing.deadline_ns = knap_now_ns() + 5000000;
+   knap_engine_call(A, binding, &outgoing, NULL);
+   outgoing = to(&second);
+   knap_engine_call(A, binding, &outgoing, NULL);
+   EQUAL(first.completions, 0);
+   EQUAL(knap_gate_waiting(gate), 4);
+   EQUAL(in_flight(), 0);
+   A->calls->cancel(A, call);
+   EQUAL(cancelled.status, KNAP_CANCELLED);
+   seen_wait(&late);
+   EQUAL(late.status, KNAP_DEADLINE_EXCEEDED);
+   knap_party_open(carol, 1);
+   knap_route_provide(engine, who_route, &(knap_provision_t){.party = carol, .method = &who, .instance = carol});
+   knap_gate_open(gate);
+   EQUAL(first.completions, 1);
+   CHECK(!strcmp(first.body, "carol"));
+   CHECK(!strcmp(second.body, "carol"));
+   EQUAL(cancelled.completions, 1);
+   EQUAL(late.completions, 1);
+   EQUAL(in_flight_of(carol), 0);
+   knap_engine_destroy(engine);
+}
+
+static void a_gate_that_is_given_up_leaves_the_old_provider(void) {
+   uint64_t binding = setup_who();
+   knap_gate_t *gate = knap_gate_close(engine, &bob, 1);
+   seen_t seen;
+   seen_init(&seen);
+   knap_outgoing_t outgoing = to(&seen);
+   knap_engine_call(A, binding, &outgoing, NULL);
+   knap_party_open(bob, 1);
+   knap_gate_open(gate);
+   CHECK(!strcmp(seen.body, "bob"));
+   knap_engine_destroy(engine);
+}
+
+static void what_descends_from_a_call_behind_the_gate_passes_it(void) {
+   uint64_t binding = setup_who();
+   uint64_t hold_binding = provide("hold", hold, NULL, 0, 0);
+   seen_t outer, inner, stranger;
+   seen_init(&outer), seen_init(&inner), seen_init(&stranger);
+   knap_outgoing_t outgoing = to(&outer);
+   knap_engine_call(A, hold_binding, &outgoing, NULL); // in flight on bob
+   knap_gate_t *gate = knap_gate_close(engine, &bob, 1);
+   outgoing = to(&stranger);
+   knap_engine_call(A, binding, &outgoing, NULL);
+   EQUAL(stranger.completions, 0);
+   uint64_t own = knap_party_bind(bob, who_route);
+   outgoing = to(&inner);
+   outgoing.parent = held;
+   EQUAL(knap_engine_call(B, own, &outgoing, NULL), KNAP_OK);
+   EQUAL(inner.completions, 1);
+   CHECK(!strcmp(inner.body, "bob"));
+   B->calls->complete(B, held, NULL);
+   EQUAL(in_flight(), 0);
+   knap_party_open(bob, 1);
+   knap_gate_open(gate);
+   EQUAL(stranger.completions, 1);
+   knap_engine_destroy(engine);
+}
+
+static void a_call_is_taken_back_from_a_dead_party(void) {
+   uint64_t binding = setup_who();
+   const knap_method_t holding = {.size = sizeof holding, .name = "who", .call = hold_listening};
+   knap_route_provide(engine, who_route, &(knap_provision_t){.party = bob, .method = &holding, .instance = bob});
+   seen_t seen;
+   seen_init(&seen);
+   knap_outgoing_t outgoing = to(&seen);
+   int closed_before = closes;
+   knap_engine_call(A, binding, &outgoing, NULL);
+   knap_bytes_t body = {(const uint8_t *)"x", 1};
+   CHECK(!knap_call_requeue(B, held, body, NULL)); // no gate is closed
+   knap_gate_t *gate = knap_gate_close(engine, &bob, 1);
+   CHECK(knap_call_requeue(B, held, body, NULL));
+   EQUAL(closes - closed_before, 1);
+   EQUAL(in_flight(), 0);
+   EQUAL(seen.completions, 0);
+   knap_party_open(bob, 1);
+   knap_route_provide(engine, who_route, &(knap_provision_t){.party = bob, .method = &who, .instance = bob});
+   knap_gate_open(gate);
+   EQUAL(seen.completions, 1);
+   CHECK(!strcmp(seen.body, "bob"));
+   knap_engine_destroy(engine);
+}
+
+static atomic_int asking, answers, wrong;
+static void counted(void *context, knap_call_t call, const knap_result_t *result) {
+   (void)context; (void)call;
+   if (result->status != KNAP_OK) wrong++;
+   answers++;
+}
+static const knap_caller_t counting = {sizeof counting, 0, counted, race_item, race_credit};
+static void *ask(void *binding) {
+   int asked = 0;
+   knap_outgoing_t outgoing = {.size = sizeof outgoing, .caller = &counting};
+   while (asking) asked += knap_engine_call(A, (uint64_t)(uintptr_t)binding, &outgoing, NULL) == KNAP_OK;
+   return (void *)(uintptr_t)asked;
+}
+
+static void no_call_is_lost_while_providers_take_turns(void) {
+   uint64_t binding = setup_who();
+   asking = 1;
+   answers = wrong = 0;
+   pthread_t threads[4];
+   for (int i = 0; i < 4; i++) pthread_create(&threads[i], NULL, ask, (void *)(uintptr_t)binding);
+   for (int i = 0; i < 1000; i++) {
+      knap_party_t *old = i % 2 ? carol : bob, *new = i % 2 ? bob : carol;
+      knap_gate_t *gate = knap_gate_close(engine, &old, 1);
+      while (in_flight_of(old));
+      knap_party_open(new, 1);
+      knap_route_provide(engine, who_route, &(knap_provision_t){.party = new, .method = &who, .instance = new});
+      knap_gate_open(gate);
+   }
+   asking = 0;
+   uint64_t asked = 0;
+   for (int i = 0; i < 4; i++) {
+      void *count;
+      pthread_join(threads[i], &count);
+      asked += (uint64_t)(uintptr_t)count;
+   }
+   EQUAL(wrong, 0);
+   EQUAL(answers, asked);
+   knap_engine_destroy(engine);
+}
+
 int main(void) {
    an_inline_call_answers_before_call_returns();
    a_second_completion_and_a_stale_handle_are_refused();
@@ -560,6 +723,11 @@ int main(void) {
    observers_see_every_call_and_interceptors_fail_closed();
    timers_fire_once_and_can_be_stopped();
    racing_threads_end_every_call_exactly_once();
+   calls_wait_at_a_closed_gate_and_go_to_the_new_provider();
+   a_gate_that_is_given_up_leaves_the_old_provider();
+   what_descends_from_a_call_behind_the_gate_passes_it();
+   a_call_is_taken_back_from_a_dead_party();
+   no_call_is_lost_while_providers_take_turns();
    printf("%d passed, %d failed\n", checks - failures, failures);
    return failures != 0;
 }

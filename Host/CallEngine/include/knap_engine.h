@@ -1,5 +1,6 @@
 #pragma once
 #include <knap/knap.h>
+#include <stdbool.h>
 
 // # The call engine
 //
@@ -69,6 +70,24 @@ void *knap_party_context(const knap_host_t *host);
 void knap_party_open(knap_party_t *party, int32_t open);
 void knap_party_count(const knap_party_t *party, knap_party_counts_t *counts);
 
+// ## Gates
+// A closed gate holds back the calls of its parties while they are replaced: calls wait, their deadlines running, and
+// go to whoever serves their routes when it opens. A call that descends from one in flight on a gated party passes to
+// that party, so that A calling B calling A can end. So: close, wait until knap_party_count shows no call in flight,
+// provide the routes anew (or give the old parties back with knap_party_open), open.
+typedef struct knap_gate knap_gate_t;
+// Closes a new gate before these parties. Null when memory is exhausted.
+knap_gate_t *knap_gate_close(knap_engine_t *engine, knap_party_t *const *parties, uint32_t count);
+// Lets the waiting calls go on, in their order, on this thread. Once. The parties' later calls go where their routes
+// lead.
+void knap_gate_open(knap_gate_t *gate);
+uint32_t knap_gate_waiting(knap_gate_t *gate);
+
+// Takes back a call from the party that has it and whose gate is closed: it waits there as if it had come now. For
+// calls that a dead process had not taken. `body` (kept) is the call's. False: it cannot be taken back (it was given up,
+// streams, or was put back three times); the callee still owes its completion.
+bool knap_call_requeue(const knap_host_t *host, knap_call_t call, knap_bytes_t body, knap_buffer_t *buffer);
+
 // The route of that name, made when it does not exist. Routes are never removed.
 knap_route_t *knap_route_named(knap_engine_t *engine, const char *name);
 // From the next call on, `provision` (copied) serves the route; null: nobody does.
@@ -81,6 +100,10 @@ void knap_party_unbind(knap_party_t *party, uint64_t binding);
 // The call of knap.services/1.
 knap_status_t knap_engine_call(const knap_host_t *host, uint64_t binding, const knap_outgoing_t *outgoing,
                                knap_call_t *call);
+
+// The same, for a caller that only another process knows: `origin` is what the callee sees as the caller's name.
+knap_status_t knap_engine_call_for(const knap_host_t *host, uint64_t binding, const knap_outgoing_t *outgoing,
+                                   const knap_text_t *origin, knap_call_t *call);
 
 // Runs a hook of `party` as a call, on the pool: `hook(instance, handle)` must complete the handle. `outgoing` as in a
 // call. `name` lives as long as the engine.
