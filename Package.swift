@@ -40,6 +40,8 @@ let package = Package(
 
         // The host
         .target(name: "KnapCallEngine", dependencies: ["CKnap"], path: "Host/CallEngine", cSettings: strictC),
+        .target(
+            name: "KnapLink", dependencies: ["KnapCallEngine"], path: "Host/Link", cSettings: strictC),
         .systemLibrary(name: "CCrypto", path: "Host/KnapHost/CCrypto", providers: [.apt(["libssl-dev"])]),
         .target(
             name: "KnapHost",

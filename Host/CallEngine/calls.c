@@ -398,14 +398,14 @@ static void run_hook(void *context, const knap_request_t *request) {
    hook.run(hook.instance, request->call);
 }
 
-knap_status_t knap_engine_hook(knap_party_t *party, void (*run)(void *, knap_call_t), void *instance, const char *name,
-                               const knap_outgoing_t *outgoing, knap_call_t *call) {
+knap_status_t knap_engine_hook(knap_party_t *caller, knap_party_t *party, void (*run)(void *, knap_call_t),
+                               void *instance, const char *name, const knap_outgoing_t *outgoing, knap_call_t *call) {
    struct hook hook = {run, instance};
    knap_outgoing_t with = *outgoing;
    with.body = (knap_bytes_t){(const uint8_t *)&hook, sizeof hook};
    // On the pool: a hook that blocks, or never returns, holds a thread of its own and nobody else's.
    knap_target_t target = {.call = run_hook, .party = party, .name = name, .flags = KNAP_ROUTE_BLOCKING};
-   return start(party, &target, &with, NULL, true, call);
+   return start(caller, &target, &with, NULL, true, call);
 }
 
 // ## What a plugin may ask
@@ -434,3 +434,27 @@ knap_status_t knap_info(const knap_host_t *host, knap_call_t call, knap_call_inf
    knap_slot_release(slot);
    return status;
 }
+
+// ## What an end that passes calls on may ask
+
+knap_call_t knap_call_parent(const knap_host_t *host, knap_call_t call) {
+   knap_slot_t *slot = call & HANDLE_CALLER ? NULL : knap_slot_of(knap_party_of(host)->engine, call);
+   if (!slot || WORD_SERIAL(word_of(slot)) != HANDLE_SERIAL(call)) return 0;
+   return slot->parent; // stays while the callee owes its completion
+}
+
+void *knap_call_context(const knap_host_t *host, knap_call_t call, const knap_caller_t *caller) {
+   knap_slot_t *slot = call & HANDLE_CALLER ? NULL : knap_slot_of(knap_party_of(host)->engine, call);
+   if (!slot || !knap_slot_change(slot, HANDLE_SERIAL(call), 0, WORD_DONE, 0, WORD_REF, NULL)) return NULL;
+   void *context = slot->caller == caller ? slot->caller_context : NULL;
+   knap_slot_release(slot);
+   return context;
+}
+
+uint32_t knap_call_credit(const knap_host_t *host, knap_call_t call) {
+   knap_slot_t *slot = knap_slot_of(knap_party_of(host)->engine, call);
+   int credit = slot ? atomic_load_explicit(&slot->credit_to_caller, memory_order_relaxed) : 0;
+   return credit > 0 ? (uint32_t)credit : 0;
+}
+
+uint32_t knap_engine_depth(knap_engine_t *engine) { return knap_thread_self(engine)->depth; }

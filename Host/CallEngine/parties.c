@@ -97,6 +97,7 @@ knap_party_t *knap_party_create(knap_engine_t *engine, const knap_party_config_t
 }
 
 const knap_host_t *knap_party_host(const knap_party_t *party) { return &party->host; }
+knap_engine_t *knap_party_engine(const knap_party_t *party) { return party->engine; }
 knap_party_t *knap_party_of(const knap_host_t *host) { return (knap_party_t *)host; }
 void *knap_party_context(const knap_host_t *host) { return knap_party_of(host)->context; }
 

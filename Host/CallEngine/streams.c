@@ -135,6 +135,20 @@ knap_status_t knap_half_close(const knap_host_t *host, knap_call_t call) {
    return KNAP_OK;
 }
 
+// Passes a grant on to an end that relays the call.
+static void tell_relay(knap_slot_t *slot, uint32_t serial, bool by_caller, uint32_t items) {
+   knap_call_t call = (uint64_t)serial << 32 | slot->index;
+   if (by_caller) {
+      if (!knap_enter_callee(slot, serial)) return;
+      if (slot->callee->size >= sizeof(knap_callee_relay_t))
+         ((const knap_callee_relay_t *)slot->callee)->granted(slot->callee_context, call, items);
+      knap_slot_release(slot);
+   } else if (slot->caller->size >= sizeof(knap_caller_relay_t) && knap_enter_caller(slot, serial)) {
+      ((const knap_caller_relay_t *)slot->caller)->granted(slot->caller_context, call | HANDLE_CALLER, items);
+      knap_leave_caller(slot);
+   }
+}
+
 knap_status_t knap_grant(const knap_host_t *host, knap_call_t call, uint32_t items) {
    knap_slot_t *slot = end_of(host, call);
    if (!slot) return KNAP_CANCELLED;
@@ -146,6 +160,7 @@ knap_status_t knap_grant(const knap_host_t *host, knap_call_t call, uint32_t ite
    do more = items > (uint32_t)(INT32_MAX - have) ? INT32_MAX : have + (int)items; // saturates
    while (!atomic_compare_exchange_weak_explicit(credit, &have, more, memory_order_seq_cst, memory_order_relaxed));
    uint64_t waits = by_caller ? WORD_CALLEE_WAITS : WORD_CALLER_WAITS;
+   tell_relay(slot, serial, by_caller, items);
    knap_thread_t *self = knap_thread_self(slot->caller_party->engine);
    if (atomic_load_explicit(&slot->word, memory_order_seq_cst) & waits) {
       if (self->depth < KNAP_MAX_DEPTH) knap_tell_credit(slot, serial, !by_caller);

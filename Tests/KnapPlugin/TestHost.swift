@@ -84,7 +84,7 @@ final class Loaded<P: Plugin>: @unchecked Sendable {  // As `TestHost`.
         outgoing.caller = CallerTable.pointer
         outgoing.context = Unmanaged.passRetained(pending).toOpaque()
         var call: knap_call_t = 0
-        let status = knap_engine_hook(party, hook, instance, "hook", &outgoing, &call)
+        let status = knap_engine_hook(party, party, hook, instance, "hook", &outgoing, &call)
         if status != 0 { Unmanaged.passUnretained(pending).release() }
         try PluginError.check(status, "run a hook")
         pending.started(call)

@@ -64,6 +64,7 @@ void knap_engine_destroy(knap_engine_t *engine);
 // A party lives as long as the engine, so that a stale pointer is refused and never followed into freed memory.
 knap_party_t *knap_party_create(knap_engine_t *engine, const knap_party_config_t *config);
 const knap_host_t *knap_party_host(const knap_party_t *party);
+knap_engine_t *knap_party_engine(const knap_party_t *party);
 knap_party_t *knap_party_of(const knap_host_t *host);
 void *knap_party_context(const knap_host_t *host);
 // An open party is called; a closed one answers UNAVAILABLE. Parties start closed.
@@ -105,9 +106,29 @@ knap_status_t knap_engine_call(const knap_host_t *host, uint64_t binding, const 
 knap_status_t knap_engine_call_for(const knap_host_t *host, uint64_t binding, const knap_outgoing_t *outgoing,
                                    const knap_text_t *origin, knap_call_t *call);
 
-// Runs a hook of `party` as a call, on the pool: `hook(instance, handle)` must complete the handle. `outgoing` as in a
+// The call that `call`, one this party serves, was made for; 0: none.
+knap_call_t knap_call_parent(const knap_host_t *host, knap_call_t call);
+// The context that the caller of `call`, one this party serves, gave; null when its functions are not `caller`.
+void *knap_call_context(const knap_host_t *host, knap_call_t call, const knap_caller_t *caller);
+// How many items the caller of `call`, one this party serves, is ready to take.
+uint32_t knap_call_credit(const knap_host_t *host, knap_call_t call);
+// How many plugin frames are on this thread's stack.
+uint32_t knap_engine_depth(knap_engine_t *engine);
+
+// What a callee or a caller may hear besides, where `size` in its table says that it is one of these: every grant of the
+// other end. For ends that pass a call on.
+typedef struct knap_callee_relay {
+   knap_callee_t callee;
+   void (*granted)(void *context, knap_call_t call, uint32_t items);
+} knap_callee_relay_t;
+typedef struct knap_caller_relay {
+   knap_caller_t caller;
+   void (*granted)(void *context, knap_call_t call, uint32_t items);
+} knap_caller_relay_t;
+
+// Runs a hook of `party` as a call of `caller`'s, on the pool: `hook(instance, handle)` must complete the handle. `outgoing` as in a
 // call. `name` lives as long as the engine.
-knap_status_t knap_engine_hook(knap_party_t *party, void (*hook)(void *instance, knap_call_t call), void *instance,
+knap_status_t knap_engine_hook(knap_party_t *caller, knap_party_t *party, void (*hook)(void *instance, knap_call_t call), void *instance,
                                const char *name, const knap_outgoing_t *outgoing, knap_call_t *call);
 
 // knap.timers/1.

@@ -20,7 +20,7 @@ struct Hook {
             outgoing.caller = HookWaiter.table
             outgoing.context = Unmanaged.passRetained(waiter).toOpaque()
             let text = UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self)
-            let status = knap_engine_hook(party.pointer, function, instance, text, &outgoing, nil)
+            let status = knap_engine_hook(party.pointer, party.pointer, function, instance, text, &outgoing, nil)
             if status != 0 {
                 // Nothing was called, so the waiter is still ours.
                 Unmanaged<HookWaiter>.fromOpaque(outgoing.context).release()

@@ -1,0 +1,71 @@
+#pragma once
+#include <knap_engine.h>
+
+// # The link
+//
+// Joins the call engines of two processes, the host and one of its workers, so that a call goes from a party of one to
+// a plugin of the other as if both were in one place: streams, credit, cancellation, deadlines and results all cross.
+// Both sides run this code.
+//
+//      host                                                            worker
+//      caller -> route -> party "notes"  == ring of requests ==>  party "host" -> route -> the plugin
+//                                        <== ring of answers ==
+//
+// Everything goes through two rings, one per direction, in one sealed memory file (ring.h). What the other side wrote
+// is checked before it is used: a link that finds nonsense is broken and stays so.
+
+typedef struct knap_link knap_link_t;
+
+enum {
+   KNAP_LINK_MEMORY = 2 * ((1 << 20) + 4096), // bytes of the shared file
+   KNAP_LINK_WINDOW = 4096,                   // calls in flight, each way
+   KNAP_LINK_LARGEST = 64 << 20,              // of one body
+   KNAP_LINK_SPECIAL = 0x8000,                // methods from here on are `special`
+};
+
+typedef struct knap_link_config {
+   knap_party_t *party;     // calls to it are sent over; it makes the other side's calls
+   void   *memory;          // KNAP_LINK_MEMORY bytes, shared
+   int32_t is_host;         // which of the rings is which
+   int32_t doorbell;        // eventfd that wakes this side
+   int32_t other_doorbell;  // eventfd that wakes the other side
+   // Makes a call that the other side asked for: `method` is what the other side's provision says as its index.
+   knap_status_t (*call)(void *context, uint32_t method, const knap_outgoing_t *outgoing, const knap_text_t *caller,
+                         knap_call_t *call);
+   void   *context;
+} knap_link_config_t;
+
+// The shared memory, sealed against shrinking and growing; a descriptor or -errno.
+int knap_link_memory(void);
+
+knap_link_t *knap_link_create(const knap_link_config_t *config);
+// Ends every call over this link: what the other side had not begun, or what may run twice, waits at the party's gate if
+// that is closed; the rest answers UNAVAILABLE, with `may_have_run` where that is so. Nothing is sent afterwards.
+void knap_link_break(knap_link_t *link);
+// After knap_link_break, and when no thread is in a function of it.
+void knap_link_destroy(knap_link_t *link);
+
+// What a provision's `method.call` is for methods of the other side; its `instance` is the link.
+void knap_link_forward(void *link, const knap_request_t *request);
+// What a hook is that runs on the other side; see knap_link_special.
+void knap_link_send_special(knap_link_t *link, knap_call_t call, uint32_t method, knap_bytes_t body);
+// Which methods may be run again when the worker died: a bit for each index below 64.
+void knap_link_idempotent(knap_link_t *link, uint64_t methods);
+
+// Takes what the other side sent, for as long as messages come and then at most `spin_ns`. False: the link is broken.
+bool knap_link_poll(knap_link_t *link, uint64_t spin_ns);
+
+// One thread that polls many links, parked while they are idle.
+typedef struct knap_poller knap_poller_t;
+knap_poller_t *knap_poller_create(void);
+void knap_poller_destroy(knap_poller_t *poller);
+int knap_poller_add(knap_poller_t *poller, knap_link_t *link);
+// Returns when the poller is out of the link and will not touch it again.
+void knap_poller_remove(knap_poller_t *poller, knap_link_t *link);
+
+typedef struct knap_link_counts {
+   uint64_t sent, received, wakes, queued_bytes;
+   uint32_t in_flight;
+   int32_t  broken;
+} knap_link_counts_t;
+void knap_link_count(knap_link_t *link, knap_link_counts_t *counts);

@@ -1,0 +1,99 @@
+#pragma once
+#include "include/knap_link.h"
+#include "ring.h"
+
+// The link's own types; link.c has what both directions share, outbound.c calls that leave, inbound.c calls that come.
+
+enum {
+   MESSAGE_CALL = 1, // a: deadline, b: method; body: call_header_t, principal, trace, caller, request
+   MESSAGE_RESULT,   // a: status; body: result_header_t, content type, message, answer
+   MESSAGE_ITEM,     // a: id, b: kind
+   MESSAGE_GRANT,    // a: items
+   MESSAGE_HALF_CLOSE,
+   MESSAGE_CANCEL,   // a: reason
+};
+enum {
+   FLAG_TO_CALLER = 1 << 0, // concerns a call of the receiver's; else one that it serves
+   FLAG_STREAMS   = 1 << 1,
+   FLAG_PARENT    = 1 << 2,
+};
+
+typedef struct call_header {
+   uint32_t credit;
+   uint32_t parent_tag, parent_serial; // one that the receiver sent over
+   uint16_t principal, trace, caller, reserved;
+} call_header_t;
+
+typedef struct result_header {
+   uint32_t content_type, message;
+} result_header_t;
+
+enum { KEPT_INLINE = 128 };
+
+// A call of this side that the other side serves.
+typedef struct outbound {
+   knap_link_t   *link;
+   struct outbound *next;
+   uint32_t       tag, serial;
+   knap_call_t    call; // the callee's handle here
+   uint32_t       method;
+   atomic_bool    used;
+   bool           streams, delivered; // delivered: the caller saw items
+   atomic_int     sending; // 0: not sent, 1: sent, 2: cancelled before it was sent, 3: abandoned
+   atomic_int     holders; // the engine, until it has no more callbacks, and the thread that forwards
+   atomic_bool    ended;
+   _Atomic uint64_t position;
+   knap_bytes_t   body; // kept, to send it again to another process
+   knap_buffer_t *kept;
+   uint8_t        small[KEPT_INLINE];
+} outbound_t;
+
+// A call of the other side that this side serves.
+typedef struct inbound {
+   knap_link_t  *link;
+   uint32_t      tag;
+   _Atomic uint32_t serial;
+   atomic_bool   used;
+   knap_call_t   call; // the caller's handle here
+} inbound_t;
+
+struct knap_link {
+   knap_party_t      *party;
+   const knap_host_t *host;
+   knap_engine_t     *engine;
+   knap_link_config_t config;
+   bool               may_spin;
+   uint64_t           idempotent;
+   atomic_bool        broken;
+   atomic_flag        consuming; // held by the thread that takes messages
+   atomic_uint        cold, skip; // see spin
+   atomic_uint        inbound_count;
+   _Atomic uint64_t   received;
+   knap_consumer_t    in;
+   _Alignas(64) knap_producer_t out;
+   pthread_mutex_t    lock; // of the free places
+   outbound_t        *free;
+   uint32_t           fresh, in_flight;
+   outbound_t        *outbound;
+   inbound_t         *inbound;
+};
+
+static inline knap_piece_t piece(const void *data, uint64_t size) { return (knap_piece_t){data, size}; }
+
+// link.c
+bool link_take(knap_link_t *link);  // the right to consume, without waiting
+void link_leave(knap_link_t *link); // parks and gives it back
+bool link_drain(knap_link_t *link); // false: nothing came
+void link_send(knap_link_t *link, knap_message_t header, const knap_piece_t *pieces, uint32_t count);
+
+// outbound.c
+bool outbound_result(knap_link_t *link, const knap_message_t *message, const uint8_t *body);
+bool outbound_item(knap_link_t *link, const knap_message_t *message, const uint8_t *body);
+outbound_t *outbound_of(knap_link_t *link, uint32_t tag, uint32_t serial);
+void outbound_abandon(knap_link_t *link);
+
+// inbound.c
+bool inbound_call(knap_link_t *link, const knap_message_t *message, const uint8_t *body);
+bool inbound_item(knap_link_t *link, const knap_message_t *message, const uint8_t *body);
+inbound_t *inbound_serving(knap_link_t *link, knap_call_t call);
+void inbound_abandon(knap_link_t *link);

@@ -1,0 +1,272 @@
+#include "link.h"
+#include <stdlib.h>
+#include <string.h>
+
+// Calls of this side that the other side serves. Each has a place in the window from the moment it is forwarded until
+// the engine has no more callbacks for it.
+
+enum { SPIN_PAUSES = 120, DEEPEST_SPIN = 8 }; // about 3 µs
+
+static outbound_t *take_place(knap_link_t *link) {
+   pthread_mutex_lock(&link->lock);
+   outbound_t *place = link->free;
+   if (place) link->free = place->next;
+   else if (link->fresh < KNAP_LINK_WINDOW) {
+      place = &link->outbound[link->fresh];
+      place->link = link;
+      place->tag = link->fresh++;
+   }
+   if (place) {
+      link->in_flight++;
+      place->used = true;
+   }
+   pthread_mutex_unlock(&link->lock);
+   return place;
+}
+
+static void release(outbound_t *place) {
+   if (atomic_fetch_sub_explicit(&place->holders, 1, memory_order_acq_rel) > 1) return;
+   knap_link_t *link = place->link;
+   if (place->kept) link->host->buffers->release(link->host, place->kept);
+   place->kept = NULL;
+   pthread_mutex_lock(&link->lock);
+   place->used = false;
+   place->serial++;
+   place->next = link->free;
+   link->free = place;
+   link->in_flight--;
+   pthread_mutex_unlock(&link->lock);
+}
+
+outbound_t *outbound_of(knap_link_t *link, uint32_t tag, uint32_t serial) {
+   if (tag >= KNAP_LINK_WINDOW) return NULL;
+   outbound_t *place = &link->outbound[tag];
+   return place->used && place->serial == serial ? place : NULL;
+}
+
+// ## What the engine tells the callee, passed on
+
+static knap_message_t about(const outbound_t *place, uint8_t kind) {
+   return (knap_message_t){.kind = kind, .tag = place->tag, .serial = place->serial};
+}
+
+static void on_item(void *context, knap_call_t call, const knap_item_t *item) {
+   (void)call;
+   outbound_t *place = context;
+   knap_message_t header = about(place, MESSAGE_ITEM);
+   header.a = item->id;
+   header.b = item->kind;
+   knap_piece_t body = piece(item->body.data, item->body.size);
+   link_send(place->link, header, &body, 1);
+}
+
+static void on_half_close(void *context, knap_call_t call) {
+   (void)call;
+   outbound_t *place = context;
+   if (place->streams) link_send(place->link, about(place, MESSAGE_HALF_CLOSE), NULL, 0);
+}
+
+static void on_credit(void *context, knap_call_t call) { (void)context; (void)call; }
+
+static void on_granted(void *context, knap_call_t call, uint32_t items) {
+   (void)call;
+   outbound_t *place = context;
+   knap_message_t header = about(place, MESSAGE_GRANT);
+   header.a = items;
+   link_send(place->link, header, NULL, 0);
+}
+
+static void on_cancel(void *context, knap_call_t call, knap_status_t reason) {
+   (void)call;
+   outbound_t *place = context;
+   int before = 0;
+   if (atomic_compare_exchange_strong(&place->sending, &before, 2)) return; // the request has not gone out
+   knap_message_t header = about(place, MESSAGE_CANCEL);
+   header.a = (uint64_t)reason;
+   link_send(place->link, header, NULL, 0);
+}
+
+static void on_closed(void *context) {
+   outbound_t *place = context;
+   atomic_store_explicit(&place->ended, true, memory_order_release);
+   release(place);
+}
+
+static const knap_callee_relay_t callee = {
+   {sizeof(knap_callee_relay_t), 0, on_item, on_half_close, on_credit, on_cancel, on_closed}, on_granted};
+
+// ## Forwarding
+
+static void fail(knap_link_t *link, knap_call_t call, knap_status_t status, const char *message, const char *details) {
+   knap_result_t result = {.size = sizeof result, .status = status, .message = {message, strlen(message)},
+                           .body = {(const uint8_t *)details, details ? strlen(details) : 0}};
+   link->host->calls->complete(link->host, call, &result);
+}
+
+// Keeps the body, for another process if this one dies.
+static void keep_body(outbound_t *place, knap_bytes_t body, knap_buffer_t *buffer) {
+   const knap_host_t *host = place->link->host;
+   if (body.size <= KEPT_INLINE) {
+      if (body.size) memcpy(place->small, body.data, body.size);
+      place->body = (knap_bytes_t){place->small, body.size};
+   } else {
+      place->kept = host->buffers->keep(host, body, buffer, &place->body);
+   }
+}
+
+static knap_sending_t send_call(outbound_t *place, knap_bytes_t body) {
+   knap_link_t *link = place->link;
+   knap_call_info_t info = {.size = sizeof info};
+   if (link->host->calls->info(link->host, place->call, &info) != KNAP_OK) return SENT; // it ended already
+   place->streams = info.flags & KNAP_CALL_INPUT_OPEN;
+   call_header_t call = {.credit = knap_call_credit(link->host, place->call), .principal = (uint16_t)info.principal.size,
+                         .trace = (uint16_t)info.trace.size, .caller = (uint16_t)info.caller.size};
+   knap_message_t header = about(place, MESSAGE_CALL);
+   header.a = info.deadline_ns;
+   header.b = place->method;
+   if (place->streams) header.flags |= FLAG_STREAMS;
+   knap_call_t parent = knap_call_parent(link->host, place->call);
+   inbound_t *served = parent ? inbound_serving(link, parent) : NULL;
+   if (served) {
+      header.flags |= FLAG_PARENT;
+      call.parent_tag = served->tag;
+      call.parent_serial = served->serial;
+   }
+   // Text longer than a header can say is nobody's name.
+   if (info.principal.size > UINT16_MAX) call.principal = 0;
+   if (info.trace.size > UINT16_MAX) call.trace = 0;
+   if (info.caller.size > UINT16_MAX) call.caller = 0;
+   knap_piece_t pieces[] = {piece(&call, sizeof call), piece(info.principal.data, call.principal),
+                            piece(info.trace.data, call.trace), piece(info.caller.data, call.caller),
+                            piece(body.data, body.size)};
+   return knap_ring_send(&link->out, header, pieces, 5, false, &place->position);
+}
+
+// Waits a moment for the answer, taking messages: an answer that comes within microseconds then costs no wake-up. Where
+// it did not, the next calls do not wait; one in 64 tries again.
+static void spin(outbound_t *place) {
+   knap_link_t *link = place->link;
+   if (atomic_load_explicit(&link->skip, memory_order_relaxed)) {
+      atomic_fetch_sub_explicit(&link->skip, 1, memory_order_relaxed);
+      return;
+   }
+   bool held = false;
+   for (int i = 0; i < SPIN_PAUSES; i++) {
+      if (atomic_load_explicit(&place->ended, memory_order_acquire)) break;
+      if (!held) held = link_take(link);
+      if (!held || !link_drain(link)) __builtin_ia32_pause();
+   }
+   if (held) link_leave(link);
+   if (atomic_load_explicit(&place->ended, memory_order_acquire)) {
+      atomic_store_explicit(&link->cold, 0, memory_order_relaxed);
+      return;
+   }
+   uint32_t cold = atomic_load_explicit(&link->cold, memory_order_relaxed);
+   atomic_store_explicit(&link->cold, cold < 32 ? 2 * cold + 1 : 63, memory_order_relaxed);
+   atomic_store_explicit(&link->skip, cold, memory_order_relaxed);
+}
+
+// Ends a sent call whose other side is gone, or has it wait for that side's successor. Once.
+static void abandon(outbound_t *place, uint64_t begun) {
+   int sent = 1;
+   if (!atomic_compare_exchange_strong(&place->sending, &sent, 3)) return; // or its own thread sees that the link broke
+   knap_link_t *link = place->link;
+   bool begun_with = place->position <= begun;
+   bool again = !place->streams && place->method < 64 && (link->idempotent >> place->method & 1) && !place->delivered;
+   if (place->method < KNAP_LINK_SPECIAL && (!begun_with || again)
+       && knap_call_requeue(link->host, place->call, place->body, place->kept))
+      return;
+   fail(link, place->call, begun_with ? KNAP_UNKNOWN : KNAP_UNAVAILABLE,
+        begun_with ? "the plugin's process ended during the call, which may have run"
+                   : "the plugin's process ended before it ran the call; try again",
+        begun_with ? "{\"may_have_run\":true}" : "{\"may_have_run\":false}");
+}
+
+static void transmit(outbound_t *place, knap_bytes_t body) {
+   knap_link_t *link = place->link;
+   knap_sending_t sending = atomic_load(&link->broken) ? SEND_FULL : send_call(place, body);
+   if (sending == SEND_FULL) {
+      bool broken = atomic_load(&link->broken);
+      return fail(link, place->call, broken ? KNAP_UNAVAILABLE : KNAP_RESOURCE_EXHAUSTED,
+                  broken ? "the plugin's process has ended" : "the plugin's process is too slow to take more calls", NULL);
+   }
+   int before = 0;
+   if (!atomic_compare_exchange_strong(&place->sending, &before, 1)) { // cancelled in between
+      knap_message_t header = about(place, MESSAGE_CANCEL);
+      header.a = KNAP_CANCELLED;
+      link_send(link, header, NULL, 0);
+   }
+   // The link may have broken after the look above, and whoever broke it did not see this call as sent.
+   if (atomic_load(&link->broken)) abandon(place, atomic_load_explicit(&link->out.shared->begun, memory_order_acquire));
+   else if (sending == SENT && link->may_spin && !place->streams && knap_engine_depth(link->engine) <= DEEPEST_SPIN)
+      spin(place);
+}
+
+static void forward(knap_link_t *link, knap_call_t call, uint32_t method, knap_bytes_t body, knap_buffer_t *buffer) {
+   if (body.size > KNAP_LINK_LARGEST)
+      return fail(link, call, KNAP_RESOURCE_EXHAUSTED, "the body is larger than the 64 MiB that a worker takes", NULL);
+   outbound_t *place = take_place(link);
+   if (!place) return fail(link, call, KNAP_RESOURCE_EXHAUSTED, "too many calls to the plugin's process at once", NULL);
+   place->call = call;
+   place->method = method;
+   place->delivered = false;
+   place->position = UINT64_MAX;
+   atomic_store_explicit(&place->ended, false, memory_order_relaxed);
+   atomic_store_explicit(&place->sending, 0, memory_order_relaxed);
+   atomic_store_explicit(&place->holders, 2, memory_order_relaxed);
+   keep_body(place, body, buffer);
+   if (link->host->calls->listen(link->host, call, &callee.callee, place) != KNAP_OK) release(place); // it has ended
+   else transmit(place, body);
+   release(place);
+}
+
+void knap_link_forward(void *context, const knap_request_t *request) {
+   forward(context, request->call, request->method, request->body, request->buffer);
+}
+
+void knap_link_send_special(knap_link_t *link, knap_call_t call, uint32_t method, knap_bytes_t body) {
+   forward(link, call, method, body, NULL);
+}
+
+// ## What the other side says of these calls
+
+bool outbound_result(knap_link_t *link, const knap_message_t *message, const uint8_t *body) {
+   result_header_t header;
+   if (message->size < sizeof header) return false;
+   memcpy(&header, body, sizeof header);
+   uint64_t texts = (uint64_t)header.content_type + header.message;
+   if (texts > message->size - sizeof header) return false;
+   outbound_t *place = outbound_of(link, message->tag, message->serial);
+   if (!place) return true; // of a call that has ended
+   const uint8_t *at = body + sizeof header;
+   knap_result_t result = {
+      .size = sizeof result, .status = (knap_status_t)message->a,
+      .content_type = {(const char *)at, header.content_type},
+      .message = {(const char *)at + header.content_type, header.message},
+      .body = {at + texts, message->size - sizeof header - texts},
+   };
+   if (result.status < KNAP_OK || result.status > KNAP_UNAUTHENTICATED) result.status = KNAP_UNKNOWN;
+   link->host->calls->complete(link->host, place->call, &result);
+   return true;
+}
+
+bool outbound_item(knap_link_t *link, const knap_message_t *message, const uint8_t *body) {
+   outbound_t *place = outbound_of(link, message->tag, message->serial);
+   if (!place) return true;
+   if (message->kind == MESSAGE_GRANT) {
+      link->host->calls->grant(link->host, place->call, (uint32_t)message->a);
+      return true;
+   }
+   if (message->kind != MESSAGE_ITEM || message->b < KNAP_ITEM_DATA || message->b > KNAP_ITEM_REPLY) return false;
+   knap_item_t item = {.size = sizeof item, .kind = (uint32_t)message->b, .id = message->a, .body = {body, message->size}};
+   place->delivered = true;
+   // The other side's engine counts the same credit, so only one that lies sends without.
+   return link->host->calls->send(link->host, place->call, &item) != KNAP_RESOURCE_EXHAUSTED;
+}
+
+// The other side is gone: each call goes to its successor or fails.
+void outbound_abandon(knap_link_t *link) {
+   uint64_t begun = atomic_load_explicit(&link->out.shared->begun, memory_order_acquire);
+   for (uint32_t tag = 0; tag < link->fresh; tag++)
+      if (link->outbound[tag].used) abandon(&link->outbound[tag], begun);
+}

@@ -1,0 +1,75 @@
+#include "sandbox.h"
+#include "worker.h"
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+// Starts: dies with the host, reads what to load, gives its rights away, loads, and takes calls until the host ends it.
+
+worker_t worker;
+
+static knap_status_t take_call(void *context, uint32_t method, const knap_outgoing_t *outgoing, const knap_text_t *caller,
+                               knap_call_t *call) {
+   (void)context;
+   if (method >= KNAP_LINK_SPECIAL) return plugin_special(method, outgoing, call);
+   if (!worker.bindings || method >= worker.table->method_count) return KNAP_UNIMPLEMENTED;
+   return knap_engine_call_for(knap_party_host(worker.host_party), worker.bindings[method], outgoing, caller, call);
+}
+
+// u32 parent, library, name, version, configuration, state directory, u32 count, (method, u32 blocking)..., sandbox
+static void read_start(sandbox_request_t *request) {
+   text_buffer_t start;
+   control_receive_start(&start);
+   prctl(PR_SET_PDEATHSIG, SIGKILL);
+   if (getppid() != (pid_t)get_u32(&start)) _exit(0); // the host ended before the line above
+   worker.library = get_text(&start, NULL);
+   worker.name = get_text(&start, NULL);
+   worker.version = get_text(&start, NULL);
+   worker.configuration = get_text(&start, &worker.configuration_size);
+   worker.state_directory = get_text(&start, NULL);
+   worker.method_count = get_u32(&start);
+   worker.methods = calloc(worker.method_count + 1, sizeof *worker.methods);
+   worker.blocking = calloc(worker.method_count + 1, 1);
+   if (!worker.methods || !worker.blocking) _exit(70);
+   for (uint32_t i = 0; i < worker.method_count; i++) {
+      worker.methods[i] = get_text(&start, NULL);
+      worker.blocking[i] = get_u32(&start) != 0;
+   }
+   sandbox_read(request, &start);
+   free(start.data);
+}
+
+static void join_host(void) {
+   void *memory = mmap(NULL, KNAP_LINK_MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED, WORKER_MEMORY, 0);
+   worker.engine = knap_engine_create(&(knap_engine_config_t){.pool_threads = 64});
+   if (memory == MAP_FAILED || !worker.engine) worker_fail("%s: out of memory", worker.name);
+   close(WORKER_MEMORY);
+   worker.plugin_party = knap_party_create(worker.engine, &(knap_party_config_t){
+      .name = worker.name, .extension = extension_table, .in_flight = 2 * KNAP_LINK_WINDOW});
+   worker.host_party = knap_party_create(worker.engine, &(knap_party_config_t){
+      .name = "host", .in_flight = 2 * KNAP_LINK_WINDOW, .assert_principal = 1});
+   if (!worker.plugin_party || !worker.host_party) worker_fail("%s: out of memory", worker.name);
+   knap_party_open(worker.host_party, 1);
+   worker.link = knap_link_create(&(knap_link_config_t){
+      .party = worker.host_party, .memory = memory, .doorbell = WORKER_DOORBELL, .other_doorbell = WORKER_HOST_DOORBELL,
+      .call = take_call});
+   if (!worker.link) worker_fail("%s: out of memory", worker.name);
+}
+
+int main(void) {
+   sandbox_request_t request = {0};
+   read_start(&request);
+   join_host();
+   char remarks[512] = "";
+   uint32_t level = sandbox_enter(&request, remarks, sizeof remarks);
+   plugin_load();
+   plugin_report(level, remarks);
+   for (;;) {
+      if (!knap_link_poll(worker.link, 13000)) worker_fail("%s: the host sent what is no message", worker.name);
+      uint64_t rung;
+      if (read(WORKER_DOORBELL, &rung, sizeof rung) < 0) _exit(70);
+   }
+}

@@ -1,0 +1,443 @@
+// Two engines in one process, joined by a link as a host and its worker are: calls, streams, cancellation, deadlines,
+// large bodies, parents, a flood, nonsense in the ring, and the death of one side.
+#include <knap_link.h>
+#include "../../Host/Link/ring.h"
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static int failures, checks;
+#define CHECK(condition) \
+   do { checks++; if (!(condition)) { failures++; printf("%s:%d: %s\n", __func__, __LINE__, #condition); } } while (0)
+#define EQUAL(a, b) \
+   do { long long x = (long long)(a), y = (long long)(b); checks++; \
+        if (x != y) { failures++; printf("%s:%d: %s is %lld, expected %lld\n", __func__, __LINE__, #a, x, y); } } while (0)
+
+// The host's engine has a client and the party "plugin"; the worker's the plugin and the party "host".
+static knap_engine_t *host_engine, *worker_engine;
+static knap_party_t *client, *plugin_there, *plugin, *host_there;
+static knap_link_t *host_link, *worker_link;
+static knap_poller_t *host_poller, *worker_poller;
+static void *memory;
+static int descriptor, bells[2];
+static uint64_t into_plugin[8], of_plugin;
+static const knap_host_t *C, *P; // the client's and the plugin's
+
+enum { ECHO, HOLD, STREAM, CALL_BACK, CREDIT_ONE, WHO, METHODS };
+
+static knap_status_t in_worker(void *context, uint32_t method, const knap_outgoing_t *outgoing, const knap_text_t *name,
+                               knap_call_t *call) {
+   (void)context;
+   if (method >= METHODS) return KNAP_UNIMPLEMENTED;
+   return knap_engine_call_for(knap_party_host(host_there), into_plugin[method], outgoing, name, call);
+}
+static knap_status_t in_host(void *context, uint32_t method, const knap_outgoing_t *outgoing, const knap_text_t *name,
+                             knap_call_t *call) {
+   (void)context; (void)name;
+   knap_outgoing_t as_itself = *outgoing;
+   as_itself.principal = as_itself.trace = (knap_text_t){0};
+   return knap_engine_call(knap_party_host(plugin_there), method, &as_itself, call);
+}
+
+// ## The plugin
+static _Atomic knap_call_t held;
+static atomic_int cancels, items_in, half_closes, echoes;
+static void answer(knap_call_t call, const char *text) {
+   knap_result_t result = {.size = sizeof result, .body = {(const uint8_t *)text, strlen(text)}};
+   P->calls->complete(P, call, &result);
+}
+static void echo(void *instance, const knap_request_t *request) {
+   (void)instance;
+   echoes++;
+   knap_result_t result = {.size = sizeof result, .body = request->body, .content_type = {"text/x", 6}};
+   P->calls->complete(P, request->call, &result);
+}
+static void ignore_item(void *context, knap_call_t call, const knap_item_t *item) { (void)context; (void)call; (void)item; }
+static void ignore(void *context, knap_call_t call) { (void)context; (void)call; }
+static void on_cancel(void *context, knap_call_t call, knap_status_t reason) {
+   (void)context; (void)reason;
+   cancels++;
+   P->calls->complete(P, call, NULL);
+}
+static void closed(void *context) { (void)context; }
+static const knap_callee_t holding = {sizeof holding, 0, ignore_item, ignore, ignore, on_cancel, closed};
+static void hold(void *instance, const knap_request_t *request) {
+   (void)instance;
+   held = request->call;
+   P->calls->listen(P, request->call, &holding, NULL);
+}
+// Sends each item back, then ends.
+static void stream_item(void *context, knap_call_t call, const knap_item_t *item) {
+   (void)context;
+   items_in++;
+   knap_item_t back = {.size = sizeof back, .kind = KNAP_ITEM_DATA, .id = item->id, .body = item->body};
+   EQUAL(P->calls->send(P, call, &back), KNAP_OK);
+   P->calls->grant(P, call, 1);
+}
+static void stream_end(void *context, knap_call_t call) {
+   (void)context;
+   half_closes++;
+   answer(call, "end");
+}
+static const knap_callee_t streaming = {sizeof streaming, 0, stream_item, stream_end, ignore, on_cancel, closed};
+static void stream(void *instance, const knap_request_t *request) {
+   (void)instance;
+   P->calls->listen(P, request->call, &streaming, NULL);
+   P->calls->grant(P, request->call, 4);
+}
+// Pushes 1,000 items as credit comes.
+static atomic_int pushed;
+static void push(knap_call_t call) {
+   while (pushed < 1000) {
+      knap_item_t item = {.size = sizeof item, .kind = KNAP_ITEM_DATA, .id = (uint64_t)pushed + 1};
+      if (P->calls->send(P, call, &item) != KNAP_OK) return;
+      pushed++;
+   }
+   answer(call, "pushed");
+}
+static void push_more(void *context, knap_call_t call) { (void)context; push(call); }
+static const knap_callee_t pushing = {sizeof pushing, 0, ignore_item, ignore, push_more, on_cancel, closed};
+static void credit_one(void *instance, const knap_request_t *request) {
+   (void)instance;
+   pushed = 0;
+   P->calls->listen(P, request->call, &pushing, NULL);
+   push(request->call);
+}
+// Calls the host's "client.echo" and answers what it answered.
+static void called_back(void *context, knap_call_t call, const knap_result_t *result) {
+   (void)call;
+   P->calls->complete(P, (knap_call_t)(uintptr_t)context, result);
+}
+static const knap_caller_t calling_back = {sizeof calling_back, 0, called_back, ignore_item, ignore};
+static void call_back(void *instance, const knap_request_t *request) {
+   (void)instance;
+   knap_outgoing_t outgoing = {.size = sizeof outgoing, .parent = request->call, .body = request->body,
+                               .caller = &calling_back, .context = (void *)(uintptr_t)request->call};
+   if (knap_engine_call(P, of_plugin, &outgoing, NULL) != KNAP_OK) answer(request->call, "refused");
+}
+static void who(void *instance, const knap_request_t *request) {
+   (void)instance;
+   knap_call_info_t info = {.size = sizeof info};
+   P->calls->info(P, request->call, &info);
+   char text[200];
+   snprintf(text, sizeof text, "%.*s %.*s %.*s %d", (int)info.caller.size, info.caller.data, (int)info.principal.size,
+            info.principal.data, (int)info.trace.size, info.trace.data, info.deadline_ns != 0);
+   answer(request->call, text);
+}
+static void (*const methods[METHODS])(void *, const knap_request_t *) = {echo, hold, stream, call_back, credit_one, who};
+
+// ## The client
+typedef struct {
+   atomic_int done, status, items;
+   char body[128], content_type[16];
+   uint64_t size, sum;
+} seen_t;
+static void seen_done(void *context, knap_call_t call, const knap_result_t *result) {
+   (void)call;
+   seen_t *seen = context;
+   seen->status = result->status;
+   seen->size = result->body.size;
+   for (uint64_t i = 0; i < result->body.size; i++) seen->sum += result->body.data[i];
+   snprintf(seen->body, sizeof seen->body, "%.*s", (int)(result->body.size < 127 ? result->body.size : 127),
+            result->body.data ? (const char *)result->body.data : "");
+   snprintf(seen->content_type, sizeof seen->content_type, "%.*s", (int)result->content_type.size,
+            result->content_type.data ? result->content_type.data : "");
+   seen->done++;
+}
+static void seen_item(void *context, knap_call_t call, const knap_item_t *item) {
+   (void)item;
+   ((seen_t *)context)->items++;
+   C->calls->grant(C, call, 1);
+}
+static const knap_caller_t caller = {sizeof caller, 0, seen_done, seen_item, ignore};
+static uint64_t bindings[METHODS];
+
+static void call_body(seen_t *seen, int method, knap_bytes_t body, knap_outgoing_t outgoing, knap_call_t *call) {
+   memset(seen, 0, sizeof *seen);
+   outgoing.size = sizeof outgoing;
+   outgoing.body = body;
+   outgoing.caller = &caller;
+   outgoing.context = seen;
+   EQUAL(knap_engine_call(C, bindings[method], &outgoing, call), KNAP_OK);
+}
+static void call_text(seen_t *seen, int method, const char *text, knap_outgoing_t outgoing, knap_call_t *call) {
+   call_body(seen, method, (knap_bytes_t){(const uint8_t *)text, strlen(text)}, outgoing, call);
+}
+#define WAIT_FOR(condition) \
+   do { uint64_t limit = knap_now_ns() + 20000000000; \
+        while (!(condition) && knap_now_ns() < limit) usleep(50); \
+        CHECK(condition); } while (0)
+
+static void client_echo(void *instance, const knap_request_t *request) {
+   (void)instance;
+   knap_call_info_t info = {.size = sizeof info};
+   C->calls->info(C, request->call, &info);
+   char text[200];
+   snprintf(text, sizeof text, "%.*s for %.*s", (int)info.caller.size, info.caller.data, (int)info.principal.size, info.principal.data);
+   knap_result_t result = {.size = sizeof result, .body = {(const uint8_t *)text, strlen(text)}};
+   C->calls->complete(C, request->call, &result);
+}
+
+static void provide(knap_engine_t *engine, const char *name, knap_party_t *party, void (*call)(void *, const knap_request_t *),
+                    void *instance, uint32_t index) {
+   knap_method_t method = {.size = sizeof method, .name = name, .call = call};
+   knap_route_provide(engine, knap_route_named(engine, name),
+                      &(knap_provision_t){.party = party, .method = &method, .instance = instance, .index = index});
+}
+
+static void join(void) {
+   memory = mmap(NULL, KNAP_LINK_MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
+   host_link = knap_link_create(&(knap_link_config_t){.party = plugin_there, .memory = memory, .is_host = 1,
+                                .doorbell = bells[0], .other_doorbell = bells[1], .call = in_host});
+   worker_link = knap_link_create(&(knap_link_config_t){.party = host_there, .memory = memory,
+                                  .doorbell = bells[1], .other_doorbell = bells[0], .call = in_worker});
+   knap_poller_add(host_poller, host_link);
+   knap_poller_add(worker_poller, worker_link);
+}
+
+static void setup(void) {
+   host_engine = knap_engine_create(NULL);
+   worker_engine = knap_engine_create(NULL);
+   client = knap_party_create(host_engine, &(knap_party_config_t){.name = "client", .assert_principal = 1});
+   plugin_there = knap_party_create(host_engine, &(knap_party_config_t){.name = "plugin"});
+   plugin = knap_party_create(worker_engine, &(knap_party_config_t){.name = "plugin"});
+   host_there = knap_party_create(worker_engine, &(knap_party_config_t){.name = "host", .assert_principal = 1});
+   C = knap_party_host(client), P = knap_party_host(plugin);
+   knap_party_t *all[] = {client, plugin_there, plugin, host_there};
+   for (int i = 0; i < 4; i++) knap_party_open(all[i], 1);
+   descriptor = knap_link_memory();
+   bells[0] = eventfd(0, 0), bells[1] = eventfd(0, 0);
+   host_poller = knap_poller_create(), worker_poller = knap_poller_create();
+   join();
+   char name[16];
+   for (uint32_t i = 0; i < METHODS; i++) {
+      snprintf(name, sizeof name, "plugin.%u", i);
+      provide(worker_engine, name, plugin, methods[i], NULL, i);
+      into_plugin[i] = knap_party_bind(host_there, knap_route_named(worker_engine, name));
+      provide(host_engine, name, plugin_there, knap_link_forward, host_link, i);
+      bindings[i] = knap_party_bind(client, knap_route_named(host_engine, name));
+   }
+   provide(host_engine, "client.echo", client, client_echo, NULL, 0);
+   uint64_t there = knap_party_bind(plugin_there, knap_route_named(host_engine, "client.echo"));
+   provide(worker_engine, "client.echo", host_there, knap_link_forward, worker_link, (uint32_t)there);
+   of_plugin = knap_party_bind(plugin, knap_route_named(worker_engine, "client.echo"));
+}
+
+static void part(void) {
+   knap_poller_remove(host_poller, host_link);
+   knap_poller_remove(worker_poller, worker_link);
+   knap_link_break(worker_link);
+   knap_link_break(host_link);
+   knap_link_destroy(host_link);
+   knap_link_destroy(worker_link);
+   munmap(memory, KNAP_LINK_MEMORY);
+}
+static void teardown(void) {
+   part();
+   knap_poller_destroy(host_poller);
+   knap_poller_destroy(worker_poller);
+   knap_engine_destroy(host_engine);
+   knap_engine_destroy(worker_engine);
+   close(descriptor), close(bells[0]), close(bells[1]);
+}
+static const knap_outgoing_t plain = {0};
+
+static void a_call_and_its_answer_cross(void) {
+   setup();
+   seen_t seen;
+   call_text(&seen, ECHO, "hello", plain, NULL);
+   WAIT_FOR(seen.done);
+   EQUAL(seen.status, KNAP_OK);
+   CHECK(!strcmp(seen.body, "hello") && !strcmp(seen.content_type, "text/x"));
+   knap_outgoing_t told = {.principal = {"user:ann", 8}, .trace = {"00-1", 4}, .deadline_ns = knap_now_ns() + 10000000000};
+   call_text(&seen, WHO, "", told, NULL);
+   WAIT_FOR(seen.done);
+   CHECK(!strcmp(seen.body, "client user:ann 00-1 1"));
+   knap_party_counts_t counts;
+   knap_party_count(plugin_there, &counts);
+   EQUAL(counts.in_flight, 0);
+   teardown();
+}
+
+static void large_bodies_cross_whole(void) {
+   setup();
+   for (uint64_t size = 1; size <= 40u << 20; size = size * 3 + 7) {
+      uint8_t *body = malloc(size);
+      uint64_t sum = 0;
+      for (uint64_t i = 0; i < size; i++) sum += body[i] = (uint8_t)(i * 31 + i / 997);
+      seen_t seen;
+      call_body(&seen, ECHO, (knap_bytes_t){body, size}, plain, NULL);
+      WAIT_FOR(seen.done);
+      EQUAL(seen.size, size);
+      EQUAL(seen.sum, sum);
+      free(body);
+   }
+   teardown();
+}
+
+static void cancel_and_deadline_reach_the_plugin(void) {
+   setup();
+   seen_t seen;
+   knap_call_t call;
+   cancels = 0;
+   held = 0;
+   call_text(&seen, HOLD, "", plain, &call);
+   WAIT_FOR(held);
+   C->calls->cancel(C, call);
+   EQUAL(seen.status, KNAP_CANCELLED);
+   WAIT_FOR(cancels == 1);
+   knap_outgoing_t soon = {.deadline_ns = knap_now_ns() + 20000000};
+   call_text(&seen, HOLD, "", soon, &call);
+   WAIT_FOR(seen.done);
+   EQUAL(seen.status, KNAP_DEADLINE_EXCEEDED);
+   WAIT_FOR(cancels == 2);
+   knap_party_counts_t counts;
+   do knap_party_count(plugin_there, &counts); while (counts.in_flight);
+   teardown();
+}
+
+static void items_and_credit_cross_both_ways(void) {
+   setup();
+   seen_t seen;
+   knap_call_t call;
+   items_in = half_closes = 0;
+   knap_outgoing_t duplex = {.flags = KNAP_OUTGOING_STREAMS, .credit = 4};
+   call_text(&seen, STREAM, "", duplex, &call);
+   for (int i = 0; i < 2000;) {
+      knap_item_t item = {.size = sizeof item, .kind = KNAP_ITEM_DATA, .id = (uint64_t)i, .body = {(const uint8_t *)"item", 4}};
+      if (C->calls->send(C, call, &item) == KNAP_OK) i++;
+   }
+   C->calls->half_close(C, call);
+   WAIT_FOR(seen.done);
+   EQUAL(seen.items, 2000);
+   EQUAL(items_in, 2000);
+   EQUAL(half_closes, 1);
+   CHECK(!strcmp(seen.body, "end"));
+   knap_outgoing_t one = {.credit = 1};
+   call_text(&seen, CREDIT_ONE, "", one, NULL);
+   WAIT_FOR(seen.done);
+   EQUAL(seen.items, 1000);
+   CHECK(!strcmp(seen.body, "pushed"));
+   teardown();
+}
+
+static void a_plugin_calls_back_for_the_call_it_serves(void) {
+   setup();
+   seen_t seen;
+   knap_outgoing_t told = {.principal = {"user:ann", 8}};
+   call_text(&seen, CALL_BACK, "x", told, NULL);
+   WAIT_FOR(seen.done);
+   CHECK(!strcmp(seen.body, "plugin for user:ann"));
+   teardown();
+}
+
+static atomic_int answered, bad;
+static void flood_done(void *context, knap_call_t call, const knap_result_t *result) {
+   (void)context; (void)call;
+   if (result->status != KNAP_OK && result->status != KNAP_RESOURCE_EXHAUSTED) bad++;
+   answered++;
+}
+static const knap_caller_t flooding = {sizeof flooding, 0, flood_done, ignore_item, ignore};
+static uint8_t flood_body[5000];
+static void *flood(void *seed) {
+   for (int i = 0; i < 20000; i++) {
+      uint64_t size = (uint64_t)((uintptr_t)seed * 7919 + (uintptr_t)i * 104729) % sizeof flood_body;
+      knap_outgoing_t outgoing = {.size = sizeof outgoing, .body = {flood_body, size}, .caller = &flooding};
+      knap_engine_call(C, bindings[ECHO], &outgoing, NULL);
+   }
+   return NULL;
+}
+static void a_flood_of_callers_gets_every_answer_once(void) {
+   setup();
+   answered = bad = 0;
+   pthread_t threads[4];
+   for (uintptr_t i = 0; i < 4; i++) pthread_create(&threads[i], NULL, flood, (void *)i);
+   for (int i = 0; i < 4; i++) pthread_join(threads[i], NULL);
+   WAIT_FOR(answered == 80000);
+   EQUAL(bad, 0);
+   knap_party_counts_t counts;
+   knap_party_count(plugin_there, &counts);
+   EQUAL(counts.in_flight, 0);
+   EQUAL(counts.misused, 0);
+   teardown();
+}
+
+static void nonsense_in_the_ring_breaks_the_link_and_nothing_else(void) {
+   for (uint32_t seed = 1; seed <= 300; seed++) {
+      setup();
+      seen_t seen;
+      call_text(&seen, HOLD, "", plain, NULL); // one call is in flight
+      knap_poller_remove(worker_poller, worker_link);
+      // The "worker" writes at random into its ring and its indexes, and rings.
+      knap_ring_shared_t *ring = (knap_ring_shared_t *)memory + 1;
+      srandom(seed);
+      for (int i = 0; i < 64; i++) ((uint32_t *)ring->bytes)[random() % 64] = (uint32_t)(random() % 3 ? random() % 96 : random());
+      ring->bytes[4] = (uint8_t)(1 + random() % 6);
+      ring->bytes[5] = 0;
+      atomic_store(&ring->tail, seed % 4 ? 32u * (uint64_t)(random() % 40) : (uint64_t)random());
+      atomic_store(&((knap_ring_shared_t *)memory)->head, (uint64_t)random());
+      knap_ring_doorbell(bells[0]);
+      knap_link_poll(host_link, 0);
+      knap_gate_t *none = NULL;
+      (void)none;
+      knap_link_break(host_link);
+      WAIT_FOR(seen.done);
+      teardown();
+   }
+}
+
+static void calls_of_a_dead_worker_are_run_again_or_answered(void) {
+   setup();
+   seen_t taken, untaken, again;
+   held = 0;
+   call_text(&taken, HOLD, "", plain, NULL);
+   WAIT_FOR(held);
+   // The worker takes nothing more.
+   knap_poller_remove(worker_poller, worker_link);
+   call_text(&untaken, ECHO, "later", plain, NULL);
+   EQUAL(untaken.done, 0);
+   knap_poller_remove(host_poller, host_link);
+   knap_gate_t *gate = knap_gate_close(host_engine, &plugin_there, 1);
+   call_text(&again, ECHO, "new", plain, NULL);
+   knap_link_break(host_link);
+   EQUAL(taken.status, KNAP_UNKNOWN);
+   CHECK(strstr(taken.body, "\"may_have_run\":true"));
+   EQUAL(untaken.done, 0);
+   EQUAL(knap_gate_waiting(gate), 2);
+   // Another worker takes over.
+   knap_link_break(worker_link);
+   knap_link_destroy(host_link), knap_link_destroy(worker_link);
+   munmap(memory, KNAP_LINK_MEMORY);
+   close(descriptor);
+   descriptor = knap_link_memory();
+   join();
+   for (uint32_t i = 0; i < METHODS; i++) {
+      char name[16];
+      snprintf(name, sizeof name, "plugin.%u", i);
+      provide(host_engine, name, plugin_there, knap_link_forward, host_link, i);
+   }
+   knap_party_open(plugin_there, 1);
+   knap_gate_open(gate);
+   WAIT_FOR(untaken.done && again.done);
+   CHECK(!strcmp(untaken.body, "later"));
+   CHECK(!strcmp(again.body, "new"));
+   teardown();
+}
+
+int main(void) {
+   a_call_and_its_answer_cross();
+   large_bodies_cross_whole();
+   cancel_and_deadline_reach_the_plugin();
+   items_and_credit_cross_both_ways();
+   a_plugin_calls_back_for_the_call_it_serves();
+   a_flood_of_callers_gets_every_answer_once();
+   nonsense_in_the_ring_breaks_the_link_and_nothing_else();
+   calls_of_a_dead_worker_are_run_again_or_answered();
+   printf("%d passed, %d failed\n", checks - failures, failures);
+   return failures != 0;
+}
