@@ -46,7 +46,7 @@ let package = Package(
         .target(
             name: "KnapHost",
             dependencies: [
-                "CKnap", "KnapCallEngine", "KnapJSON", "KnapPlugin", "CCrypto", .product(name: "Logging", package: "swift-log"),
+                "CKnap", "CLinux", "KnapCallEngine", "KnapLink", "KnapJSON", "KnapPlugin", "CCrypto", .product(name: "Logging", package: "swift-log"),
             ], path: "Host/KnapHost", exclude: ["CCrypto"], swiftSettings: strict),
 
         .target(name: "CLinux", path: "Host/CLinux"),

@@ -245,19 +245,27 @@ static void dispatch(knap_thread_t *self, knap_slot_t *slot, knap_bytes_t bytes,
 static inline void proceed(knap_thread_t *self, knap_slot_t *slot, const knap_target_t *target, knap_bytes_t body,
                            knap_buffer_t *buffer) {
    knap_result_t refusal;
-   for (;;) {
+   for (int round = 0;; round++) {
       knap_cell_t *cell = NULL;
+      if (__builtin_expect(round > 1000, 0)) // its party was neither replaced nor opened again
+         return knap_turn_away(slot, KNAP_UNAVAILABLE, "the plugin is not active; see `knap plugins list`");
       knap_admission_t admission = knap_admit(target->party, self, slot, &cell, &refusal);
       if (__builtin_expect(admission == ADMITTED, 1)) {
-         slot->cell = cell;
-         break;
-      }
-      if (admission == REFUSED) return refuse(slot, &refusal);
-      switch (knap_gate_wait(target->party, slot, body, buffer)) {
-         case WAITS: return;
-         case FULL: return knap_turn_away(slot, KNAP_RESOURCE_EXHAUSTED,
-                                          "too many calls wait for the plugin to be replaced; try again later");
-         case MOVED: break;
+         // A route changes only while none of its calls is admitted, so what is the target now stays it.
+         if (__builtin_expect(atomic_load_explicit(&target->route->target, memory_order_seq_cst) == target, 1)) {
+            slot->cell = cell;
+            break;
+         }
+         knap_dismiss(target->party, cell);
+      } else if (admission == REFUSED) {
+         return refuse(slot, &refusal);
+      } else {
+         switch (knap_gate_wait(target->party, slot, body, buffer)) {
+            case WAITS: return;
+            case FULL: return knap_turn_away(slot, KNAP_RESOURCE_EXHAUSTED,
+                                             "too many calls wait for the plugin to be replaced; try again later");
+            case MOVED: break;
+         }
       }
       target = atomic_load_explicit(&target->route->target, memory_order_acquire);
       if (!target) return knap_turn_away(slot, KNAP_UNAVAILABLE, "the plugin stopped while the call waited for it");

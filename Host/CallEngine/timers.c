@@ -176,6 +176,19 @@ knap_status_t knap_engine_timer_stop(const knap_host_t *host, uint64_t timer) {
    return node ? KNAP_OK : KNAP_NOT_FOUND;
 }
 
+void knap_party_end_timers(knap_party_t *party) {
+   knap_engine_t *engine = party->engine;
+   pthread_mutex_lock(&engine->timer_lock);
+   for (uint32_t i = 0; i < engine->timer_count; i++) {
+      knap_timer_node_t *node = engine->timers[i];
+      if (!node || node->party != party) continue;
+      engine->timers[i] = NULL;
+      take_out(engine, node);
+      free(node);
+   }
+   pthread_mutex_unlock(&engine->timer_lock);
+}
+
 void knap_timers_stop(knap_engine_t *engine) {
    pthread_mutex_lock(&engine->timer_lock);
    engine->timers_stopping = true;

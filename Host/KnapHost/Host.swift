@@ -16,6 +16,9 @@ package actor Host {
     package nonisolated let registry = ContributionRegistry()
     nonisolated let engine = CallEngine()
     nonisolated let grants: GrantStore
+    nonisolated let choices: OperatorChoices
+    nonisolated let history: History
+    nonisolated let feed = StateFeed()
     nonisolated let store: PluginStore
     nonisolated let descriptors = DescriptorStore()
     nonisolated let logger: Logger
@@ -27,7 +30,12 @@ package actor Host {
     var refused: [String: String] = [:]
     /// The host's own service, which has no file.
     private var ownService: Instance?
-    private var stopping = false
+    var isStopping = false
+    /// Contents that failed to start, by digest, with the reason: not tried again by this host.
+    var rejected: [String: String] = [:]
+    var lastChange: Task<Void, Never>?
+    var dropDirectories: DropDirectories?
+    var operations = Operations()
 
     /// Prepares a host; nothing runs yet.
     package init(_ configuration: HostConfiguration) throws {
@@ -36,6 +44,8 @@ package actor Host {
             directory: configuration.state.path, overrides: configuration.overrides,
             environment: configuration.environment)
         grants = try GrantStore(directory: configuration.state.path)
+        choices = try OperatorChoices(directory: configuration.state.path)
+        history = try History(directory: configuration.state.path)
         store = try PluginStore(directory: configuration.state.path + "/store")
         services = ServiceDirectory(engine: engine)
         var logger = Logger(label: "knap", factory: { StreamLogHandler.standardError(label: $0) })
@@ -46,65 +56,20 @@ package actor Host {
     /// Starts the host's own service and then every plugin that can run. What cannot is reported, not thrown.
     package func start() async throws {
         try await startOwnService()
-        await discover()
-        // Learnt digests are only a cache.
-        await onOwnThread { [store] in try? store.save() }
-        let plan = planner()
-        record(plan.omissions)
-        for wave in plan.starts {
-            await withTaskGroup(of: Void.self) { group in
-                for step in wave { group.addTask { await self.startPlugin(step.plugin) } }
-            }
+        await change { [self] in
+            await takeAll()
+            // Learnt digests are only a cache.
+            await onOwnThread { [store] in try? store.save() }
+            await reconcile()
         }
+        watchDropDirectories()
     }
 
     /// Stops plugins, dependants first.
     package func stop() async {
-        stopping = true
-        var input = planInput()
-        input.wanted = .only([])
-        for wave in Planner.plan(input).stops {
-            await withTaskGroup(of: Void.self) { group in
-                for step in wave { group.addTask { await self.stopPlugin(step.plugin, "the host stops") } }
-            }
-        }
-    }
-
-    // MARK: Discovery
-
-    /// Reads what is in the installation and in the drop directories; broken files are remembered with the reason.
-    private func discover() async {
-        let directories =
-            [configuration.builtInPlugins].compactMap { $0 }.map { ($0, true) }
-            + ([configuration.state.plugins] + configuration.pluginDirectories).map { ($0, false) }
-        let store = store
-        for (directory, isFirstParty) in directories {
-            let taken = await onOwnThread {
-                sharedObjects(in: directory).map { path in (path, Result { try store.take(path) }) }
-            }
-            for (path, result) in taken {
-                switch result {
-                case .success(let artifact): add(artifact, from: path, isFirstParty: isFirstParty)
-                case .failure(let error):
-                    refused[path] = "\(error)"
-                    logger.warning("file refused", metadata: ["file": .string(path), "reason": "\(error)"])
-                }
-            }
-        }
-    }
-
-    private func add(_ artifact: Artifact, from path: String, isFirstParty: Bool) {
-        let name = artifact.manifest.name
-        if let other = records[name] {
-            refused[path] = "a plugin '\(name)' is already there: \(other.source); remove one of the two"
-            logger.warning("file refused", metadata: ["file": .string(path), "reason": .string(refused[path] ?? "")])
-            return
-        }
-        var record = PluginRecord(name: name, source: path, isFirstParty: isFirstParty)
-        record.artifact = artifact
-        record.warnings = artifact.warnings
-        record.change(to: .resolved, "found")
-        records[name] = record
+        isStopping = true
+        dropDirectories?.stop()
+        await change { [self] in await reconcile() }
     }
 
     // MARK: Planning
@@ -112,30 +77,81 @@ package actor Host {
     func planInput() -> PlanInput {
         var input = PlanInput()
         input.wanted = configuration.wanted.map { .only($0) } ?? .everything
+        if isStopping { input.wanted = .only([]) }
+        let choices = choices.current
         for record in records.values.sorted(by: { $0.name < $1.name }) {
-            guard let artifact = record.artifact else { continue }
-            var candidate = Candidate(manifest: artifact.manifest, source: record.source, identity: "\(artifact.digest)")
-            candidate.isBuiltIn = record.isFirstParty
-            // Until there are workers, all that runs runs in this process.
-            candidate.isolation = .inProcess
-            candidate.missingGrants =
-                record.isFirstParty ? [] : grants.missing(artifact.manifest, identity: "\(artifact.digest)")
-            input.candidates.append(candidate)
-            if record.state == .active {
+            if let artifact = record.artifact { input.candidates.append(candidate(record, artifact, choices)) }
+            if let instance = record.instance, let artifact = instance.artifact {
                 var running = RunningPlugin(
-                    manifest: artifact.manifest, source: record.source, identity: "\(artifact.digest)")
+                    manifest: instance.manifest, source: record.source, identity: "\(artifact.digest)")
                 running.isBuiltIn = record.isFirstParty
-                running.isolation = .inProcess
+                running.isolation = instance.code.isolation
                 input.running.append(running)
             }
         }
         return input
     }
 
-    private func planner() -> Plan { Planner.plan(planInput()) }
+    private func candidate(_ record: PluginRecord, _ artifact: Artifact, _ choices: OperatorChoices.Choices) -> Candidate {
+        let identity = "\(artifact.digest)"
+        var candidate = Candidate(manifest: artifact.manifest, source: record.source, identity: identity)
+        candidate.isBuiltIn = record.isFirstParty
+        candidate.isEnabled = !choices.disabled.contains(record.name)
+        candidate.isolation = isolation(of: artifact.manifest, record)
+        if artifact.manifest.permissions.observes || artifact.manifest.permissions.intercepts {
+            // Every call of the host would have to wait for another process.
+            candidate.manifest.isolations.removeAll { $0 == .worker }
+        }
+        candidate.missingGrants = record.isFirstParty ? [] : grants.missing(artifact.manifest, identity: identity)
+        candidate.quarantine = choices.quarantine[identity] ?? rejected[identity]
+        return candidate
+    }
+
+    /// What the operator chose; else what ships with Knap runs in this process and what comes from elsewhere does not.
+    func isolation(of manifest: Manifest, _ record: PluginRecord) -> Isolation {
+        if let chosen = choices.current.isolation[record.name] { return chosen }
+        return record.isFirstParty || configuration.worker == nil ? .inProcess : .worker
+    }
+
+    /// Brings what runs to what should run: stops, then starts and replacements, each wave side by side.
+    func reconcile() async {
+        let plan = Planner.plan(planInput())
+        for wave in plan.stops {
+            await withTaskGroup(of: Void.self) { group in
+                for step in wave {
+                    guard case .stop(let reason) = step.action else { continue }
+                    group.addTask { await self.stopPlugin(step.plugin, reason) }
+                }
+            }
+        }
+        record(plan.omissions)
+        for wave in plan.starts {
+            await withTaskGroup(of: Void.self) { group in
+                for step in wave { group.addTask { await self.carryOut(step) } }
+            }
+        }
+        forgetRemoved()
+    }
+
+    private func carryOut(_ step: Step) async {
+        guard case .replace(let old) = step.action, let artifact = records[step.plugin]?.artifact else {
+            return await startPlugin(step.plugin)
+        }
+        do throws(PluginError) {
+            try await replace(step.plugin, with: artifact, "version \(old) is replaced by \(step.version)")
+        } catch {
+            refuse(artifact, step.plugin, error.message)
+        }
+    }
 
     private func record(_ omissions: [Omission]) {
         for omission in omissions {
+            guard records[omission.plugin]?.instance == nil else {
+                records[omission.plugin]?.warnings = [omission.message]
+                continue
+            }
+            // How it failed says more than that it is not tried again.
+            if omission.code == .quarantined, records[omission.plugin]?.state == .failed { continue }
             records[omission.plugin]?.change(to: .resolved, omission.message)
             if omission.code.isProblem {
                 logger.warning(
@@ -145,77 +161,23 @@ package actor Host {
         }
     }
 
-    // MARK: Lifecycle
+    private func forgetRemoved() {
+        for (name, record) in records where record.artifact == nil && record.instance == nil { records[name] = nil }
+    }
 
-    private func startPlugin(_ name: String) async {
-        guard !stopping, var record = records[name], let artifact = record.artifact else { return }
-        record.generation += 1
-        record.change(to: .starting, "planned")
-        records[name] = record
-        do throws(PluginError) {
-            try requireServices(of: artifact.manifest)
-            let instance = try await makeInstance(artifact, record)
-            records[name]?.instance = instance
-            try await instance.prepare()
-            try await instance.activate()
-            services.publish(try instance.provisions())
-            contribute(artifact.manifest, isFirstParty: record.isFirstParty)
-            records[name]?.change(to: .active, "started")
-            updateHooks()
-        } catch {
-            await fail(name, error)
+    /// Changes of what runs, one after the other.
+    func change(_ body: @escaping @Sendable () async -> Void) async {
+        let earlier = lastChange
+        let task = Task {
+            await earlier?.value
+            await body()
         }
+        lastChange = task
+        await task.value
     }
 
-    private func fail(_ name: String, _ error: PluginError) async {
-        logger.error("plugin failed to start", metadata: ["plugin": .string(name), "reason": .string(error.message)])
-        records[name]?.change(to: .failed, error.message)
-        guard let instance = records[name]?.instance else { return }
-        records[name]?.instance = nil
-        instance.party.close()
-        services.withdraw(plugin: name)
-        registry.set([:], of: name)
-        // A hook that never completed may still run: what it uses must not be freed.
-        if error.code != .deadlineExceeded { await onOwnThread { instance.destroy() } }
-    }
-
-    /// The services that the plugin cannot do without and that failed to start, although the plan had them.
-    private func requireServices(of manifest: Manifest) throws(PluginError) {
-        let there = Set(services.all().map(\.service))
-        for requirement in manifest.requires where !there.contains(requirement.service) {
-            throw PluginError(
-                code: .failedPrecondition,
-                message: "\(manifest.name) needs the service '\(requirement.service)', whose provider did not start")
-        }
-    }
-
-    private func makeInstance(_ artifact: Artifact, _ record: PluginRecord) async throws(PluginError) -> Instance {
-        let manifest = artifact.manifest
-        let context = try makeContext(manifest, generation: record.generation, isFirstParty: record.isFirstParty)
-        let (engine, generation, store) = (engine, record.generation, store)
-        let made: Result<Instance, PluginError> = await onOwnThread {
-            Result { () throws(PluginError) in
-                let library: LoadedLibrary
-                do {
-                    // Held open while it is loaded, so that what was checked is what is loaded.
-                    let verified = try store.open(artifact)
-                    library = try LoadedLibrary.load(verified.path, manifest: manifest)
-                } catch let error as StoreError {
-                    throw PluginError(code: .dataLoss, message: "\(error)")
-                } catch let error as PluginError {
-                    throw error
-                } catch {
-                    throw PluginError(code: .internal, message: "\(error)")
-                }
-                return try Instance.create(
-                    library, manifest: manifest, generation: generation, context: context, engine: engine)
-            }
-        }
-        return try made.get()
-    }
-
-    private func makeContext(
-        _ manifest: Manifest, generation: Int, isFirstParty: Bool
+    func makeContext(
+        _ manifest: Manifest, _ generation: Int, _ isFirstParty: Bool, _ bindings: BindingTable
     ) throws(PluginError) -> InstanceContext {
         let directory = configuration.state.path + "/data/" + manifest.name
         guard makeDirectory(directory) else {
@@ -237,29 +199,11 @@ package actor Host {
                 isFirstParty: isFirstParty, services: named, points: Set(manifest.points.map(\.name)),
                 connect: asked.connect,
                 assertsPrincipal: asked.assertsPrincipal, hostMethods: Set(asked.hostMethods.map { "host.\($0)" })),
-            services: services, registry: registry, descriptors: descriptors)
-    }
-
-    private func stopPlugin(_ name: String, _ reason: String) async {
-        guard let instance = records[name]?.instance else { return }
-        records[name]?.change(to: .stopping, reason)
-        registry.set([:], of: name)
-        services.withdraw(plugin: name)
-        do throws(PluginError) {
-            try await instance.suspend()
-            await onOwnThread { instance.destroy() }
-            records[name]?.change(to: .stopped, reason)
-        } catch {
-            records[name]?.change(to: .failed, error.message)
-            logger.error(
-                "plugin failed to stop", metadata: ["plugin": .string(name), "reason": .string(error.message)])
-        }
-        records[name]?.instance = nil
-        updateHooks()
+            services: services, registry: registry, descriptors: descriptors, bindings: bindings)
     }
 
     /// Tells the engine who observes and intercepts, in the order of names.
-    private func updateHooks() {
+    func updateHooks() {
         engine.setHooks(
             records.values.filter { $0.state == .active }.sorted { $0.name < $1.name }.compactMap(\.instance?.hooked))
     }
@@ -268,7 +212,7 @@ package actor Host {
 
     /// Checks what a plugin contributes against the schemas of the points' owners and hands it over; an item that does
     /// not fit is left out alone, with a warning.
-    private func contribute(_ manifest: Manifest, isFirstParty: Bool) {
+    func contribute(_ manifest: Manifest, isFirstParty: Bool) {
         let points = Dictionary(
             records.values.compactMap(\.artifact).flatMap(\.manifest.points).map { ($0.name, $0.schema) }
         ) { first, _ in first }
@@ -299,15 +243,19 @@ package actor Host {
 
     private func startOwnService() async throws {
         let manifest = try HostManifest.manifest()
-        let context = try makeContext(manifest, generation: 1, isFirstParty: true)
+        let context = try makeContext(manifest, 1, true, BindingTable())
         RunningHosts.add(self, serviceDirectory: context.stateDirectory)
         let table = exportPlugin(HostService.self)
         try LoadedLibrary.check(table, manifest)
-        let instance = try Instance.create(
-            LoadedLibrary(table: table), manifest: manifest, generation: 1, context: context, engine: engine)
+        let party = engine.makeParty(CallEngine.PartyOptions(name: "host", inFlight: 65_536), context: context)
+        let instance = Instance(
+            artifact: nil, manifest: manifest, generation: 1, context: context, party: party,
+            code: InProcessCode(LoadedLibrary(table: table), party: party))
+        try await instance.create()
         try await instance.prepare()
         try await instance.activate()
-        services.publish(try instance.provisions())
+        services.publish(try instance.provisions(), of: "host")
+        party.open()
         ownService = instance
     }
 
@@ -330,16 +278,4 @@ enum RunningHosts {
 
     static func add(_ host: Host, serviceDirectory: String) { hosts.withLock { $0[serviceDirectory] = host } }
     static func host(serviceDirectory: String) -> Host? { hosts.withLock { $0[serviceDirectory] } }
-}
-
-/// The shared objects directly in a directory, sorted; none when there is no such directory.
-private func sharedObjects(in directory: String) -> [String] {
-    guard let stream = opendir(directory) else { return [] }
-    defer { closedir(stream) }
-    var paths: [String] = []
-    while let entry = readdir(stream) {
-        let name = withUnsafeBytes(of: entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
-        if name.hasSuffix(".so"), !name.hasPrefix(".") { paths.append(directory + "/" + name) }
-    }
-    return paths.sorted()
 }

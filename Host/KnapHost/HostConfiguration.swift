@@ -7,6 +7,8 @@ package struct HostConfiguration: Sendable {
     package var state: StateDirectory
     /// Where the plugins that ship with Knap are.
     package var builtInPlugins: String?
+    /// The program that runs one plugin in a process of its own; nil: there is none, and all run in this one.
+    package var worker: String?
     /// Drop directories; the state directory's own is always one.
     package var pluginDirectories: [String]
     /// Which plugins run; nil: all that are enabled.
@@ -17,11 +19,12 @@ package struct HostConfiguration: Sendable {
     package var logLevel: Logger.Level
 
     package init(
-        state: StateDirectory, builtInPlugins: String?, pluginDirectories: [String] = [], wanted: Set<String>? = nil,
+        state: StateDirectory, builtInPlugins: String?, worker: String? = nil, pluginDirectories: [String] = [], wanted: Set<String>? = nil,
         overrides: [String: JSONObject] = [:], environment: [String: String] = [:], logLevel: Logger.Level = .info
     ) {
         self.state = state
         self.builtInPlugins = builtInPlugins
+        self.worker = worker
         self.pluginDirectories = pluginDirectories
         self.wanted = wanted
         self.overrides = overrides

@@ -84,6 +84,8 @@ static void on_cancel(void *context, knap_call_t call, knap_status_t reason) {
    knap_message_t header = about(place, MESSAGE_CANCEL);
    header.a = (uint64_t)reason;
    link_send(place->link, header, NULL, 0);
+   if (reason == KNAP_DEADLINE_EXCEEDED && place->link->config.overdue)
+      place->link->config.overdue(place->link->config.context);
 }
 
 static void on_closed(void *context) {

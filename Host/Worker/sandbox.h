@@ -12,6 +12,9 @@ typedef struct sandbox_request {
 
 enum { SANDBOX_NO_NEW_PRIVILEGES = 1, SANDBOX_CAPABILITIES = 2, SANDBOX_LANDLOCK = 4, SANDBOX_SECCOMP = 8 };
 
+// Allows only the system calls that plugins need; 0 or -errno.
+int sandbox_restrict_calls(bool may_listen);
+
 // Reads it from the frame that starts a worker.
 void sandbox_read(sandbox_request_t *request, text_buffer_t *start);
 // Gives the rights away, for good. What was achieved, as bits; what was not is said in `remarks`.

@@ -26,3 +26,27 @@ int knap_next_signal(int signals);
 // Starts /proc/self/exe in a session of its own, with stdin from /dev/null, stdout and stderr appended to `log`, no
 // other descriptor, and all signals as a fresh process has them. Returns its process id.
 int32_t knap_start_host(char *const arguments[], const char *log);
+
+// eventfd(2) whose reader blocks, for another process.
+int knap_doorbell(void);
+// A connected pair of Unix stream sockets; a send on either gives up after five seconds.
+int knap_socket_pair(int pair[2]);
+// sendmsg(2) and recvmsg(2) with at most one descriptor (-1: none). `knap_socket_receive` does not wait; it returns the bytes
+// received, 0 at the end, -1 with EAGAIN when there are none.
+int64_t knap_socket_send(int socket, const void *bytes, uint64_t size, int descriptor);
+int64_t knap_socket_receive(int socket, void *bytes, uint64_t size, int *descriptor);
+
+// Starts `path` in a session of its own, with stdin from /dev/null, `output` as stdout and stderr, `descriptors` as 3, 4,
+// ..., and nothing else; signals as a fresh process has them. All are started from one thread that lives as long as this
+// process, because a child that asks for a signal at its parent's death gets it when that thread ends. Returns the
+// process id and puts a pidfd into `pidfd`.
+int32_t knap_spawn(const char *path, char *const arguments[], char *const environment[], const int *descriptors,
+                   int count, int output, int *pidfd);
+// Waits for a child by its pidfd: the signal that ended it, negated, or its exit status.
+int32_t knap_reap(int pidfd);
+// pidfd_send_signal(2).
+int knap_signal(int pidfd, int signal);
+// inotify(7): readable when something in `directory` is written, moved or removed. Adds to `watch`, or makes it (-1).
+int knap_watch_changes(int watch, const char *directory);
+// pipe2(2), close-on-exec; the reading end does not wait.
+int knap_pipe(int pipe[2]);

@@ -135,6 +135,8 @@ knap_status_t knap_engine_hook(knap_party_t *caller, knap_party_t *party, void (
 knap_status_t knap_engine_timer(const knap_host_t *host, uint64_t when_ns, void (*fire)(void *), void *context,
                                 uint64_t *timer);
 knap_status_t knap_engine_timer_stop(const knap_host_t *host, uint64_t timer);
+// Stops all timers of a party, which is being suspended.
+void knap_party_end_timers(knap_party_t *party);
 
 // Sets who sees and who judges every call, in order; both lists are copied and swapped at once.
 typedef struct knap_hooked {

@@ -1,5 +1,6 @@
 import CKnap
 import KnapCallEngine
+import KnapLink
 
 /// The process's call engine (Host/CallEngine): every call between plugins, and into and out of the host, goes through it.
 ///
@@ -7,8 +8,12 @@ import KnapCallEngine
 package final class CallEngine: Sendable {
     // The C engine is safe on any thread.
     nonisolated(unsafe) let pointer: OpaquePointer
+    /// The thread that takes what workers send; safe on any thread.
+    nonisolated(unsafe) let poller: OpaquePointer
 
     package init() {
+        guard let poller = knap_poller_create() else { fatalError("no thread or memory for the workers' poller") }
+        self.poller = poller
         guard let engine = knap_engine_create(nil) else { fatalError("out of memory while the call engine was made") }
         pointer = engine
     }
@@ -41,6 +46,14 @@ package final class CallEngine: Sendable {
         return Party(pointer: party)
     }
 
+    /// Holds back calls to these parties from now on; nil when memory is exhausted.
+    func closeGate(of parties: [Party]) -> Gate? {
+        let pointers: [OpaquePointer?] = parties.map(\.pointer)
+        return pointers.withUnsafeBufferPointer {
+            knap_gate_close(pointer, $0.baseAddress, UInt32($0.count)).map { Gate(pointer: $0) }
+        }
+    }
+
     /// The route of a method's full name; the same for the same name, for ever.
     func route(named name: String) -> Route {
         guard let route = knap_route_named(pointer, name) else { fatalError("out of memory while \(name) was routed") }
@@ -57,6 +70,16 @@ package final class CallEngine: Sendable {
     func setHooks(_ hooks: [knap_hooked_t]) {
         hooks.withUnsafeBufferPointer { knap_engine_hooks(pointer, $0.baseAddress, UInt32($0.count)) }
     }
+}
+
+/// Calls wait here while their party is replaced; see knap_engine.h.
+struct Gate: Sendable {
+    nonisolated(unsafe) let pointer: OpaquePointer  // freed with the engine, safe on any thread
+
+    /// Lets the waiting calls go on where their routes lead now; runs them on the calling thread, which must be one that
+    /// may block.
+    func open() { knap_gate_open(pointer) }
+    var waiting: Int { Int(knap_gate_waiting(pointer)) }
 }
 
 /// The name of a method, and whoever serves it.

@@ -7,12 +7,14 @@ struct Hook {
     /// prepare, activate or suspend, as the ABI has them.
     typealias Function = @convention(c) (UnsafeMutableRawPointer?, knap_call_t) -> Void
 
-    /// Runs the hook and waits for its completion, or for its deadline: the hook then still holds its thread.
+    /// Runs the hook and waits for its completion, or for its deadline: the hook then still holds its thread. Returns
+    /// the body that it completed with.
+    @discardableResult
     static func run(
         _ name: StaticString, of party: Party, _ function: Function, instance: UnsafeMutableRawPointer?,
         timeout: Duration
-    ) async throws(PluginError) {
-        let failure: PluginError? = await withCheckedContinuation { continuation in
+    ) async throws(PluginError) -> [UInt8] {
+        let outcome: Result<[UInt8], PluginError> = await withCheckedContinuation { continuation in
             let waiter = HookWaiter(continuation)
             var outgoing = knap_outgoing_t()
             outgoing.size = UInt32(MemoryLayout<knap_outgoing_t>.size)
@@ -25,18 +27,21 @@ struct Hook {
                 // Nothing was called, so the waiter is still ours.
                 Unmanaged<HookWaiter>.fromOpaque(outgoing.context).release()
                 let code = StatusCode(rawValue: status) ?? .unknown
-                continuation.resume(returning: PluginError(code: code, message: "\(name) could not be started"))
+                continuation.resume(returning: .failure(PluginError(code: code, message: "it could not be started")))
             }
         }
-        if let failure { throw failure }
+        do { return try outcome.get() } catch {
+            guard error.code == .deadlineExceeded else { throw error }
+            throw PluginError(code: .deadlineExceeded, message: "not done within \(timeout)")
+        }
     }
 }
 
 /// Waits for the one completion of a hook.
 private final class HookWaiter {
-    let continuation: CheckedContinuation<PluginError?, Never>
+    let continuation: CheckedContinuation<Result<[UInt8], PluginError>, Never>
 
-    init(_ continuation: CheckedContinuation<PluginError?, Never>) { self.continuation = continuation }
+    init(_ continuation: CheckedContinuation<Result<[UInt8], PluginError>, Never>) { self.continuation = continuation }
 
     // Immutable after this; read by any thread.
     nonisolated(unsafe) static let table = permanent(
@@ -45,9 +50,13 @@ private final class HookWaiter {
             complete: { context, _, result in
                 guard let context, let result = result?.pointee else { return }
                 let waiter = Unmanaged<HookWaiter>.fromOpaque(context).takeRetainedValue()
-                let code = StatusCode(rawValue: result.status)
-                waiter.continuation.resume(
-                    returning: code.map { PluginError(code: $0, message: String(text: result.message)) })
+                if let code = StatusCode(rawValue: result.status) {
+                    waiter.continuation.resume(
+                        returning: .failure(PluginError(code: code, message: String(text: result.message))))
+                } else {
+                    let body = UnsafeBufferPointer(start: result.body.data, count: Int(result.body.size))
+                    waiter.continuation.resume(returning: .success(Array(body)))
+                }
             },
             item: { _, _, _ in }, credit: { _, _ in }))
 }

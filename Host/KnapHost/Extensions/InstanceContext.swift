@@ -16,17 +16,22 @@ final class InstanceContext: Sendable {
     let services: ServiceDirectory
     let registry: ContributionRegistry
     let descriptors: DescriptorStore
-    private let bindings = Mutex(Bindings())
+    /// Tells instances apart.
+    let id: UInt
+    /// The party's places for bindings, which the generations of a worker share.
+    private let bindings: BindingTable
+    /// What this instance bound.
+    private let methods = Mutex<[UInt64: String]>([:])
 
-    struct Bindings {
-        var byMethod: [String: UInt64] = [:]
-        var methods: [UInt64: String] = [:]
-    }
+    private static let lastID = Atomic<UInt>(0)
 
     init(
         plugin: String, generation: Int, logger: Logger, configuration: [UInt8], stateDirectory: String, grants: Grants,
-        services: ServiceDirectory, registry: ContributionRegistry, descriptors: DescriptorStore
+        services: ServiceDirectory, registry: ContributionRegistry, descriptors: DescriptorStore,
+        bindings: BindingTable = BindingTable()
     ) {
+        id = Self.lastID.wrappingAdd(1, ordering: .relaxed).newValue
+        self.bindings = bindings
         self.plugin = plugin
         self.generation = generation
         self.logger = logger
@@ -45,18 +50,26 @@ final class InstanceContext: Sendable {
 
     /// The binding of a method, made at the first use: a party has few places for them.
     func binding(of method: String, party: Party, route: Route) -> UInt64 {
-        bindings.withLock { bindings in
-            if let known = bindings.byMethod[method] { return known }
-            let made = party.bind(route)
-            if made != 0 {
-                bindings.byMethod[method] = made
-                bindings.methods[made] = method
-            }
+        let binding = bindings.binding(of: method) { party.bind(route) }
+        if binding != 0 { methods.withLock { $0[binding] = method } }
+        return binding
+    }
+
+    func method(of binding: UInt64) -> String? { methods.withLock { $0[binding] } }
+}
+
+/// The bindings of one party, by method.
+final class BindingTable: Sendable {
+    private let byMethod = Mutex<[String: UInt64]>([:])
+
+    func binding(of method: String, make: () -> UInt64) -> UInt64 {
+        byMethod.withLock { byMethod in
+            if let known = byMethod[method] { return known }
+            let made = make()
+            if made != 0 { byMethod[method] = made }
             return made
         }
     }
-
-    func method(of binding: UInt64) -> String? { bindings.withLock { $0.methods[binding] } }
 }
 
 /// What an instance may do beyond the defaults.

@@ -21,7 +21,7 @@ enum LogExtension {
                     level: logLevel(level), "\(String(text: message))", metadata: metadata)
             }))
 
-    private static func logLevel(_ level: Int32) -> Logger.Level {
+    static func logLevel(_ level: Int32) -> Logger.Level {
         switch level {
         case ..<1: .trace
         case 1: .debug

@@ -13,19 +13,25 @@ enum NetExtension {
             connect: { host, name, port, deadline, done, context in
                 guard let host, let done, port != 0 else { return KNAP_INVALID_ARGUMENT.status }
                 let name = String(text: name)
-                let instance = InstanceContext.of(host)
-                guard instance.grants.connect.contains(where: { ConnectionGrant($0).allows(name, port) }) else {
-                    instance.logger.warning(
-                        "connection refused", metadata: ["to": "\(name):\(port)", "reason": "not granted"])
-                    return KNAP_PERMISSION_DENIED.status
-                }
+                guard isGranted(name, port, to: InstanceContext.of(host)) else { return KNAP_PERMISSION_DENIED.status }
                 let answer = Answer(done: done, context: context)
-                Task.detached {
-                    let result = await onOwnThread { connect(name, port, until: Deadline(nanoseconds: deadline)) }
-                    answer.give(result)
-                }
+                connect(name, port, until: Deadline(nanoseconds: deadline)) { answer.give($0) }
                 return 0
             }))
+
+    static func isGranted(_ name: String, _ port: UInt16, to instance: InstanceContext) -> Bool {
+        if instance.grants.connect.contains(where: { ConnectionGrant($0).allows(name, port) }) { return true }
+        instance.logger.warning("connection refused", metadata: ["to": "\(name):\(port)", "reason": "not granted"])
+        return false
+    }
+
+    /// Connects on a thread of its own; `done` gets the descriptor.
+    static func connect(
+        _ name: String, _ port: UInt16, until deadline: Deadline,
+        done: @escaping @Sendable (Result<Int32, PluginError>) -> Void
+    ) {
+        Task.detached { done(await onOwnThread { connect(name, port, until: deadline) }) }
+    }
 
     /// The plugin's function and its context, which it may be given on any thread.
     private struct Answer: @unchecked Sendable {

@@ -15,7 +15,7 @@ enum RegistryExtension {
                 guard let host, let watch = watch?.pointee, let id else { return KNAP_INVALID_ARGUMENT.status }
                 id.pointee = InstanceContext.of(host).registry.watch(
                     String(text: point),
-                    ContributionRegistry.Watch(changed: watch.changed, context: context, generation: knap_host_id(host))
+                    ContributionRegistry.Watch(changed: watch.changed, context: context, generation: InstanceContext.of(host).id)
                 )
                 return 0
             },
@@ -24,6 +24,3 @@ enum RegistryExtension {
                 InstanceContext.of(host).registry.unwatch(id)
             }))
 }
-
-/// Tells instances apart.
-func knap_host_id(_ host: UnsafePointer<knap_host_t>) -> UInt { UInt(bitPattern: host) }

@@ -49,9 +49,16 @@ enum ServicesExtension {
 
     private static let callChecked: Call = { host, binding, outgoing, call in
         guard let host, let outgoing else { return KNAP_INVALID_ARGUMENT.status }
-        let context = InstanceContext.of(host)
-        guard let name = context.method(of: binding), let found = context.services.find(name),
-            let schema = found.schema, let caller = outgoing.pointee.caller
+        return checkedCall(host, InstanceContext.of(host), binding, outgoing, call)
+    }
+
+    /// Makes a call of an instance whose calls enter from outside: another process, or another protocol.
+    static func checkedCall(
+        _ host: UnsafePointer<knap_host_t>, _ context: InstanceContext, _ binding: UInt64,
+        _ outgoing: UnsafePointer<knap_outgoing_t>, _ call: UnsafeMutablePointer<knap_call_t>?
+    ) -> knap_status_t {
+        guard let name = context.method(of: binding) else { return KNAP_PERMISSION_DENIED.status }
+        guard let found = context.services.find(name), let schema = found.schema, let caller = outgoing.pointee.caller
         else { return knap_engine_call(host, binding, outgoing, call) }
         let body = UnsafeRawBufferPointer(
             start: outgoing.pointee.body.data, count: Int(clamping: outgoing.pointee.body.size))

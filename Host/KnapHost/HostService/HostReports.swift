@@ -28,8 +28,8 @@ extension Host {
     }
 
     func pluginDetails(_ name: String) throws(PluginError) -> JSON {
-        guard let record = records[name] else { throw unknownPlugin(name) }
-        return record.details
+        try knownPlugin(name)
+        return records[name]?.details ?? .null
     }
 
     func planNow() -> JSON { Planner.plan(planInput()).json }
@@ -37,51 +37,35 @@ extension Host {
     var serviceDescriptions: JSON { services.describe("") }
 
     func effectiveConfiguration(_ name: String) throws(PluginError) -> JSON {
-        guard let manifest = records[name]?.artifact?.manifest else { throw unknownPlugin(name) }
+        try knownPlugin(name)
+        guard let manifest = records[name]?.artifact?.manifest ?? records[name]?.instance?.manifest else { return .null }
         do { return .object(try configurationStore.configuration(for: manifest)) } catch {
             throw PluginError(code: .failedPrecondition, message: error.message)
         }
     }
 
-    func grant(_ name: String) throws(PluginError) -> JSON {
-        guard let artifact = records[name]?.artifact else { throw unknownPlugin(name) }
-        do { try grants.grant(artifact.manifest, identity: "\(artifact.digest)") } catch {
-            throw PluginError(code: .failedPrecondition, message: error.message)
-        }
-        return [
-            "granted": .array(artifact.manifest.permissions.requests.map { .string($0) }),
-            "applies": .string("at the next start of \(name)"),
-        ]
-    }
-
     /// Everything that is not as it should be, each with what to do.
-    var diagnosis: JSON {
+    func diagnosis() async -> JSON {
         var problems: [JSON] = refused.sorted { $0.key < $1.key }.map { path, reason in
             ["subject": .string(path), "problem": .string(reason)]
         }
         for record in records.values.sorted(by: { $0.name < $1.name }) {
-            if record.state == .failed || record.state == .resolved {
+            if [.failed, .resolved, .waiting].contains(record.state) {
                 problems.append(["subject": .string(record.name), "problem": .string(record.reason)])
             }
-            if record.state == .active, let health = record.instance?.health(), health.status != KNAP_HEALTHY.status {
+            if record.state == .active, let health = await record.instance?.health(), health.status != KNAP_HEALTHY.status {
                 let word = health.status == KNAP_DEGRADED.status ? "degraded" : "unhealthy"
                 problems.append(["subject": .string(record.name), "problem": .string("is \(word): \(health.report)")])
             }
             problems += record.warnings.map { ["subject": .string(record.name), "problem": .string($0)] }
-            if record.state == .active, !record.isFirstParty {
+            if record.instance?.code.isolation == .inProcess, !record.isFirstParty {
                 problems.append([
                     "subject": .string(record.name),
-                    "problem": "runs in the host's process: a crash of it is a crash of the host",
+                    "problem": .string("runs in the host's process: a crash of it is a crash of the host; 'knap plugins isolate \(record.name) worker' moves it"),
                 ])
             }
         }
         return ["healthy": .bool(problems.isEmpty), "problems": .array(problems)]
-    }
-
-    private func unknownPlugin(_ name: String) -> PluginError {
-        PluginError(
-            code: .notFound,
-            message: "there is no plugin '\(name)'\(NearestMatch.hint(name, among: records.keys.sorted()))")
     }
 }
 

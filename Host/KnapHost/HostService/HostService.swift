@@ -11,6 +11,10 @@ final class HostService: Plugin {
         .call("host.doctor", doctor), .call("host.services", services), .call("host.contributions", contributions),
         .call("host.config_list", configList), .call("host.config_get", configGet),
         .call("host.config_set", configSet), .call("host.grant", grant),
+        .call("host.enable", enable), .call("host.disable", disable), .call("host.reload", reload),
+        .call("host.rollback", rollback), .call("host.release", release), .call("host.isolate", isolate),
+        .call("host.install", install), .call("host.remove", remove), .call("host.operation", operation),
+        .call("host.history", history), .stream("host.watch", watch),
     ]
 
     private let host: Host
@@ -31,11 +35,26 @@ final class HostService: Plugin {
         var secret: Bool?
     }
 
+    struct Isolated: Codable, Sendable {
+        var name: String
+        var isolation: String?
+    }
+    struct File: Codable, Sendable { var path: String }
+    struct Removed: Codable, Sendable {
+        var name: String
+        var cascade: Bool?
+    }
+    struct Numbered: Codable, Sendable {
+        var operation: Int
+        var wait: Bool?
+    }
+    struct Count: Codable, Sendable { var count: Int? }
+
     func info(_ input: Empty, _ call: Call) async throws -> JSON { await host.info }
     func plugins(_ input: Empty, _ call: Call) async throws -> JSON { await ["plugins": .array(host.pluginSummaries)] }
     func plugin(_ input: Named, _ call: Call) async throws -> JSON { try await host.pluginDetails(input.name) }
     func plan(_ input: Empty, _ call: Call) async throws -> JSON { await host.planNow() }
-    func doctor(_ input: Empty, _ call: Call) async throws -> JSON { await host.diagnosis }
+    func doctor(_ input: Empty, _ call: Call) async throws -> JSON { await host.diagnosis() }
     func services(_ input: Empty, _ call: Call) async throws -> JSON { await ["services": host.serviceDescriptions] }
     func configList(_ input: Empty, _ call: Call) async throws -> JSON { host.configurationStore.listing }
 
@@ -52,8 +71,36 @@ final class HostService: Plugin {
         } catch {
             throw PluginError(code: .failedPrecondition, message: error.description)
         }
-        return ["applies": .string("at the next start of \(input.name)")]
+        let isRunning = (try? await host.pluginDetails(input.name))?["generation"] != nil
+        return isRunning ? try await host.reload(input.name) : ["applies": .string("when \(input.name) starts")]
     }
 
     func grant(_ input: Named, _ call: Call) async throws -> JSON { try await host.grant(input.name) }
+    func enable(_ input: Named, _ call: Call) async throws -> JSON { try await host.enable(input.name, true) }
+    func disable(_ input: Named, _ call: Call) async throws -> JSON { try await host.enable(input.name, false) }
+    func reload(_ input: Named, _ call: Call) async throws -> JSON { try await host.reload(input.name) }
+    func rollback(_ input: Named, _ call: Call) async throws -> JSON { try await host.rollback(input.name) }
+    func release(_ input: Named, _ call: Call) async throws -> JSON { try await host.release(input.name) }
+    func install(_ input: File, _ call: Call) async throws -> JSON { await host.install(input.path) }
+
+    func isolate(_ input: Isolated, _ call: Call) async throws -> JSON {
+        try await host.isolate(input.name, input.isolation.flatMap { Isolation(rawValue: $0) })
+    }
+
+    func remove(_ input: Removed, _ call: Call) async throws -> JSON {
+        try await host.remove(input.name, cascade: input.cascade ?? false)
+    }
+
+    func operation(_ input: Numbered, _ call: Call) async throws -> JSON {
+        try await host.operation(input.operation, wait: input.wait ?? false)
+    }
+
+    func watch(_ input: Empty, _ call: DuplexCall) async throws -> Empty {
+        for await change in host.feed.changes() { try await call.send(encoding: change) }
+        return Empty()
+    }
+
+    func history(_ input: Count, _ call: Call) async throws -> JSON {
+        ["history": .array(host.history.entries(input.count ?? 50))]
+    }
 }

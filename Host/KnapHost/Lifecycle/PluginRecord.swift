@@ -1,3 +1,4 @@
+import KnapCallEngine
 import KnapJSON
 
 /// All that the host knows of one plugin: where it comes from, what it is, what became of it.
@@ -6,16 +7,26 @@ struct PluginRecord: Sendable {
     /// The file in the drop directory or the installation.
     var source: String
     var isFirstParty: Bool
-    /// None when the file was refused.
+    /// What should run: the newest content of the file. None once the file is gone.
     var artifact: Artifact?
-    var generation = 0
+    /// What runs.
     var instance: Instance?
+    /// What ran before, for a rollback.
+    var previous: Artifact?
+    var generation = 0
+    /// The party that its workers share, one after the other.
+    var seat: WorkerSeat?
+    /// Restarts within the policy's period, oldest first.
+    var restarts: [ContinuousClock.Instant] = []
     /// Newest last; bounded.
     private(set) var history: [StateChange] = []
     /// What is wrong with its contributions or its file, without keeping it from running.
     var warnings: [String] = []
 
-    init(name: String, source: String, isFirstParty: Bool) {
+    private let feed: StateFeed
+
+    init(name: String, source: String, isFirstParty: Bool, feed: StateFeed) {
+        self.feed = feed
         self.name = name
         self.source = source
         self.isFirstParty = isFirstParty
@@ -25,9 +36,18 @@ struct PluginRecord: Sendable {
     var reason: String { history.last?.reason ?? "" }
 
     mutating func change(to state: PluginState, _ reason: String) {
-        history.append(StateChange(state: state, reason: reason, time: wallClockMilliseconds()))
+        if state == self.state, reason == self.reason { return }
+        let change = StateChange(state: state, reason: reason, time: wallClockMilliseconds())
+        feed.tell(name, change)
+        history.append(change)
         if history.count > 100 { history.removeFirst() }
     }
+}
+
+/// A party of a plugin that runs in workers: it stays while processes come and go, so that nothing grows with them.
+struct WorkerSeat: Sendable {
+    let party: Party
+    let bindings: BindingTable
 }
 
 extension PluginRecord {
@@ -37,15 +57,15 @@ extension PluginRecord {
             "name": .string(name), "state": .string(state.rawValue), "reason": .string(reason),
             "first_party": .bool(isFirstParty), "source": .string(source),
         ]
-        if let manifest = artifact?.manifest {
+        if let manifest = instance?.manifest ?? artifact?.manifest {
             object["version"] = .string("\(manifest.version)")
             object["description"] = .string(manifest.description)
             object["services"] = .array(manifest.provides.map { .string($0.service) })
         }
         if let time = history.last?.time { object["since_ms"] = .number(JSONNumber(time)) }
         if let instance {
-            object["generation"] = .number(JSONNumber(generation))
-            object["isolation"] = "in-process"
+            object["generation"] = .number(JSONNumber(instance.generation))
+            object["isolation"] = .string(instance.code.isolation.rawValue)
             object["calls"] = instance.party.json
         }
         return .object(object)
@@ -62,7 +82,8 @@ extension PluginRecord {
                 ]
             })
         object["warnings"] = .array(warnings.map { .string($0) })
-        if let artifact {
+        for (name, value) in instance?.code.details ?? [] { object[name] = .string(value) }
+        if let artifact = instance?.artifact ?? artifact {
             object["digest"] = .string("\(artifact.digest)")
             object["asks"] = .array(artifact.manifest.permissions.requests.map { .string($0) })
             object["methods"] = .array(

@@ -6,6 +6,10 @@ package enum PluginState: String, Sendable, CaseIterable {
     case resolved
     case starting
     case active
+    /// A new generation is taking over.
+    case reloading
+    /// It ended, and is started again after a while.
+    case waiting
     case stopping
     case stopped
     /// It failed to start, or ended with an error.

@@ -47,14 +47,26 @@ struct LoadedLibrary: Sendable {
             ("extension", plugin.`extension` != nil),
         ]
         if let missing = functions.first(where: { !$0.1 }) { throw lie("the function \(missing.0) is null") }
-        let name = plugin.name.map { String(cString: $0) } ?? ""
+        guard plugin.method_count == 0 || plugin.methods != nil else { throw lie("its table of methods is null") }
+        try checkClaims(
+            name: plugin.name.map { String(cString: $0) } ?? "", version: plugin.version.map { String(cString: $0) } ?? "",
+            methods: try methods(of: plugin, lie).map(\.name), against: manifest)
+    }
+
+    /// Whether what a library says of itself is what its manifest says of it.
+    static func checkClaims(
+        name: String, version: String, methods: [String], against manifest: Manifest
+    ) throws(PluginError) {
+        func lie(_ what: String) -> PluginError {
+            PluginError(
+                code: .failedPrecondition, message: "\(manifest.name): the library disagrees with its manifest: \(what)"
+            )
+        }
         guard name == manifest.name else { throw lie("it calls itself '\(name)', the manifest '\(manifest.name)'") }
-        let version = plugin.version.map { String(cString: $0) } ?? ""
         guard version == "\(manifest.version)" else {
             throw lie("it is version '\(version)', the manifest says \(manifest.version)")
         }
-        guard plugin.method_count == 0 || plugin.methods != nil else { throw lie("its table of methods is null") }
-        let offered = Set(try methods(of: plugin, lie).map(\.name))
+        let offered = Set(methods)
         let promised = Set(
             manifest.provides.flatMap { service in service.methods.map { "\(service.service).\($0.name)" } })
         if let missing = promised.subtracting(offered).sorted().first { throw lie("it has no method \(missing)") }

@@ -23,3 +23,8 @@ private final class Job: Sendable {
     let run: @Sendable () -> Void
     init(_ run: @escaping @Sendable () -> Void) { self.run = run }
 }
+
+/// Runs `work` on a thread of its own and does not wait for it.
+func startThread(_ work: @escaping @Sendable () -> Void) {
+    Task.detached { await onOwnThread(work) }
+}

@@ -30,9 +30,14 @@ package final class ServiceDirectory: Sendable {
 
     func all() -> [Provided] { provided.withLock { $0.values.sorted { $0.name < $1.name } } }
 
-    /// Routes calls of these methods to an instance.
-    func publish(_ methods: [(Provided, knap_provision_t)]) {
+    /// Routes calls of these methods to an instance of the plugin; of what it served before nothing else is left.
+    func publish(_ methods: [(Provided, knap_provision_t)], of plugin: String) {
         provided.withLock { provided in
+            let names = Set(methods.map(\.0.name))
+            for (name, method) in provided where method.plugin == plugin && !names.contains(name) {
+                provided[name] = nil
+                engine.provide(engine.route(named: name), nil)
+            }
             for (method, provision) in methods {
                 provided[method.name] = method
                 engine.provide(engine.route(named: method.name), provision)

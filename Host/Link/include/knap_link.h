@@ -32,6 +32,8 @@ typedef struct knap_link_config {
    // Makes a call that the other side asked for: `method` is what the other side's provision says as its index.
    knap_status_t (*call)(void *context, uint32_t method, const knap_outgoing_t *outgoing, const knap_text_t *caller,
                          knap_call_t *call);
+   // The deadline of a call passed and the other side has not completed it: it may hang. May be null.
+   void (*overdue)(void *context);
    void   *context;
 } knap_link_config_t;
 

@@ -23,7 +23,7 @@ struct Knap: ParsableCommand {
             """,
         version: version,
         subcommands: [
-            Serve.self, MCP.self, CallMethod.self, PlanCommand.self, Plugins.self, Doctor.self, Config.self,
+            Serve.self, MCP.self, CallMethod.self, PlanCommand.self, HistoryCommand.self, Plugins.self, Doctor.self, Config.self,
             Version.self, Completions.self,
         ])
 

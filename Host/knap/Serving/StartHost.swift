@@ -10,7 +10,8 @@ func startHost(_ options: ServeOptions, token: String) async throws -> any Runni
     let installation = Installation(program: Banner.program)
     let host = try Host(
         HostConfiguration(
-            state: options.state, builtInPlugins: installation.plugins, pluginDirectories: options.pluginDirectories,
+            state: options.state, builtInPlugins: installation.plugins, worker: installation.worker,
+            pluginDirectories: options.pluginDirectories,
             wanted: try installation.profile(options.profile), overrides: options.overrides(token: token),
             environment: environmentVariables(), logLevel: options.isRelayStarted ? .info : .warning))
     try await host.start()
@@ -21,11 +22,15 @@ func startHost(_ options: ServeOptions, token: String) async throws -> any Runni
 struct Installation {
     private let library: String
     private let shared: String
+    /// Nil when it has none.
+    let worker: String?
 
     init(program: String) {
         let prefix = program.split(separator: "/").dropLast(2).joined(separator: "/")
         library = "/\(prefix)/lib/knap"
         shared = "/\(prefix)/share/knap"
+        let worker = "/\(prefix)/bin/knap-worker"
+        self.worker = access(worker, X_OK) == 0 ? worker : nil
     }
 
     /// Nil when it has none, as in a build that was not assembled.
@@ -53,7 +58,7 @@ private func environmentVariables() -> [String: String] {
     var entry = environ
     while let text = entry.pointee {
         let pair = String(cString: text).split(separator: "=", maxSplits: 1)
-        if pair.count == 2, pair[0].hasPrefix("KNAP_") { variables[String(pair[0])] = String(pair[1]) }
+        if pair.count == 2 { variables[String(pair[0])] = String(pair[1]) }
         entry += 1
     }
     return variables

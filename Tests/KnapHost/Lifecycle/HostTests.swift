@@ -169,7 +169,7 @@ struct HostTests {
             #expect(message.lowercased().contains(reason.lowercased()), "\(name): \(message)")
         }
         #expect(await state("good", host)?.state == .active)
-        #expect(await host.diagnosis["problems"]?.arrayValue?.count ?? 0 >= 7)
+        #expect(await host.diagnosis()["problems"]?.arrayValue?.count ?? 0 >= 7)
         await host.stop()
     }
 

@@ -1,0 +1,202 @@
+import Glibc
+import KnapJSON
+import KnapPlugin
+
+/// What the operator may do to plugins.
+extension Host {
+    func knownPlugin(_ name: String) throws(PluginError) {
+        guard records[name] == nil else { return }
+        throw PluginError(
+            code: .notFound,
+            message: "there is no plugin '\(name)'\(NearestMatch.hint(name, among: records.keys.sorted()))")
+    }
+
+    func enable(_ name: String, _ isEnabled: Bool) throws(PluginError) -> JSON {
+        try knownPlugin(name)
+        return begin(isEnabled ? "enable" : "disable", name) { [self] () throws(PluginError) in
+            try await choose { choices in
+                if isEnabled { choices.disabled.remove(name) } else { choices.disabled.insert(name) }
+            }
+            return try await settle(name, isEnabled ? "enabled" : "disabled")
+        }
+    }
+
+    func isolate(_ name: String, _ isolation: Isolation?) throws(PluginError) -> JSON {
+        try knownPlugin(name)
+        return begin("isolate", name) { [self] () throws(PluginError) in
+            try await choose { $0.isolation[name] = isolation }
+            await unreject(name)
+            return try await settle(name, "runs \(isolation?.rawValue ?? "where it does by default")")
+        }
+    }
+
+    func grant(_ name: String) throws(PluginError) -> JSON {
+        try knownPlugin(name)
+        guard let artifact = records[name]?.artifact else {
+            throw PluginError(code: .failedPrecondition, message: "the file of \(name) is gone")
+        }
+        return begin("grant", name) { [self] () throws(PluginError) in
+            do throws(ConfigurationError) { try grants.grant(artifact.manifest, identity: "\(artifact.digest)") } catch {
+                throw PluginError(code: .failedPrecondition, message: error.message)
+            }
+            return try await settle(name, "granted: " + artifact.manifest.permissions.requests.joined(separator: ", "))
+        }
+    }
+
+    /// Lets a content that failed be tried again.
+    func release(_ name: String) throws(PluginError) -> JSON {
+        try knownPlugin(name)
+        guard let digest = records[name]?.artifact.map({ "\($0.digest)" }) else {
+            throw PluginError(code: .failedPrecondition, message: "the file of \(name) is gone")
+        }
+        return begin("release", name) { [self] () throws(PluginError) in
+            try await choose { $0.quarantine[digest] = nil }
+            await unreject(name)
+            return try await settle(name, "released")
+        }
+    }
+
+    /// Loads the plugin anew, by a transaction: its configuration is read again.
+    func reload(_ name: String) throws(PluginError) -> JSON {
+        try knownPlugin(name)
+        return begin("reload", name) { [self] () throws(PluginError) in
+            await unreject(name)
+            return try await reloadNow(name)
+        }
+    }
+
+    private func reloadNow(_ name: String) async throws(PluginError) -> String {
+        guard let artifact = records[name]?.artifact, records[name]?.instance != nil else {
+            return try await settle(name, "started")
+        }
+        let began = ContinuousClock.now
+        try await replace(name, with: artifact, "reload")
+        return "reloaded in \((ContinuousClock.now - began).inMilliseconds) ms"
+    }
+
+    /// Returns to what ran before, freshly started on its durable state.
+    func rollback(_ name: String) throws(PluginError) -> JSON {
+        try knownPlugin(name)
+        guard let previous = records[name]?.previous else {
+            throw PluginError(code: .failedPrecondition, message: "\(name) has no earlier version that this host ran")
+        }
+        return begin("rollback", name) { [self] () throws(PluginError) in
+            try await replace(name, with: previous, "rolled back to \(previous.manifest.version)")
+            await keep(previous, of: name)
+            return "runs \(previous.manifest.version) again; the file that was dropped in is not tried until it changes"
+        }
+    }
+
+    private func keep(_ artifact: Artifact, of name: String) {
+        if let newer = records[name]?.artifact { rejected["\(newer.digest)"] = "it was rolled back" }
+    }
+
+    /// Copies a library, and the manifest beside it, into the drop directory.
+    func install(_ path: String) -> JSON {
+        begin("install", path) { [self] () throws(PluginError) in
+            let directory = configuration.state.plugins
+            let target = directory + "/" + (path.split(separator: "/").last.map(String.init) ?? "")
+            let copied: Result<Void, PluginError> = await onOwnThread {
+                Result { () throws(PluginError) in
+                    try copyFile(path, to: target)
+                    let sidecar = ManifestSource.sidecarPath(of: path)
+                    if access(sidecar, F_OK) == 0 { try copyFile(sidecar, to: ManifestSource.sidecarPath(of: target)) }
+                }
+            }
+            try copied.get()
+            await take(target, isFirstParty: false)
+            if let reason = await refused[target] {
+                unlink(target)
+                throw PluginError(code: .failedPrecondition, message: reason)
+            }
+            guard let name = await records.values.first(where: { $0.source == target })?.name else {
+                throw PluginError(code: .internal, message: "\(target) was not taken")
+            }
+            return try await settle(name, "installed as \(target)")
+        }
+    }
+
+    /// Removes the file of a plugin and stops it; what requires it keeps it from going unless `cascade`.
+    func remove(_ name: String, cascade: Bool) throws(PluginError) -> JSON {
+        try knownPlugin(name)
+        guard let record = records[name], !record.isFirstParty else {
+            throw PluginError(
+                code: .failedPrecondition, message: "\(name) ships with Knap; 'knap plugins disable \(name)' stops it")
+        }
+        let dependants = self.dependants(of: name)
+        guard cascade || dependants.isEmpty else {
+            throw PluginError(
+                code: .failedPrecondition,
+                message: "\(dependants.joined(separator: ", ")) would stop with it; --cascade stops them too")
+        }
+        return begin("remove", name) { [self] () throws(PluginError) in
+            guard unlink(record.source) == 0 || errno == ENOENT else {
+                throw PluginError(code: .failedPrecondition, message: "\(record.source) cannot be removed: \(errorText(errno))")
+            }
+            unlink(ManifestSource.sidecarPath(of: record.source))
+            await forgetFile(name)
+            await reconcile()
+            return dependants.isEmpty ? "removed" : "removed; stopped with it: \(dependants.joined(separator: ", "))"
+        }
+    }
+
+    private func forgetFile(_ name: String) { records[name]?.artifact = nil }
+
+    /// Every running plugin that requires this one, over any number of others.
+    func dependants(of name: String) -> [String] {
+        var found: Set<String> = [name]
+        while true {
+            let services = Set(found.flatMap { records[$0]?.instance?.manifest.provides.map(\.service) ?? [] })
+            let more = records.values.filter { record in
+                !found.contains(record.name)
+                    && record.instance?.manifest.requires.contains { services.contains($0.service) } ?? false
+            }
+            if more.isEmpty { return found.subtracting([name]).sorted() }
+            found.formUnion(more.map(\.name))
+        }
+    }
+
+    private func choose(_ edit: (inout OperatorChoices.Choices) -> Void) throws(PluginError) {
+        do throws(ConfigurationError) { try choices.change(edit) } catch {
+            throw PluginError(code: .failedPrecondition, message: error.message)
+        }
+    }
+
+    private func unreject(_ name: String) {
+        if let artifact = records[name]?.artifact { rejected["\(artifact.digest)"] = nil }
+        records[name]?.restarts = []
+    }
+
+    /// Carries out what follows from a change and says what became of the plugin.
+    private func settle(_ name: String, _ done: String) async throws(PluginError) -> String {
+        await reconcile()
+        guard let record = records[name] else { return done }
+        if record.state == .failed { throw PluginError(code: .failedPrecondition, message: record.reason) }
+        return "\(done); it is \(record.state.rawValue): \(record.reason)"
+    }
+}
+
+/// By a new name and a rename, so that nobody sees half of it.
+private func copyFile(_ path: String, to target: String) throws(PluginError) {
+    func failure(_ file: String) -> PluginError {
+        PluginError(code: .failedPrecondition, message: "\(file): \(errorText(errno))")
+    }
+    let source = open(path, O_RDONLY | O_CLOEXEC)
+    guard source >= 0 else { throw failure(path) }
+    defer { close(source) }
+    let slash = target.lastIndex(of: "/").map { target.index(after: $0) } ?? target.startIndex
+    let part = target[..<slash] + ".part-" + target[slash...]
+    let copy = open(String(part), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
+    guard copy >= 0 else { throw failure(String(part)) }
+    defer { close(copy) }
+    var chunk = [UInt8](repeating: 0, count: 1 << 20)
+    while true {
+        let count = read(source, &chunk, chunk.count)
+        if count == 0 { break }
+        guard count > 0, write(copy, chunk, count) == count else {
+            unlink(String(part))
+            throw failure(target)
+        }
+    }
+    guard fsync(copy) == 0, rename(String(part), target) == 0 else { throw failure(target) }
+}

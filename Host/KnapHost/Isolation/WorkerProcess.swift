@@ -1,0 +1,498 @@
+import CKnap
+import CLinux
+import Glibc
+import KnapCallEngine
+import KnapLink
+import KnapPlugin
+import Synchronization
+
+/// What a worker is started with.
+struct WorkerOptions: Sendable {
+    /// The program `knap-worker`.
+    var program: String
+    var library: String
+    var readPaths: [String]
+    var writePaths: [String]
+    var listenPorts: [Int]
+    var environment: [String]
+    var memoryBytes: Int?
+}
+
+/// How a worker's process ended.
+struct WorkerEnd: Sendable {
+    var reason: String
+    /// It ended because the host wanted it to.
+    var isWanted: Bool
+    /// Closed before the plugin's party at the moment of the end, so that its calls wait for a successor.
+    var gate: Gate?
+}
+
+/// One process that runs one instance of one plugin, joined to the call engine by a link (Host/Link).
+///
+/// A thread of its own answers what the worker asks over the control socket, turns its output into log records and sees
+/// its end. Everything that comes from the process is hostile until checked.
+final class WorkerProcess: Sendable {
+    let context: InstanceContext
+    let party: Party
+    let pid: Int32
+    private let engine: CallEngine
+    let pidfd: Int32
+    let control: ControlChannel
+    private let output: Int32
+    private let doorbells: (own: Int32, other: Int32)
+    // The shared memory and the link over it: nil once they are gone.
+    private let link: Mutex<Link?>
+    private let state = Mutex(State())
+    private let onEnd: @Sendable (WorkerEnd) async -> Void
+
+    struct Link: @unchecked Sendable {  // both are safe on any thread while they are there
+        let pointer: OpaquePointer
+        let memory: UnsafeMutableRawPointer
+    }
+
+    private struct State {
+        var isStopping = false
+        /// Calls are routed here.
+        var isServing = false
+        var isSuspected = false
+        var end: String?
+        var loaded: Result<LoadedReport, PluginError>?
+        var waiter: CheckedContinuation<Result<LoadedReport, PluginError>, Never>?
+        var watches: [UInt64: (registered: UInt64, box: WatchBox)] = [:]
+        var connections: [UInt64: Int32] = [:]
+    }
+
+    /// What the worker says of the library that it loaded.
+    struct LoadedReport: Sendable {
+        var name: String
+        var version: String
+        var methods: [String]
+        var sandbox: UInt32
+        var remarks: String
+    }
+
+    private init(
+        context: InstanceContext, party: Party, engine: CallEngine, pid: Int32, pidfd: Int32, control: ControlChannel,
+        output: Int32, doorbells: (Int32, Int32), memory: UnsafeMutableRawPointer,
+        onEnd: @escaping @Sendable (WorkerEnd) async -> Void
+    ) throws(PluginError) {
+        self.context = context
+        self.party = party
+        self.engine = engine
+        self.pid = pid
+        self.pidfd = pidfd
+        self.control = control
+        self.output = output
+        self.doorbells = doorbells
+        self.onEnd = onEnd
+        link = Mutex(nil)
+        var config = knap_link_config_t()
+        config.party = party.pointer
+        config.memory = memory
+        config.is_host = 1
+        config.doorbell = doorbells.0
+        config.other_doorbell = doorbells.1
+        // The link is destroyed before this object goes: see `finish`.
+        config.context = Unmanaged.passUnretained(self).toOpaque()
+        config.call = { context, method, outgoing, _, call in
+            guard let context, let outgoing else { return KNAP_INVALID_ARGUMENT.status }
+            return Unmanaged<WorkerProcess>.fromOpaque(context).takeUnretainedValue().call(method, outgoing, call)
+        }
+        config.overdue = { context in
+            guard let context else { return }
+            Unmanaged<WorkerProcess>.fromOpaque(context).takeUnretainedValue().suspect()
+        }
+        guard let made = knap_link_create(&config) else {
+            munmap(memory, KNAP_LINK_MEMORY)
+            throw PluginError(code: .resourceExhausted, message: "out of memory for a link")
+        }
+        link.withLock { $0 = Link(pointer: made, memory: memory) }
+    }
+
+    /// Starts a process and waits until it has loaded its library, or failed to.
+    static func start(
+        _ options: WorkerOptions, manifest: Manifest, context: InstanceContext, party: Party, engine: CallEngine,
+        onEnd: @escaping @Sendable (WorkerEnd) async -> Void
+    ) async throws(PluginError) -> (WorkerProcess, LoadedReport) {
+        let spawned: Result<WorkerProcess, PluginError> = await onOwnThread {
+            Result { () throws(PluginError) in
+                try spawn(options, manifest: manifest, context: context, party: party, engine: engine, onEnd: onEnd)
+            }
+        }
+        let process = try spawned.get()
+        let timeout = Task {
+            try await Task.sleep(for: manifest.hooks.prepare)
+            process.loaded(
+                .failure(PluginError(code: .deadlineExceeded, message: "its library was not loaded within \(manifest.hooks.prepare)")))
+        }
+        let report = await withCheckedContinuation { continuation in
+            let known = process.state.withLock { state in
+                if state.loaded == nil { state.waiter = continuation }
+                return state.loaded
+            }
+            if let known { continuation.resume(returning: known) }
+        }
+        timeout.cancel()
+        do { return (process, try report.get()) } catch {
+            process.kill()
+            throw error
+        }
+    }
+
+    private static func spawn(
+        _ options: WorkerOptions, manifest: Manifest, context: InstanceContext, party: Party, engine: CallEngine,
+        onEnd: @escaping @Sendable (WorkerEnd) async -> Void
+    ) throws(PluginError) -> WorkerProcess {
+        func failure(_ what: String) -> PluginError {
+            PluginError(code: .resourceExhausted, message: "a worker cannot be started: \(what): \(errorText(errno))")
+        }
+        var held: [Int32] = []
+        defer { for descriptor in held { close(descriptor) } }
+        let memory = knap_link_memory()
+        guard memory >= 0 else {
+            errno = -memory
+            throw failure("memory")
+        }
+        held.append(memory)
+        guard let mapped = mmap(nil, KNAP_LINK_MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0),
+            mapped != MAP_FAILED
+        else { throw failure("memory") }
+        var pair: [Int32] = [-1, -1]
+        var pipes: [Int32] = [-1, -1]
+        guard knap_socket_pair(&pair) == 0 else { throw failure("socket") }
+        held.append(pair[1])
+        guard knap_pipe(&pipes) == 0 else { throw failure("pipe") }
+        held.append(pipes[1])
+        let own = knap_doorbell(), other = knap_doorbell()
+        guard own >= 0, other >= 0 else { throw failure("eventfd") }
+        var pidfd: Int32 = -1
+        let pid = withArguments([options.program, manifest.name]) { arguments in
+            withArguments(options.environment + ["SWIFT_BACKTRACE=enable=no"]) { environment in
+                [pair[1], memory, other, own].withUnsafeBufferPointer {
+                    knap_spawn(options.program, arguments, environment, $0.baseAddress, 4, pipes[1], &pidfd)
+                }
+            }
+        }
+        guard pid > 0 else {
+            let reason = failure(options.program)
+            for descriptor in [pair[0], pipes[0], own, other] { close(descriptor) }
+            munmap(mapped, KNAP_LINK_MEMORY)
+            throw reason
+        }
+        let process = try WorkerProcess(
+            context: context, party: party, engine: engine, pid: pid, pidfd: pidfd,
+            control: ControlChannel(descriptor: pair[0]), output: pipes[0], doorbells: (own, other), memory: mapped,
+            onEnd: onEnd)
+        process.begin(options, manifest)
+        return process
+    }
+
+    /// Sends what to load, and starts the thread and the polling.
+    private func begin(_ options: WorkerOptions, _ manifest: Manifest) {
+        var body = FrameWriter()
+        body.put(UInt32(getpid()))
+        for text in [options.library, manifest.name, "\(manifest.version)"] { body.put(text) }
+        body.put(context.configuration)
+        body.put(context.stateDirectory)
+        let methods = manifest.provides.flatMap { service in
+            service.methods.map { ("\(service.service).\($0.name)", $0.isBlocking) }
+        }
+        body.put(UInt32(methods.count))
+        for (name, blocks) in methods {
+            body.put(name)
+            body.put(UInt32(blocks ? 1 : 0))
+        }
+        for paths in [options.readPaths, options.writePaths] {
+            body.put(UInt32(paths.count))
+            for path in paths { body.put(path) }
+        }
+        body.put(UInt32(options.listenPorts.count))
+        for port in options.listenPorts { body.put(UInt32(port)) }
+        body.put(UInt64(options.memoryBytes ?? 0))
+        body.put(UInt32(0))
+        link.withLock { link in
+            guard let link else { return }
+            knap_poller_add(engine.poller, link.pointer)
+        }
+        _ = control.send(.start, status: 0, body.bytes)
+        startThread { self.attend() }
+    }
+
+    /// A bit for each method of the library's table that may run again when the process died during it.
+    func setIdempotent(_ methods: UInt64) {
+        link.withLock { link in if let link { knap_link_idempotent(link.pointer, methods) } }
+    }
+
+    // MARK: Calls
+
+    /// A call that the plugin makes, by the binding that it was given.
+    private func call(
+        _ binding: UInt32, _ outgoing: UnsafePointer<knap_outgoing_t>, _ call: UnsafeMutablePointer<knap_call_t>?
+    ) -> knap_status_t {
+        var own = outgoing.pointee
+        // For whom a call is made the host knows from its parent, whatever a worker says.
+        own.principal = knap_text_t()
+        own.trace = knap_text_t()
+        return ServicesExtension.checkedCall(party.host, context, UInt64(binding), &own, call)
+    }
+
+    /// The link, for a provision; nil when it is gone.
+    var linkPointer: OpaquePointer? { link.withLock { $0?.pointer } }
+
+    /// Sends a call on to the worker itself, as a hook.
+    func sendSpecial(_ call: knap_call_t, _ method: UInt32, _ body: [UInt8]) {
+        let sent = link.withLock { link in
+            guard let link else { return false }
+            body.withUnsafeBufferPointer {
+                knap_link_send_special(link.pointer, call, method, knap_bytes_t(data: $0.baseAddress, size: UInt64($0.count)))
+            }
+            return true
+        }
+        if sent { return }
+        var result = knap_result_t()
+        result.size = UInt32(MemoryLayout<knap_result_t>.size)
+        result.status = KNAP_UNAVAILABLE.status
+        _ = party.host.pointee.calls.pointee.complete(party.host, call, &result)
+    }
+
+    /// Says whether calls are routed here: only then does its end hold back its party's calls.
+    func serves(_ isServing: Bool) { state.withLock { $0.isServing = isServing } }
+
+    // MARK: The watchdog
+
+    /// A call is overdue: when the process does not even answer a question of the host's, it hangs and is ended.
+    private func suspect() {
+        let isNew = state.withLock { state in
+            defer { state.isSuspected = true }
+            return !state.isSuspected && state.end == nil
+        }
+        guard isNew else { return }
+        Task.detached { [self] in
+            if await WorkerHook.isAnswered(by: self, within: Self.patience) {
+                state.withLock { $0.isSuspected = false }
+            } else {
+                fail("it hung: it answered nothing for \(Self.patience)")
+            }
+        }
+    }
+
+    private static let patience = Duration.seconds(2)
+
+    // MARK: The end
+
+    /// Why the process ended; nil while it runs.
+    var end: String? { state.withLock { $0.end } }
+
+    /// Ends it now. Its end is reported as wanted.
+    func kill() {
+        state.withLock { $0.isStopping = true }
+        knap_signal(pidfd, SIGKILL)
+    }
+
+    /// Ends it as a failure, with a reason that its record will show.
+    func fail(_ reason: String) {
+        state.withLock { if $0.end == nil && !$0.isStopping { $0.end = reason } }
+        knap_signal(pidfd, SIGKILL)
+    }
+
+    private func loaded(_ report: Result<LoadedReport, PluginError>) {
+        let waiter = state.withLock { state -> CheckedContinuation<Result<LoadedReport, PluginError>, Never>? in
+            guard state.loaded == nil else { return nil }
+            state.loaded = report
+            defer { state.waiter = nil }
+            return state.waiter
+        }
+        waiter?.resume(returning: report)
+    }
+
+    // MARK: The thread
+
+    private func attend() {
+        var lines = OutputLines(logger: context.logger)
+        while true {
+            var wait = [
+                pollfd(fd: control.descriptor, events: Int16(POLLIN), revents: 0),
+                pollfd(fd: output, events: Int16(POLLIN), revents: 0),
+                pollfd(fd: pidfd, events: Int16(POLLIN), revents: 0),
+            ]
+            guard poll(&wait, 3, -1) > 0 else { continue }
+            if wait[0].revents != 0, !answerRequests() { fail("it sent what is no message") }
+            if wait[1].revents != 0 { lines.read(output) }
+            if wait[2].revents != 0 { break }
+            let isBroken = link.withLock { link in
+                var counts = knap_link_counts_t()
+                if let link { knap_link_count(link.pointer, &counts) }
+                return counts.broken != 0
+            }
+            if isBroken { fail("it wrote nonsense into its ring") }
+        }
+        finish(&lines)
+    }
+
+    private func finish(_ lines: inout OutputLines) {
+        let status = knap_reap(pidfd)
+        _ = answerRequests()  // what it said last, such as why it could not load
+        lines.read(output)
+        lines.flush()
+        let (reason, isWanted) = state.withLock { state in
+            let reason = state.end ?? describeEnd(status)
+            state.end = reason
+            return (reason, state.isStopping || !state.isServing)
+        }
+        // New calls wait, those in flight end or wait too, and then nobody is in the link any more.
+        let gate = isWanted ? nil : engine.closeGate(of: [party])
+        context.registry.unwatchAll(of: context.id)
+        if let link = link.withLock({ link in
+            defer { link = nil }
+            return link
+        }) {
+            knap_poller_remove(engine.poller, link.pointer)
+            knap_link_break(link.pointer)
+            destroy(link, hasGate: gate != nil)
+        }
+        loaded(.failure(PluginError(code: .unavailable, message: reason)))
+        close(control.descriptor)
+        for descriptor in [output, pidfd, doorbells.own, doorbells.other] { close(descriptor) }
+        for descriptor in state.withLock({ state in
+            state.watches = [:]
+            defer { state.connections = [:] }
+            return Array(state.connections.values)
+        }) { close(descriptor) }
+        let onEnd = onEnd
+        Task.detached { await onEnd(WorkerEnd(reason: reason, isWanted: isWanted, gate: gate)) }
+    }
+
+    /// Frees the link when no thread can be in it: no call is admitted behind the gate, or, without one, its own places
+    /// are empty.
+    private func destroy(_ link: Link, hasGate: Bool) {
+        let limit = Deadline.after(.seconds(5))
+        while true {
+            var counts = knap_link_counts_t()
+            knap_link_count(link.pointer, &counts)
+            if counts.in_flight == 0, !hasGate || party.counts.in_flight == 0 { break }
+            if limit.hasPassed { return }  // a leak is better than a use after free
+            usleep(100)
+        }
+        munmap(link.memory, KNAP_LINK_MEMORY)
+        knap_link_destroy(link.pointer)
+    }
+
+    // MARK: What the worker asks
+
+    /// False when what came is no frame.
+    private func answerRequests() -> Bool {
+        while true {
+            switch control.receive() {
+            case .none: return true
+            case .nonsense: return false
+            case .frame(let frame):
+                var reader = FrameReader(frame.body)
+                guard answer(frame.operation, &reader, frame.descriptor) else { return false }
+            }
+        }
+    }
+
+    private func answer(_ operation: ControlChannel.Operation, _ body: inout FrameReader, _ descriptor: Int32) -> Bool {
+        defer { if descriptor >= 0 { close(descriptor) } }
+        switch operation {
+        case .loaded:
+            guard let name = body.text(), let version = body.text(), let count = body.u32(), count <= 65_536 else {
+                return false
+            }
+            var methods: [String] = []
+            for _ in 0..<count {
+                guard let method = body.text() else { return false }
+                methods.append(method)
+            }
+            guard let sandbox = body.u32(), let remarks = body.text() else { return false }
+            loaded(
+                .success(
+                    LoadedReport(name: name, version: version, methods: methods, sandbox: sandbox, remarks: remarks)))
+            return control.send(.loaded, status: 0, [])
+        case .failed:
+            guard let message = body.text() else { return false }
+            loaded(.failure(PluginError(code: .failedPrecondition, message: message)))
+            state.withLock { if $0.end == nil { $0.end = message } }
+            return true
+        default:
+            return WorkerRequests(process: self).answer(operation, &body, descriptor)
+        }
+    }
+
+    // MARK: Watches and connections of the plugin
+
+    func watch(_ point: String, _ id: UInt64) {
+        let box = WatchBox(process: self, id: id)
+        let registered = context.registry.watch(
+            point,
+            ContributionRegistry.Watch(
+                changed: { context, epoch in
+                    guard let context else { return }
+                    Unmanaged<WatchBox>.fromOpaque(context).takeUnretainedValue().changed(epoch)
+                }, context: Unmanaged.passUnretained(box).toOpaque(), generation: context.id))
+        state.withLock { $0.watches[id] = (registered, box) }
+    }
+
+    func unwatch(_ id: UInt64) {
+        guard let watch = state.withLock({ $0.watches.removeValue(forKey: id) }) else { return }
+        context.registry.unwatch(watch.registered)
+        _ = watch.box  // until here no `changed` may lose it
+    }
+
+    func connected(_ id: UInt64, _ result: Result<Int32, PluginError>) {
+        var body = FrameWriter()
+        body.put(id)
+        switch result {
+        case .success(let descriptor):
+            let kept = state.withLock { state in
+                guard state.end == nil, state.connections.count < 256 else { return false }
+                state.connections[id] = descriptor
+                return true
+            }
+            if !kept { close(descriptor) }
+            body.put(UInt32(kept ? 0 : KNAP_RESOURCE_EXHAUSTED.status))
+            body.put(UInt32(0))
+        case .failure(let error):
+            body.put(UInt32(error.code.rawValue))
+            body.put(UInt32(0))
+            body.append(Array(error.message.utf8))
+        }
+        WorkerHook.tell(self, .connected, body.bytes)
+    }
+
+    func takeConnection(_ id: UInt64) -> Int32? { state.withLock { $0.connections.removeValue(forKey: id) } }
+}
+
+/// A watch of a plugin in a worker; the registry holds its address while the process keeps it.
+final class WatchBox: Sendable {
+    private unowned let process: WorkerProcess  // it ends its watches before it goes
+    private let id: UInt64
+
+    init(process: WorkerProcess, id: UInt64) {
+        self.process = process
+        self.id = id
+    }
+
+    func changed(_ epoch: UInt64) {
+        var body = FrameWriter()
+        body.put(id)
+        body.put(epoch)
+        WorkerHook.tell(process, .registryChanged, body.bytes)
+    }
+}
+
+/// In words: `knap_reap`'s answer.
+private func describeEnd(_ status: Int32) -> String {
+    guard status < 0 else { return status == 0 ? "its process ended by itself" : "its process ended with exit code \(status)" }
+    let names: [Int32: String] = [
+        SIGSEGV: "SIGSEGV", SIGABRT: "SIGABRT", SIGILL: "SIGILL", SIGBUS: "SIGBUS", SIGFPE: "SIGFPE", SIGTRAP: "SIGTRAP",
+        SIGKILL: "SIGKILL", SIGTERM: "SIGTERM", SIGSYS: "SIGSYS", SIGXCPU: "SIGXCPU",
+    ]
+    return "its process was ended by \(names[-status] ?? "signal \(-status)")"
+}
+
+private func withArguments<T>(_ texts: [String], _ body: ([UnsafeMutablePointer<CChar>?]) -> T) -> T {
+    let copies = texts.map { strdup($0) } + [nil]
+    defer { for copy in copies { free(copy) } }
+    return body(copies)
+}

@@ -1,0 +1,223 @@
+import CKnap
+import KnapCallEngine
+import KnapJSON
+import KnapPlugin
+import Logging
+
+/// Starting and stopping one plugin.
+extension Host {
+    func startPlugin(_ name: String) async {
+        guard !isStopping, let record = records[name], record.instance == nil, let artifact = record.artifact else { return }
+        do throws(PluginError) {
+            try requireServices(of: artifact.manifest)
+            records[name]?.change(to: .starting, "planned")
+            let instance = try await make(artifact, name)
+            do throws(PluginError) {
+                try await instance.prepare()
+                try await instance.activate()
+                try serve(instance, name, "started")
+            } catch {
+                await discard(instance, after: error)
+                throw error
+            }
+        } catch {
+            refuse(artifact, name, error.message)
+            logger.error("plugin failed to start", metadata: ["plugin": .string(name), "reason": .string(error.message)])
+            records[name]?.change(to: .failed, error.message)
+        }
+    }
+
+    /// Routes calls and contributions to an active instance.
+    func serve(_ instance: Instance, _ name: String, _ reason: String) throws(PluginError) {
+        let provisions = try instance.provisions()
+        if let worker = instance.code as? WorkerCode {
+            worker.process.serves(true)
+            if let end = worker.process.end { throw PluginError(code: .unavailable, message: end) }
+        }
+        services.publish(provisions, of: name)
+        instance.party.open()
+        records[name]?.instance = instance
+        contribute(instance.manifest, isFirstParty: records[name]?.isFirstParty ?? false)
+        records[name]?.change(to: .active, reason)
+        updateHooks()
+    }
+
+    /// Ends an instance that never served, or no longer does.
+    func discard(_ instance: Instance, after error: PluginError? = nil) async {
+        // In this process a hook that never completed may still run: what it uses must not be freed.
+        if instance.code.isolation == .worker || error?.code != .deadlineExceeded { await instance.code.end() }
+    }
+
+    /// This content is not tried again until it changes or the operator asks for it.
+    func refuse(_ artifact: Artifact, _ name: String, _ reason: String) {
+        rejected["\(artifact.digest)"] = reason
+    }
+
+    /// The services that the plugin cannot do without and that failed to start, although the plan had them.
+    private func requireServices(of manifest: Manifest) throws(PluginError) {
+        let there = Set(services.all().map(\.service))
+        for requirement in manifest.requires where !there.contains(requirement.service) {
+            throw PluginError(
+                code: .failedPrecondition,
+                message: "\(manifest.name) needs the service '\(requirement.service)', whose provider did not start")
+        }
+    }
+
+    /// Loads a new generation and creates its instance; it serves nothing yet.
+    func make(_ artifact: Artifact, _ name: String) async throws(PluginError) -> Instance {
+        guard var record = records[name] else {
+            throw PluginError(code: .notFound, message: "\(name) was removed meanwhile")
+        }
+        record.generation += 1
+        let isolation = isolation(of: artifact.manifest, record)
+        if isolation == .worker, record.seat == nil {
+            let bindings = BindingTable()
+            let context = try makeContext(
+                artifact.manifest, 0, record.isFirstParty, bindings)
+            record.seat = WorkerSeat(party: makeParty(artifact.manifest, context), bindings: bindings)
+        }
+        records[name] = record
+        let seat = isolation == .worker ? record.seat : nil
+        let context = try makeContext(
+            artifact.manifest, record.generation, record.isFirstParty, seat?.bindings ?? BindingTable())
+        let party = seat?.party ?? makeParty(artifact.manifest, context)
+        let code: any PluginCode =
+            isolation == .worker
+            ? try await startWorker(artifact, record, context, party) : try await load(artifact, party)
+        let instance = Instance(
+            artifact: artifact, manifest: artifact.manifest, generation: record.generation, context: context,
+            party: party, code: code)
+        do throws(PluginError) { try await instance.create() } catch {
+            if isolation == .worker { await code.end() }
+            throw error
+        }
+        return instance
+    }
+
+    private func makeParty(_ manifest: Manifest, _ context: InstanceContext) -> Party {
+        engine.makeParty(
+            CallEngine.PartyOptions(
+                name: manifest.name, inFlight: manifest.limits.inFlight, breaker: manifest.limits.breaker,
+                assertsPrincipal: context.grants.assertsPrincipal), context: context)
+    }
+
+    private func load(_ artifact: Artifact, _ party: Party) async throws(PluginError) -> InProcessCode {
+        let store = store
+        let loaded: Result<LoadedLibrary, PluginError> = await onOwnThread {
+            Result { () throws(PluginError) in
+                do {
+                    // Held open while it is loaded, so that what was checked is what is loaded.
+                    let verified = try store.open(artifact)
+                    return try LoadedLibrary.load(verified.path, manifest: artifact.manifest)
+                } catch let error as StoreError {
+                    throw PluginError(code: .dataLoss, message: "\(error)")
+                } catch let error as PluginError {
+                    throw error
+                } catch {
+                    throw PluginError(code: .internal, message: "\(error)")
+                }
+            }
+        }
+        return InProcessCode(try loaded.get(), party: party)
+    }
+
+    private func startWorker(
+        _ artifact: Artifact, _ record: PluginRecord, _ context: InstanceContext, _ party: Party
+    ) async throws(PluginError) -> WorkerCode {
+        guard let program = configuration.worker else {
+            throw PluginError(code: .failedPrecondition, message: "there is no program for workers in this installation")
+        }
+        let store = store
+        let checked: Result<Void, StoreError> = await onOwnThread {
+            Result { () throws(StoreError) in _ = try store.open(artifact) }
+        }
+        do { try checked.get() } catch { throw PluginError(code: .dataLoss, message: "\(error)") }
+        let options = WorkerOptions(artifact, program: program, context: context, environment: configuration.environment)
+        let (name, generation) = (record.name, record.generation)
+        let (process, report) = try await WorkerProcess.start(
+            options, manifest: artifact.manifest, context: context, party: party, engine: engine
+        ) { [weak self] end in await self?.workerEnded(name, generation, end) }
+        do { return try WorkerCode(process, report, artifact.manifest) } catch {
+            process.kill()
+            throw error
+        }
+    }
+
+    func stopPlugin(_ name: String, _ reason: String) async {
+        guard let instance = records[name]?.instance else {
+            if records[name]?.state == .waiting { records[name]?.change(to: .stopped, reason) }
+            return
+        }
+        records[name]?.change(to: .stopping, reason)
+        registry.set([:], of: name)
+        // Calls that come now wait for the end of those in flight, and are then told that nobody serves them.
+        let gate = engine.closeGate(of: [instance.party])
+        let isDrained = await instance.drain()
+        services.withdraw(plugin: name)
+        instance.party.close()
+        await onOwnThread { gate?.open() }
+        records[name]?.instance = nil
+        updateHooks()
+        do throws(PluginError) {
+            if let worker = instance.code as? WorkerCode { worker.process.serves(false) }
+            guard isDrained || instance.code.isolation == .worker else {
+                throw PluginError(code: .deadlineExceeded, message: "calls were still in flight after \(instance.manifest.drainTimeout)")
+            }
+            try await instance.suspend()
+            await instance.code.end()
+            records[name]?.change(to: .stopped, reason)
+        } catch {
+            if instance.code.isolation == .worker { await instance.code.end() }
+            records[name]?.change(to: .failed, error.message)
+            logger.error("plugin failed to stop", metadata: ["plugin": .string(name), "reason": .string(error.message)])
+        }
+    }
+}
+
+extension WorkerOptions {
+    /// What a worker may have: its library, its state directory, what the system's libraries need, and what was granted.
+    init(_ artifact: Artifact, program: String, context: InstanceContext, environment: [String: String]) {
+        let asked = artifact.manifest.permissions
+        let home = environment["HOME"] ?? "/"
+        let paths = GrantedPaths(configuration: context.configuration, home: home)
+        self.init(
+            program: program, library: artifact.path,
+            readPaths: [artifact.path] + SystemPaths.readable + paths.resolve(asked.readPaths),
+            writePaths: [context.stateDirectory] + paths.resolve(asked.writePaths),
+            listenPorts: asked.listen,
+            environment: Self.environment(asked.environment, environment), memoryBytes: artifact.manifest.limits.memoryBytes)
+    }
+
+    private static func environment(_ granted: [String], _ all: [String: String]) -> [String] {
+        let names = ["PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH"] + granted
+        return Set(names).sorted().compactMap { name in all[name].map { "\(name)=\($0)" } }
+    }
+}
+
+/// The paths that a manifest asks for, as they are here.
+struct GrantedPaths {
+    private let configuration: JSON
+    private let home: String
+
+    init(configuration: [UInt8], home: String) {
+        self.configuration = (try? JSON.parse(configuration)) ?? .null
+        self.home = home
+    }
+
+    func resolve(_ paths: [String]) -> [String] {
+        paths.flatMap { path -> [String] in
+            if path.hasPrefix("~/") { return [home + path.dropFirst(1)] }
+            guard path.hasPrefix("config:") else { return [path] }
+            let value = configuration[String(path.dropFirst(7))]
+            return value?.stringValue.map { [$0] } ?? (value?.arrayValue ?? []).compactMap(\.stringValue)
+        }
+    }
+}
+
+/// What every worker may read, because its libraries do: data, so that it can be looked at.
+enum SystemPaths {
+    static let readable = [
+        "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/opt/swift/usr/lib", "/usr/share/zoneinfo",
+        "/etc/ld.so.cache", "/etc/localtime", "/proc", "/sys/devices/system/cpu", "/sys/fs/cgroup", "/dev/null", "/dev/urandom", "/dev/zero",
+    ]
+}

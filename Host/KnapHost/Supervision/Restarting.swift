@@ -1,0 +1,95 @@
+import KnapCallEngine
+import KnapPlugin
+import Logging
+
+/// What happens when a plugin's process ends without being told to, after Erlang/OTP's supervisors.
+extension Host {
+    func workerEnded(_ name: String, _ generation: Int, _ end: WorkerEnd) async {
+        if end.isWanted { return }
+        await change { [self] in await recover(name, generation, end) }
+    }
+
+    private func recover(_ name: String, _ generation: Int, _ end: WorkerEnd) async {
+        guard let instance = records[name]?.instance, instance.generation == generation, let artifact = instance.artifact
+        else { return await onOwnThread { end.gate?.open() } }
+        logger.error("plugin ended", metadata: ["plugin": .string(name), "reason": .string(end.reason)])
+        records[name]?.change(to: .failed, end.reason)
+        records[name]?.instance = nil
+        let policy = instance.manifest.restart
+        let now = ContinuousClock.now
+        let recent = (records[name]?.restarts ?? []).filter { now - $0 < policy.period }
+        records[name]?.restarts = recent + [now]
+        if isStopping || policy.kind == .temporary { return await letGo(name, instance, end.gate) }
+        guard recent.count < policy.maximumRestarts else {
+            let reason = "it ended \(recent.count + 1) times within \(policy.period); the last time \(end.reason)"
+            quarantine(artifact, name, reason)
+            await letGo(name, instance, end.gate)
+            records[name]?.change(to: .failed, "in quarantine: \(reason); 'knap plugins release \(name)' tries it again")
+            return await reconcile()
+        }
+        let delay = policy.delay(beforeRestart: recent.count + 1)
+        if delay == .zero { return await restart(name, artifact, instance, end.gate, end.reason) }
+        // Too long for calls to wait.
+        await letGo(name, instance, end.gate)
+        records[name]?.change(to: .waiting, "\(end.reason); started again in \(delay)")
+        Task {
+            try? await Task.sleep(for: delay)
+            await change { [self] in await restartIfWaiting(name, artifact, instance, end.reason) }
+        }
+    }
+
+    private func restartIfWaiting(_ name: String, _ artifact: Artifact, _ old: Instance, _ reason: String) async {
+        if records[name]?.state == .waiting { await restart(name, artifact, old, nil, reason) }
+    }
+
+    /// Starts the same content again, from its durable state. Calls wait at the gate meanwhile.
+    private func restart(_ name: String, _ artifact: Artifact, _ old: Instance, _ gate: Gate?, _ reason: String) async {
+        do throws(PluginError) {
+            records[name]?.change(to: .starting, "restarted after \(reason)")
+            let instance = try await make(artifact, name)
+            do throws(PluginError) {
+                try await instance.prepare()
+                try await instance.activate()
+                try serve(instance, name, "restarted after \(reason)")
+            } catch {
+                await discard(instance, after: error)
+                throw error
+            }
+            await onOwnThread { gate?.open() }
+            if old.manifest.restart.scope == .dependants { await restartDependants(of: name) }
+        } catch {
+            logger.error("plugin failed to restart", metadata: ["plugin": .string(name), "reason": .string(error.message)])
+            records[name]?.change(to: .failed, error.message)
+            refuse(artifact, name, error.message)
+            await letGo(name, old, gate)
+            await reconcile()
+        }
+    }
+
+    /// Nobody serves what it served, until it runs again.
+    private func letGo(_ name: String, _ instance: Instance, _ gate: Gate?) async {
+        registry.set([:], of: name)
+        services.withdraw(plugin: name)
+        instance.party.close()
+        updateHooks()
+        await onOwnThread { gate?.open() }
+    }
+
+    private func restartDependants(of name: String) async {
+        let services = Set(records[name]?.instance?.manifest.provides.map(\.service) ?? [])
+        let dependants = records.values.filter { record in
+            record.instance?.manifest.requires.contains { services.contains($0.service) } ?? false
+        }
+        for dependant in dependants.map(\.name).sorted() where dependant != name {
+            await stopPlugin(dependant, "\(name), which it requires, was restarted")
+            await startPlugin(dependant)
+        }
+    }
+
+    private func quarantine(_ artifact: Artifact, _ name: String, _ reason: String) {
+        do { try choices.change { $0.quarantine["\(artifact.digest)"] = reason } } catch {
+            rejected["\(artifact.digest)"] = reason
+            logger.error("quarantine not written", metadata: ["plugin": .string(name), "reason": "\(error)"])
+        }
+    }
+}
