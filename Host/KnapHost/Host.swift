@@ -124,7 +124,7 @@ package actor Host {
                 }
             }
         }
-        record(plan.omissions)
+        if !isStopping { record(plan.omissions) }
         for wave in plan.starts {
             await withTaskGroup(of: Void.self) { group in
                 for step in wave { group.addTask { await self.carryOut(step) } }

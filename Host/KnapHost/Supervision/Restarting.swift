@@ -28,8 +28,11 @@ extension Host {
             return await reconcile()
         }
         let delay = policy.delay(beforeRestart: recent.count + 1)
-        if delay == .zero { return await restart(name, artifact, instance, end.gate, end.reason) }
-        // Too long for calls to wait.
+        if delay <= Self.longestWait {
+            // Calls wait meanwhile, their deadlines running.
+            if delay > .zero { try? await Task.sleep(for: delay) }
+            return await restart(name, artifact, instance, end.gate, end.reason)
+        }
         await letGo(name, instance, end.gate)
         records[name]?.change(to: .waiting, "\(end.reason); started again in \(delay)")
         Task {
@@ -37,6 +40,9 @@ extension Host {
             await change { [self] in await restartIfWaiting(name, artifact, instance, end.reason) }
         }
     }
+
+    /// How long calls may be held back for a restart instead of being told that nobody serves them.
+    private static let longestWait = Duration.milliseconds(250)
 
     private func restartIfWaiting(_ name: String, _ artifact: Artifact, _ old: Instance, _ reason: String) async {
         if records[name]?.state == .waiting { await restart(name, artifact, old, nil, reason) }

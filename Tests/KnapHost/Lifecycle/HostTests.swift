@@ -90,7 +90,7 @@ struct HostTests {
     @Test(
         "a plugin that fails to start is reported with the reason, and the others run",
         arguments: [
-            ("CREATE_FAILS", "create failed with RESOURCE_EXHAUSTED"), ("ACTIVATE_FAILS", "the door is locked"),
+            ("CREATE_FAILS", "create failed: RESOURCE_EXHAUSTED"), ("ACTIVATE_FAILS", "the door is locked"),
             ("ACTIVATE_HANGS", "not done within"), ("LACKS_FAIL", "it has no method test.bad.fail"),
             (#"VERSION="2.0.0""#, "it is version '2.0.0', the manifest says 1.0.0"),
         ])

@@ -1,0 +1,62 @@
+"""Compiles the C fixtures into plugins with a manifest, and drops them into a host's directory."""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+
+ROOT = pathlib.Path(__file__).parents[2]
+SOURCES = ROOT / "Tests/Fixtures/Plugins/C"
+
+
+def methods_of_faults():
+    text = (SOURCES / "faults.c").read_text()
+    return re.findall(r"X\((\w+), \w+\)", text[text.index("#define METHODS(X)"):text.index("#define TABLE")])
+
+
+# Those that need a thread of their own, because they block; the others run where calls are taken.
+BLOCKING = {"slow", "hang"}
+IDEMPOTENT = {"echo", "version", "pid"}
+
+
+def build(folder, name="faults", version="1.0.0", defines=(), **manifest):
+    """Compiles faults.c as `name`; returns the library's path. `manifest` replaces fields of it."""
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    library = folder / f"{name}.so"
+    part = folder / f".{name}.part"
+    subprocess.run(
+        ["cc", "-shared", "-fPIC", "-fvisibility=hidden", "-O1", "-w", "-D_GNU_SOURCE", f"-I{ROOT}/PluginAPI/C/include",
+         f'-DNAME="{name}"', f'-DVERSION="{version}"', *[f"-D{each}" for each in defines], str(SOURCES / "faults.c"),
+         "-pthread", "-o", str(part)], check=True)
+    methods = [
+        {"name": each, "blocking": each in BLOCKING, "idempotent": each in IDEMPOTENT, "deadline_ms": 1500}
+        for each in methods_of_faults()
+    ]
+    description = {
+        "manifest": 1, "name": name, "version": version, "abi": "draft", "extensions": ["knap.state/1"],
+        "provides": [{"service": f"test.{name}", "version": version, "methods": methods}],
+        "hooks": {"prepare_timeout_ms": 2000, "activate_timeout_ms": 2000, "suspend_timeout_ms": 2000},
+        "restart": {"max_restarts": 1000, "period_ms": 3600000, "backoff_initial_ms": 1, "backoff_max_ms": 5},
+        **manifest,
+    }
+    embed(part, description)
+    os.rename(part, library)
+    return library
+
+
+def embed(library, manifest):
+    path = pathlib.Path(f"{library}.json")
+    path.write_text(json.dumps(manifest))
+    subprocess.run(
+        ["objcopy", "--add-section", f".knap={path}", "--set-section-flags", ".knap=contents,readonly", str(library)],
+        check=True)
+    path.unlink()
+
+
+def drop(place, library):
+    """Copies a library into the drop directory as `cp` does."""
+    target = place.state / "plugins" / library.name
+    target.write_bytes(library.read_bytes())
+    return target

@@ -1,0 +1,176 @@
+"""What happens in a running host when files come, change and go, and when the operator changes what runs."""
+
+import asyncio
+import json
+import shutil
+import threading
+import time
+
+import httpx2 as httpx
+import pytest
+
+import plugins
+from knap_host import wait_for
+from test_workers import attempt, info, state_of
+
+
+@pytest.fixture
+def served(place):
+    place.endpoint = place.serve()
+    return place
+
+
+def command(place, *arguments):
+    return place.knap(*arguments, "--state", str(place.state))
+
+
+def start(place, name, **options):
+    path = plugins.drop(place, plugins.build(place.root / "built", name, **options))
+    wait_for(lambda: state_of(place, name) == "active", f"the start of {name}")
+    return path
+
+
+class Load:
+    """Callers that never stop, and what went wrong for them."""
+
+    def __init__(self, place, method, callers=2):
+        self.place, self.method, self.answers, self.failures, self.stopping = place, method, [], [], False
+        self.threads = [threading.Thread(target=self.run) for _ in range(callers)]
+
+    def run(self):
+        while not self.stopping:
+            result = self.place.knap("call", self.method, "--state", str(self.place.state), "--json")
+            (self.answers if result.returncode == 0 else self.failures).append(result.stdout or result.stderr)
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *unused):
+        self.stopping = True
+        for thread in self.threads:
+            thread.join()
+
+
+@pytest.mark.parametrize("isolation", ["worker", "in-process"])
+def test_a_new_build_takes_over_with_the_state_and_no_call_fails(served, isolation):
+    start(served, "counter")
+    assert command(served, "plugins", "isolate", "counter", isolation).returncode == 0
+    assert info(served, "counter")["isolation"] == isolation
+    with Load(served, "test.counter.add") as load:
+        for number in range(1, 6):
+            version = f"1.{number}.0"
+            plugins.drop(served, plugins.build(served.root / "built", "counter", version=version))
+            wait_for(lambda: info(served, "counter")["version"] == version, f"version {version}")
+    assert load.failures == []
+    # Every call was counted once, by one generation or another.
+    counts = sorted(int(answer) for answer in load.answers)
+    assert counts == list(range(1, len(counts) + 1))
+
+
+def test_a_new_build_that_fails_leaves_the_old_one_serving(served):
+    start(served, "steady")
+    assert served.call("test.steady.add") == 1
+    for defines in [["HOOK_create=crash"], ["HOOK_prepare=leave"], ["HOOK_activate=crash"], ["HOOK_load=crash"]]:
+        version = f"2.{len(defines[0])}.0"
+        plugins.drop(served, plugins.build(served.root / "built", "steady", version=version, defines=defines))
+        shown = wait_for(
+            lambda: "reload failed" in info(served, "steady")["reason"] and info(served, "steady"), f"the refusal of {defines}")
+        assert shown["version"] == "1.0.0"
+        before = served.call("test.steady.add")
+        assert served.call("test.steady.add") == before + 1
+        # The reason of the next one is another.
+        assert command(served, "plugins", "reload", "steady").returncode != 0
+    plugins.drop(served, plugins.build(served.root / "built", "steady", version="3.0.0"))
+    wait_for(lambda: info(served, "steady")["version"] == "3.0.0", "the good build")
+
+
+def test_a_chain_of_calls_survives_the_reload_of_each_of_its_plugins(served):
+    start(served, "bee")
+    start(served, "ay", defines=['OTHER="test.bee.pass_on"'], requires=[{"service": "test.bee", "version": "*"}])
+    with Load(served, "test.ay.pass_on") as load:
+        for name in ["ay", "bee"] * 5:
+            result = command(served, "plugins", "reload", name)
+            assert result.returncode == 0, result.stderr
+    assert load.failures == [] and set(load.answers) == {"null\n"}
+
+
+def test_removing_a_file_stops_what_requires_it_first(served):
+    path = start(served, "bee")
+    start(served, "ay", requires=[{"service": "test.bee", "version": "*"}])
+    refused = command(served, "plugins", "remove", "bee")
+    assert refused.returncode == 65 and "ay would stop with it" in refused.stderr
+    path.unlink()
+    wait_for(lambda: state_of(served, "bee") == "unknown", "the removal")
+    shown = info(served, "ay")
+    assert shown["state"] == "resolved" and "test.bee" in shown["reason"]
+    start(served, "bee")
+    wait_for(lambda: state_of(served, "ay") == "active", "the return of what waited")
+
+
+def test_a_half_copied_file_is_never_started(served):
+    library = plugins.build(served.root / "built", "slow")
+    content = library.read_bytes()
+    target = served.state / "plugins/slow.so"
+    with target.open("wb") as file:
+        for at in range(0, len(content), len(content) // 5):
+            file.write(content[at:at + len(content) // 5])
+            file.flush()
+            time.sleep(0.08)
+            assert state_of(served, "slow") == "unknown"
+    wait_for(lambda: state_of(served, "slow") == "active", "the start")
+
+
+def test_a_rollback_returns_to_the_version_before(served):
+    start(served, "wheel")
+    plugins.drop(served, plugins.build(served.root / "built", "wheel", version="2.0.0"))
+    wait_for(lambda: info(served, "wheel")["version"] == "2.0.0", "the upgrade")
+    result = command(served, "plugins", "rollback", "wheel")
+    assert result.returncode == 0, result.stderr
+    assert served.call("test.wheel.version") == "1.0.0"
+    history = command(served, "history", "--json")
+    assert [each["change"] for each in json.loads(history.stdout)["history"]] == ["rollback"]
+
+
+def test_disabled_plugins_stay_so_across_a_restart(served):
+    start(served, "wheel")
+    assert command(served, "plugins", "disable", "wheel").returncode == 0
+    assert attempt(served, "test.wheel.echo").returncode == 69
+    served.processes[0].terminate()
+    served.processes[0].wait(10)
+    served.serve()
+    assert state_of(served, "wheel") == "resolved"
+    assert command(served, "plugins", "enable", "wheel").returncode == 0
+    assert served.call("test.wheel.echo", text="on") == {"text": "on"}
+
+
+def test_install_copies_checks_and_starts(served):
+    library = plugins.build(served.root / "elsewhere", "parcel")
+    result = command(served, "plugins", "install", str(library))
+    assert result.returncode == 0, result.stderr
+    assert served.call("test.parcel.version") == "1.0.0"
+    junk = served.root / "junk.so"
+    junk.write_text("no library")
+    refused = command(served, "plugins", "install", str(junk))
+    assert refused.returncode == 65 and not (served.state / "plugins/junk.so").exists()
+    assert command(served, "plugins", "remove", "parcel").returncode == 0
+    assert state_of(served, "parcel") == "unknown"
+
+
+def test_a_setting_applies_by_a_reload(served):
+    start(served, "tuned", configuration={"schema": {"type": "object", "properties": {"level": {"type": "integer"}}},
+                                          "defaults": {"level": 1}})
+    generation = info(served, "tuned")["generation"]
+    assert command(served, "config", "set", "tuned.level", "7").returncode == 0
+    wait_for(lambda: info(served, "tuned")["generation"] == generation + 1, "the reload")
+    assert json.loads(command(served, "config", "get", "tuned.level", "--json").stdout) == 7
+
+
+def test_the_gateway_itself_can_be_reloaded(served):
+    before = info(served, "gateway")["generation"]
+    result = command(served, "plugins", "reload", "gateway")
+    assert result.returncode == 0, result.stderr
+    assert info(served, "gateway")["generation"] == before + 1
+    response = httpx.get(served.endpoint.replace("/mcp", "/health"))
+    assert response.status_code == 200

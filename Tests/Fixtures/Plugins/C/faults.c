@@ -1,0 +1,365 @@
+// A plugin in C that goes wrong in every way that tests ask for: each method is one fault, or one attempt to get out of
+// the sandbox. -DNAME and -DVERSION name it; -DHOOK_prepare=FAULT and the like make a hook go wrong.
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <knap/knap.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#ifndef NAME
+#define NAME "faults"
+#endif
+#ifndef VERSION
+#define VERSION "1.0.0"
+#endif
+#ifndef SCHEMA
+#define SCHEMA 1
+#endif
+#define SERVICE "test." NAME
+
+typedef struct {
+   const knap_host_t *host;
+   knap_call_t        held;
+   long               count;
+   knap_binding_t     other;
+} instance_t;
+
+static void answer(instance_t *self, knap_call_t call, const char *format, ...) {
+   char text[512];
+   va_list arguments;
+   va_start(arguments, format);
+   int size = vsnprintf(text, sizeof text, format, arguments);
+   va_end(arguments);
+   knap_result_t result = {.size = sizeof result, .body = {(const uint8_t *)text, (uint64_t)size}};
+   self->host->calls->complete(self->host, call, &result);
+}
+
+// ## Faults
+
+static void crash(void) { *(volatile int *)8 = 1; }
+static void divide(void) { volatile int zero = 0; zero = 7 / zero; }
+static void trap(void) { __builtin_trap(); }
+static void deep(void) { volatile char frame[4096]; frame[0] = 1; deep(); frame[1] = frame[0]; }
+static void leave(void) { exit(3); }
+static void spin(void) { for (volatile long i = 0;; i++); }
+static void stop(void) { raise(SIGSTOP); }
+static void hang(void) { for (;;) pause(); }
+static void shut(void) { for (int descriptor = 0; descriptor < 1024; descriptor++) close(descriptor); }
+static void leak(void) { for (;;) memset(malloc(1 << 20), 1, 1 << 20); }
+static void ignore_signals(void) {
+   for (int number = 1; number < 32; number++) signal(number, SIG_IGN);
+   prctl(PR_SET_PDEATHSIG, 0);
+   spin();
+}
+static void *crash_there(void *unused) { crash(); return unused; }
+static void thread(void) {
+   pthread_t other;
+   pthread_create(&other, NULL, crash_there, NULL);
+   pthread_join(other, NULL);
+}
+// Writes nonsense over all memory that it shares with others.
+static void garbage(void) {
+   FILE *maps = fopen("/proc/self/maps", "r");
+   char line[512];
+   while (maps && fgets(line, sizeof line, maps)) {
+      unsigned long from, to;
+      char flags[8];
+      if (!strstr(line, "memfd:knap-link") || sscanf(line, "%lx-%lx %7s", &from, &to, flags) != 3) continue;
+      for (volatile unsigned char *at = (unsigned char *)from; at < (unsigned char *)to; at++) *at = (unsigned char)rand();
+   }
+   hang();
+}
+
+#define FAULT(name) \
+   static void name##_call(void *instance, const knap_request_t *request) { \
+      (void)instance; (void)request; \
+      name(); \
+   }
+FAULT(crash) FAULT(divide) FAULT(trap) FAULT(deep) FAULT(leave) FAULT(spin) FAULT(stop) FAULT(hang) FAULT(shut) FAULT(leak)
+FAULT(thread) FAULT(garbage) FAULT(ignore_signals)
+
+// ## Misuse of calls
+
+static void echo(void *instance, const knap_request_t *request) {
+   instance_t *self = instance;
+   knap_result_t result = {.size = sizeof result, .body = request->body};
+   self->host->calls->complete(self->host, request->call, &result);
+}
+static void version(void *instance, const knap_request_t *request) { answer(instance, request->call, "\"" VERSION "\""); }
+static void pid(void *instance, const knap_request_t *request) { answer(instance, request->call, "%d", (int)getpid()); }
+static void add(void *instance, const knap_request_t *request) {
+   instance_t *self = instance;
+   answer(self, request->call, "%ld", __atomic_add_fetch(&self->count, 1, __ATOMIC_SEQ_CST));
+}
+static void slow(void *instance, const knap_request_t *request) {
+   usleep(300000);
+   answer(instance, request->call, "\"slow\"");
+}
+static void twice(void *instance, const knap_request_t *request) {
+   answer(instance, request->call, "1");
+   answer(instance, request->call, "2");
+}
+static void never(void *instance, const knap_request_t *request) { ((instance_t *)instance)->held = request->call; }
+static void late(void *instance, const knap_request_t *request) {
+   instance_t *self = instance;
+   knap_status_t status = self->host->calls->complete(self->host, self->held, NULL);
+   answer(self, request->call, status == KNAP_CANCELLED ? "\"dropped\"" : "\"taken\"");
+}
+static void huge(void *instance, const knap_request_t *request) {
+   instance_t *self = instance;
+   uint64_t size = 100ull << 20;
+   knap_result_t result = {.size = sizeof result, .body = {calloc(1, size), size}};
+   self->host->calls->complete(self->host, request->call, &result);
+   free((void *)result.body.data);
+}
+static void pass_on_done(void *context, knap_call_t call, const knap_result_t *result) {
+   (void)call;
+   instance_t *self = ((void **)context)[0];
+   self->host->calls->complete(self->host, (knap_call_t)(uintptr_t)((void **)context)[1], result);
+   free(context);
+}
+static void no_item(void *context, knap_call_t call, const knap_item_t *item) { (void)context; (void)call; (void)item; }
+static void no_credit(void *context, knap_call_t call) { (void)context; (void)call; }
+static const knap_caller_t passing = {sizeof passing, 0, pass_on_done, no_item, no_credit};
+// Calls the method of another plugin that it was compiled for, with the same body.
+static void pass_on(void *instance, const knap_request_t *request) {
+   instance_t *self = instance;
+#ifdef OTHER
+   const knap_host_services_t *services = self->host->extension(self->host, KNAP_EXT_SERVICES);
+   if (!self->other) services->bind(self->host, (knap_text_t){OTHER, strlen(OTHER)}, (knap_text_t){"", 0}, &self->other);
+   void **context = malloc(2 * sizeof *context);
+   context[0] = self;
+   context[1] = (void *)(uintptr_t)request->call;
+   knap_outgoing_t outgoing = {.size = sizeof outgoing, .parent = request->call, .body = request->body, .caller = &passing,
+                               .context = context};
+   knap_status_t status = services->call(self->host, self->other, &outgoing, NULL);
+   if (status != KNAP_OK) answer(self, request->call, "\"refused %d\"", status);
+#else
+   answer(self, request->call, "null");
+#endif
+}
+
+// ## Ways out of the sandbox: each answers "refused" or what it got
+
+static void outcome(void *instance, const knap_request_t *request, long result) {
+   if (result < 0) answer(instance, request->call, "\"refused: %s\"", strerrorname_np(errno) ? strerrorname_np(errno) : "?");
+   else answer(instance, request->call, "\"got %ld\"", result);
+}
+// The body of these requests is {"path": "...", "pid": N, "port": N}.
+static void text_of(const knap_request_t *request, const char *key, char *out, size_t size) {
+   char body[1024] = "", wanted[32];
+   memcpy(body, request->body.data, request->body.size < sizeof body - 1 ? request->body.size : sizeof body - 1);
+   snprintf(wanted, sizeof wanted, "\"%s\":", key);
+   const char *at = strstr(body, wanted);
+   *out = 0;
+   if (!at) return;
+   at += strlen(wanted);
+   while (*at == ' ' || *at == '"') at++;
+   while (*at && *at != '"' && *at != ',' && *at != '}' && size > 1) *out++ = *at++, size--;
+   *out = 0;
+}
+static int number_of(const knap_request_t *request, const char *key) {
+   char text[32];
+   text_of(request, key, text, sizeof text);
+   return atoi(text);
+}
+#define ESCAPE(name) static void name(void *instance, const knap_request_t *request)
+ESCAPE(read_file) {
+   char path[512];
+   text_of(request, "path", path, sizeof path);
+   outcome(instance, request, open(path, O_RDONLY | O_CLOEXEC));
+}
+ESCAPE(write_file) {
+   char path[512];
+   text_of(request, "path", path, sizeof path);
+   outcome(instance, request, open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+}
+ESCAPE(remove_file) {
+   char path[512];
+   text_of(request, "path", path, sizeof path);
+   outcome(instance, request, unlink(path));
+}
+static long connect_by(int family, int type, int protocol, int port) {
+   int descriptor = socket(family, type, protocol);
+   struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+   return descriptor < 0 ? -1 : connect(descriptor, (struct sockaddr *)&address, sizeof address);
+}
+ESCAPE(connect_tcp) { outcome(instance, request, connect_by(AF_INET, SOCK_STREAM, 0, number_of(request, "port"))); }
+ESCAPE(connect_udp) { outcome(instance, request, connect_by(AF_INET, SOCK_DGRAM, 0, number_of(request, "port"))); }
+ESCAPE(connect_mptcp) { outcome(instance, request, connect_by(AF_INET, SOCK_STREAM, 262, number_of(request, "port"))); }
+ESCAPE(connect_fast_open) {
+   int descriptor = socket(AF_INET, SOCK_STREAM, 0);
+   struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)number_of(request, "port")),
+                                 .sin_addr = {htonl(INADDR_LOOPBACK)}};
+   outcome(instance, request,
+           descriptor < 0 ? -1 : sendto(descriptor, "x", 1, MSG_FASTOPEN, (struct sockaddr *)&address, sizeof address));
+}
+ESCAPE(connect_unix) {
+   struct sockaddr_un address = {.sun_family = AF_UNIX};
+   text_of(request, "path", address.sun_path, sizeof address.sun_path);
+   int descriptor = socket(AF_UNIX, SOCK_STREAM, 0);
+   outcome(instance, request, descriptor < 0 ? -1 : connect(descriptor, (struct sockaddr *)&address, sizeof address));
+}
+ESCAPE(send_datagram) {
+   int pair[2];
+   struct sockaddr_un address = {.sun_family = AF_UNIX};
+   text_of(request, "path", address.sun_path, sizeof address.sun_path);
+   outcome(instance, request, socketpair(AF_UNIX, SOCK_DGRAM, 0, pair)
+                                 ? -1 : sendto(pair[0], "x", 1, 0, (struct sockaddr *)&address, sizeof address));
+}
+ESCAPE(listen_tcp) {
+   int descriptor = socket(AF_INET, SOCK_STREAM, 0);
+   struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)number_of(request, "port"))};
+   outcome(instance, request, descriptor < 0 || bind(descriptor, (struct sockaddr *)&address, sizeof address)
+                                 ? -1 : listen(descriptor, 1));
+}
+ESCAPE(netlink) { outcome(instance, request, socket(AF_NETLINK, SOCK_RAW, 0)); }
+ESCAPE(raw) { outcome(instance, request, socket(AF_INET, SOCK_RAW, 1)); }
+ESCAPE(fork_itself) {
+   pid_t child = fork();
+   if (child == 0) _exit(0);
+   outcome(instance, request, child);
+}
+ESCAPE(fork_by_clone) {
+   long child = syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+   if (child == 0) _exit(0);
+   outcome(instance, request, child);
+}
+ESCAPE(execute) { outcome(instance, request, execl("/bin/true", "true", (char *)0)); }
+ESCAPE(trace) { outcome(instance, request, ptrace(PTRACE_ATTACH, number_of(request, "pid"), 0, 0)); }
+ESCAPE(signal_host) { outcome(instance, request, kill(number_of(request, "pid"), SIGTERM)); }
+ESCAPE(limit_host) {
+   struct rlimit limit = {3, 3};
+   outcome(instance, request, prlimit(number_of(request, "pid"), RLIMIT_NOFILE, &limit, NULL));
+}
+ESCAPE(slow_host) { outcome(instance, request, setpriority(PRIO_PROCESS, (id_t)number_of(request, "pid"), 19)); }
+ESCAPE(pin_host) {
+   cpu_set_t one;
+   CPU_ZERO(&one);
+   CPU_SET(0, &one);
+   outcome(instance, request, sched_setaffinity(number_of(request, "pid"), sizeof one, &one));
+}
+ESCAPE(open_pid) { outcome(instance, request, syscall(SYS_pidfd_open, number_of(request, "pid"), 0)); }
+ESCAPE(outlive_host) { outcome(instance, request, prctl(PR_SET_PDEATHSIG, 0)); }
+ESCAPE(map_memory) { outcome(instance, request, syscall(SYS_memfd_create, "x", 0)); }
+ESCAPE(uring) { outcome(instance, request, syscall(SYS_io_uring_setup, 1, NULL)); }
+ESCAPE(mount_it) { outcome(instance, request, syscall(SYS_mount, "x", "/tmp", "tmpfs", 0, 0)); }
+ESCAPE(user_namespace) { outcome(instance, request, unshare(CLONE_NEWUSER)); }
+// What must work: a thread, memory, time, its own directory.
+static void *be(void *unused) { return unused; }
+ESCAPE(live) {
+   instance_t *self = instance;
+   pthread_t thread;
+   int failed = pthread_create(&thread, NULL, be, NULL);
+   if (!failed) pthread_join(thread, NULL);
+   char path[512];
+   text_of(request, "path", path, sizeof path);
+   strcat(path, "/file");
+   int descriptor = open(path, O_RDWR | O_CREAT, 0600);
+   int written = descriptor >= 0 && write(descriptor, "x", 1) == 1 && fsync(descriptor) == 0 && unlink(path) == 0;
+   void *memory = malloc(64 << 20);
+   answer(self, request->call, "\"%s %s %s\"", failed ? "no thread" : "thread", written ? "file" : "no file",
+          memory ? "memory" : "no memory");
+   free(memory);
+}
+
+// ## The table
+
+#define METHODS(X) \
+   X(echo, echo) X(version, version) X(pid, pid) X(add, add) X(slow, slow) X(twice, twice) X(never, never) X(late, late) \
+   X(huge, huge) X(pass_on, pass_on) X(crash, crash_call) X(divide, divide_call) X(trap, trap_call) X(deep, deep_call) \
+   X(leave, leave_call) X(spin, spin_call) X(stop, stop_call) X(hang, hang_call) X(shut, shut_call) X(leak, leak_call) \
+   X(thread, thread_call) X(garbage, garbage_call) X(ignore_signals, ignore_signals_call) X(read_file, read_file) \
+   X(write_file, write_file) X(remove_file, remove_file) X(connect_tcp, connect_tcp) X(connect_udp, connect_udp) \
+   X(connect_mptcp, connect_mptcp) X(connect_fast_open, connect_fast_open) X(connect_unix, connect_unix) \
+   X(send_datagram, send_datagram) X(listen_tcp, listen_tcp) X(netlink, netlink) X(raw, raw) X(fork_itself, fork_itself) \
+   X(fork_by_clone, fork_by_clone) X(execute, execute) X(trace, trace) X(signal_host, signal_host) \
+   X(limit_host, limit_host) X(slow_host, slow_host) X(pin_host, pin_host) X(open_pid, open_pid) \
+   X(outlive_host, outlive_host) X(map_memory, map_memory) X(uring, uring) X(mount_it, mount_it) \
+   X(user_namespace, user_namespace) X(live, live)
+
+#define TABLE(name, function) static const knap_method_t method_##name = {sizeof(knap_method_t), 0, SERVICE "." #name, function};
+METHODS(TABLE)
+#define POINTER(name, function) &method_##name,
+static const knap_method_t *const methods[] = {METHODS(POINTER)};
+
+static void done(instance_t *self, knap_call_t call) { self->host->calls->complete(self->host, call, NULL); }
+
+static knap_status_t create(const knap_host_t *host, void **instance) {
+#ifdef HOOK_create
+   HOOK_create();
+#endif
+   instance_t *self = calloc(1, sizeof *self);
+   self->host = host;
+   *instance = self;
+   return KNAP_OK;
+}
+static void prepare(void *instance, knap_call_t call) {
+#ifdef HOOK_prepare
+   HOOK_prepare();
+#endif
+   done(instance, call);
+}
+static void activate(void *instance, knap_call_t call) {
+#ifdef HOOK_activate
+   HOOK_activate();
+#endif
+   done(instance, call);
+}
+static void suspend(void *instance, knap_call_t call) {
+#ifdef HOOK_suspend
+   HOOK_suspend();
+#endif
+   done(instance, call);
+}
+static void destroy(void *instance) {
+#ifdef HOOK_destroy
+   HOOK_destroy();
+#endif
+   free(instance);
+}
+
+static knap_status_t save(void *instance, const knap_writer_t *out) {
+#ifdef HOOK_save
+   HOOK_save();
+#endif
+   out->write(out->context, (knap_bytes_t){(const uint8_t *)&((instance_t *)instance)->count, sizeof(long)});
+   return KNAP_OK;
+}
+static knap_status_t load(void *instance, uint32_t schema, knap_bytes_t state) {
+#ifdef HOOK_load
+   HOOK_load();
+#endif
+   if (schema != SCHEMA || state.size != sizeof(long)) return KNAP_FAILED_PRECONDITION;
+   memcpy(&((instance_t *)instance)->count, state.data, sizeof(long));
+   return KNAP_OK;
+}
+static const knap_plugin_state_t state = {sizeof state, SCHEMA, save, load};
+static const void *extension(void *instance, const char *id) {
+   (void)instance;
+   return strcmp(id, KNAP_EXT_STATE) ? NULL : (const void *)&state;
+}
+
+KNAP_EXPORT const knap_plugin_t *knap_plugin_draft(void) {
+   static const knap_plugin_t plugin = {
+      sizeof(knap_plugin_t), sizeof methods / sizeof *methods, NAME, VERSION, methods, create, prepare, activate, suspend,
+      destroy, extension,
+   };
+   return &plugin;
+}
