@@ -84,6 +84,9 @@ let package = Package(
         .executableTarget(
             name: "ValidationBenchmark", dependencies: ["KnapHost", "KnapJSON"], path: "Tests/Benchmarks/Validation",
             swiftSettings: strict),
+        .executableTarget(
+            name: "WorkerBenchmark", dependencies: ["KnapHost", "KnapJSON", "KnapPlugin", "KnapCallEngine", "CKnap"],
+            path: "Tests/Benchmarks/Workers", swiftSettings: strict),
         .target(
             name: "GreeterFixture", dependencies: ["KnapPlugin"], path: "Tests/Fixtures/Plugins/Greeter",
             exclude: ["Entry"], swiftSettings: strict),

@@ -308,7 +308,7 @@ void knap_proceed(knap_slot_t *slot, knap_bytes_t body, knap_buffer_t *buffer) {
 
 // Everything after the target is known. Hooks need no permit and pass every gate.
 static knap_status_t start(knap_party_t *caller, const knap_target_t *target, const knap_outgoing_t *outgoing,
-                           const knap_text_t *origin, bool hook, knap_call_t *call) {
+                           const knap_origin_t *origin, bool hook, knap_call_t *call) {
    knap_thread_t *self = knap_thread_self(caller->engine);
    knap_slot_t *slot = knap_slot_take(self);
    if (!slot) return KNAP_RESOURCE_EXHAUSTED;
@@ -331,7 +331,9 @@ static knap_status_t start(knap_party_t *caller, const knap_target_t *target, co
       return status;
    }
    if (origin) {
-      slot->origin = knap_buffer_copy(origin->data, origin->size);
+      slot->origin = knap_buffer_share(origin->caller);
+      slot->principal = knap_buffer_share(origin->principal);
+      slot->trace = knap_buffer_share(origin->trace);
       slot->traced = true;
    }
    uint64_t word = (slot->word & ~0xffffffffull) | 2 * WORD_REF
@@ -378,7 +380,7 @@ knap_status_t knap_engine_call(const knap_host_t *host, uint64_t binding, const 
 }
 
 knap_status_t knap_engine_call_for(const knap_host_t *host, uint64_t binding, const knap_outgoing_t *outgoing,
-                                   const knap_text_t *origin, knap_call_t *call) {
+                                   const knap_origin_t *origin, knap_call_t *call) {
    knap_party_t *caller = knap_party_of(host);
    knap_outgoing_t copy;
    outgoing = widened(outgoing, &copy);
@@ -445,10 +447,20 @@ knap_status_t knap_info(const knap_host_t *host, knap_call_t call, knap_call_inf
 
 // ## What an end that passes calls on may ask
 
-knap_call_t knap_call_parent(const knap_host_t *host, knap_call_t call) {
+bool knap_call_view(const knap_host_t *host, knap_call_t call, knap_call_view_t *view) {
    knap_slot_t *slot = call & HANDLE_CALLER ? NULL : knap_slot_of(knap_party_of(host)->engine, call);
-   if (!slot || WORD_SERIAL(word_of(slot)) != HANDLE_SERIAL(call)) return 0;
-   return slot->parent; // stays while the callee owes its completion
+   uint64_t word = slot ? word_of(slot) : 0;
+   if (!slot || WORD_SERIAL(word) != HANDLE_SERIAL(call) || (word & WORD_DONE)) return false;
+   const knap_buffer_t *principal = slot->principal ? slot->principal : slot->caller_party->principal;
+   uint64_t deadline = atomic_load_explicit(&slot->deadline_ns, memory_order_relaxed);
+   int credit = atomic_load_explicit(&slot->credit_to_caller, memory_order_relaxed);
+   *view = (knap_call_view_t){
+      .deadline_ns = deadline == DEADLINE_LAZY ? 0 : deadline, .input_open = !(word & WORD_INPUT_CLOSED),
+      .credit = credit > 0 ? (uint32_t)credit : 0, .parent = slot->parent, .caller = knap_caller_name(slot),
+      .principal = {(const char *)principal->bytes, principal->size},
+   };
+   if (slot->trace) view->trace = (knap_text_t){(const char *)slot->trace->bytes, slot->trace->size};
+   return true;
 }
 
 void *knap_call_context(const knap_host_t *host, knap_call_t call, const knap_caller_t *caller) {
@@ -457,12 +469,6 @@ void *knap_call_context(const knap_host_t *host, knap_call_t call, const knap_ca
    void *context = slot->caller == caller ? slot->caller_context : NULL;
    knap_slot_release(slot);
    return context;
-}
-
-uint32_t knap_call_credit(const knap_host_t *host, knap_call_t call) {
-   knap_slot_t *slot = knap_slot_of(knap_party_of(host)->engine, call);
-   int credit = slot ? atomic_load_explicit(&slot->credit_to_caller, memory_order_relaxed) : 0;
-   return credit > 0 ? (uint32_t)credit : 0;
 }
 
 uint32_t knap_engine_depth(knap_engine_t *engine) { return knap_thread_self(engine)->depth; }

@@ -262,13 +262,19 @@ package actor Host {
     /// A way into the host for calls from outside, such as the control socket: they are checked against the methods'
     /// schemas and made in the name of `name`.
     package nonisolated func entrance(named name: String) throws -> PluginHost {
+        try PluginHost(makeEntrance(named: name, assertsPrincipal: true))
+    }
+
+    /// The same as a pointer of the ABI; without `assertsPrincipal` its calls are those of a plugin, unchecked.
+    nonisolated func makeEntrance(named name: String, assertsPrincipal: Bool) -> UnsafePointer<knap_host_t> {
         let context = InstanceContext(
             plugin: name, generation: 1, logger: logger, configuration: Array("{}".utf8),
             stateDirectory: configuration.state.path,
-            grants: Grants(isFirstParty: true, services: nil, assertsPrincipal: true, hostMethods: []),
+            grants: Grants(isFirstParty: true, services: nil, assertsPrincipal: assertsPrincipal, hostMethods: []),
             services: services, registry: registry, descriptors: descriptors)
-        let party = engine.makeParty(CallEngine.PartyOptions(name: name, assertsPrincipal: true), context: context)
-        return try PluginHost(party.host)
+        return engine.makeParty(
+            CallEngine.PartyOptions(name: name, assertsPrincipal: assertsPrincipal), context: context
+        ).host
     }
 }
 

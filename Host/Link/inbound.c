@@ -57,6 +57,13 @@ inbound_t *inbound_serving(knap_link_t *link, knap_call_t call) {
    return place && place->link == link ? place : NULL;
 }
 
+// A buffer with this text: the one of the last call, when it is the same.
+static void remember(knap_link_t *link, knap_buffer_t **kept, knap_bytes_t *place, const char *text, uint64_t size) {
+   if (*kept && place->size == size && !memcmp(place->data, text, size)) return;
+   if (*kept) link->host->buffers->release(link->host, *kept);
+   *kept = size ? link->host->buffers->keep(link->host, (knap_bytes_t){(const uint8_t *)text, size}, NULL, place) : NULL;
+}
+
 bool inbound_call(knap_link_t *link, const knap_message_t *message, const uint8_t *body) {
    call_header_t header;
    if (message->size < sizeof header || message->tag >= KNAP_LINK_WINDOW) return false;
@@ -68,10 +75,11 @@ bool inbound_call(knap_link_t *link, const knap_message_t *message, const uint8_
    knap_outgoing_t outgoing = {
       .size = sizeof outgoing, .flags = message->flags & FLAG_STREAMS ? KNAP_OUTGOING_STREAMS : 0,
       .deadline_ns = message->a, .credit = header.credit, .caller = &caller.caller, .context = place,
-      .principal = {at, header.principal}, .trace = {at + header.principal, header.trace},
       .body = {body + sizeof header + texts, message->size - sizeof header - texts},
    };
-   knap_text_t name = {at + header.principal + header.trace, header.caller};
+   remember(link, &link->origin.principal, &link->texts[0], at, header.principal);
+   remember(link, &link->origin.trace, &link->texts[1], at + header.principal, header.trace);
+   remember(link, &link->origin.caller, &link->texts[2], at + header.principal + header.trace, header.caller);
    knap_status_t status = KNAP_OK;
    if (message->flags & FLAG_PARENT) {
       outbound_t *served = outbound_of(link, header.parent_tag, header.parent_serial);
@@ -84,7 +92,7 @@ bool inbound_call(knap_link_t *link, const knap_message_t *message, const uint8_
    atomic_store_explicit(&place->used, true, memory_order_release);
    atomic_fetch_add_explicit(&link->inbound_count, 1, memory_order_relaxed);
    place->call = 0;
-   if (status == KNAP_OK) status = link->config.call(link->config.context, (uint32_t)message->b, &outgoing, &name, &place->call);
+   if (status == KNAP_OK) status = link->config.call(link->config.context, (uint32_t)message->b, &outgoing, &link->origin, &place->call);
    if (status != KNAP_OK) {
       knap_result_t refused = {.size = sizeof refused, .status = status};
       send_result(place, &refused);

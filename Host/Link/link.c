@@ -53,6 +53,9 @@ knap_link_t *knap_link_create(const knap_link_config_t *config) {
 
 void knap_link_destroy(knap_link_t *link) {
    for (knap_unsent_t *unsent = link->out.first, *next; unsent; unsent = next) next = unsent->next, free(unsent);
+   knap_buffer_t *texts[] = {link->origin.caller, link->origin.principal, link->origin.trace};
+   for (int i = 0; i < 3; i++)
+      if (texts[i]) link->host->buffers->release(link->host, texts[i]);
    free(link->in.copy);
    free(link->in.assembled);
    free(link->outbound);

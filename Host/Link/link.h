@@ -69,6 +69,8 @@ struct knap_link {
    atomic_uint        cold, skip; // see spin
    atomic_uint        inbound_count;
    _Atomic uint64_t   received;
+   knap_origin_t      origin; // of the last call that came; most come from the same few
+   knap_bytes_t       texts[3];
    knap_consumer_t    in;
    _Alignas(64) knap_producer_t out;
    pthread_mutex_t    lock; // of the free places

@@ -34,9 +34,9 @@ typedef struct knap_message {
 typedef struct knap_ring_shared {
    _Alignas(64) _Atomic uint64_t tail;   // published by the producer
    atomic_uint waits;                     // the producer has messages that did not fit
+   atomic_uint parked;                    // the consumer sleeps or is about to
    _Alignas(64) _Atomic uint64_t head;   // given back by the consumer
    _Atomic uint64_t begun;                // up to which the consumer has begun to work on messages
-   _Alignas(64) atomic_uint parked;       // the consumer sleeps or is about to
    _Alignas(4096) uint8_t bytes[RING_BYTES];
 } knap_ring_shared_t;
 

@@ -11,15 +11,15 @@
 
 worker_t worker;
 
-static knap_status_t take_call(void *context, uint32_t method, const knap_outgoing_t *outgoing, const knap_text_t *caller,
+static knap_status_t take_call(void *context, uint32_t method, const knap_outgoing_t *outgoing, const knap_origin_t *origin,
                                knap_call_t *call) {
    (void)context;
    if (method >= KNAP_LINK_SPECIAL) return plugin_special(method, outgoing, call);
    if (!worker.bindings || method >= worker.table->method_count) return KNAP_UNIMPLEMENTED;
-   return knap_engine_call_for(knap_party_host(worker.host_party), worker.bindings[method], outgoing, caller, call);
+   return knap_engine_call_for(knap_party_host(worker.host_party), worker.bindings[method], outgoing, origin, call);
 }
 
-// u32 parent, library, name, version, configuration, state directory, u32 count, (method, u32 blocking)..., sandbox
+// u32 parent, library, name, version, configuration, state directory, u32 count, (method, u32 blocking, u64 time-out)..., sandbox
 static void read_start(sandbox_request_t *request) {
    text_buffer_t start;
    control_receive_start(&start);
@@ -33,10 +33,12 @@ static void read_start(sandbox_request_t *request) {
    worker.method_count = get_u32(&start);
    worker.methods = calloc(worker.method_count + 1, sizeof *worker.methods);
    worker.blocking = calloc(worker.method_count + 1, 1);
-   if (!worker.methods || !worker.blocking) _exit(70);
+   worker.timeouts = calloc(worker.method_count + 1, sizeof *worker.timeouts);
+   if (!worker.methods || !worker.blocking || !worker.timeouts) _exit(70);
    for (uint32_t i = 0; i < worker.method_count; i++) {
       worker.methods[i] = get_text(&start, NULL);
       worker.blocking[i] = get_u32(&start) != 0;
+      worker.timeouts[i] = get_u64(&start);
    }
    sandbox_read(request, &start);
    free(start.data);

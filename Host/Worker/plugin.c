@@ -39,10 +39,11 @@ void plugin_report(uint32_t sandbox_level, const char *remarks) {
    if (control_ask(CONTROL_LOADED, &body, -1, NULL, NULL) != KNAP_OK) _Exit(1);
 }
 
-static int is_blocking(const char *name) {
+// What the manifest says of a method: its place there, or -1 when it says nothing, which the host will refuse.
+static int64_t promised(const char *name) {
    for (uint32_t i = 0; i < worker.method_count; i++)
-      if (!strcmp(worker.methods[i], name)) return worker.blocking[i];
-   return 1;
+      if (!strcmp(worker.methods[i], name)) return i;
+   return -1;
 }
 
 // The host's party may call each method by its place in the table. Call when the instance is there.
@@ -52,9 +53,11 @@ void plugin_route(void) {
    for (uint32_t i = 0; i < worker.table->method_count; i++) {
       const knap_method_t *method = worker.table->methods[i];
       knap_route_t *route = knap_route_named(worker.engine, method->name);
+      int64_t place = promised(method->name);
       knap_route_provide(worker.engine, route, &(knap_provision_t){
          .party = worker.plugin_party, .method = method, .instance = worker.instance, .index = i,
-         .flags = is_blocking(method->name) ? KNAP_ROUTE_BLOCKING : 0});
+         .flags = place < 0 || worker.blocking[place] ? KNAP_ROUTE_BLOCKING : 0,
+         .timeout_ns = place < 0 ? 0 : worker.timeouts[place]});
       worker.bindings[i] = knap_party_bind(worker.host_party, route);
    }
 }
@@ -173,7 +176,6 @@ knap_status_t plugin_special(uint32_t method, const knap_outgoing_t *outgoing, k
    input->method = method;
    collect(&input->body, outgoing->body);
    knap_outgoing_t without = *outgoing;
-   without.principal = without.trace = (knap_text_t){0};
    without.body = (knap_bytes_t){0};
    knap_status_t status = knap_engine_hook(worker.host_party, worker.plugin_party, run_hook, input, "hook", &without, call);
    if (status != KNAP_OK) {

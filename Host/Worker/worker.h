@@ -76,6 +76,7 @@ typedef struct worker {
    uint32_t method_count;
    char   **methods;      // as the manifest has them
    uint8_t *blocking;
+   uint64_t *timeouts;    // default deadlines; 0: none
    knap_engine_t *engine;
    knap_party_t  *plugin_party, *host_party;
    knap_link_t   *link;

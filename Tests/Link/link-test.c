@@ -30,18 +30,16 @@ static const knap_host_t *C, *P; // the client's and the plugin's
 
 enum { ECHO, HOLD, STREAM, CALL_BACK, CREDIT_ONE, WHO, METHODS };
 
-static knap_status_t in_worker(void *context, uint32_t method, const knap_outgoing_t *outgoing, const knap_text_t *name,
+static knap_status_t in_worker(void *context, uint32_t method, const knap_outgoing_t *outgoing, const knap_origin_t *origin,
                                knap_call_t *call) {
    (void)context;
    if (method >= METHODS) return KNAP_UNIMPLEMENTED;
-   return knap_engine_call_for(knap_party_host(host_there), into_plugin[method], outgoing, name, call);
+   return knap_engine_call_for(knap_party_host(host_there), into_plugin[method], outgoing, origin, call);
 }
-static knap_status_t in_host(void *context, uint32_t method, const knap_outgoing_t *outgoing, const knap_text_t *name,
+static knap_status_t in_host(void *context, uint32_t method, const knap_outgoing_t *outgoing, const knap_origin_t *origin,
                              knap_call_t *call) {
-   (void)context; (void)name;
-   knap_outgoing_t as_itself = *outgoing;
-   as_itself.principal = as_itself.trace = (knap_text_t){0};
-   return knap_engine_call(knap_party_host(plugin_there), method, &as_itself, call);
+   (void)context; (void)origin;
+   return knap_engine_call(knap_party_host(plugin_there), method, outgoing, call);
 }
 
 // ## The plugin

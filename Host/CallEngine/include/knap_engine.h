@@ -102,16 +102,26 @@ void knap_party_unbind(knap_party_t *party, uint64_t binding);
 knap_status_t knap_engine_call(const knap_host_t *host, uint64_t binding, const knap_outgoing_t *outgoing,
                                knap_call_t *call);
 
-// The same, for a caller that only another process knows: `origin` is what the callee sees as the caller's name.
+// For whom a call is made that another process passes on: what the callee sees of its caller. Buffers of the host's, of
+// which the call takes a reference; null: none.
+typedef struct knap_origin {
+   knap_buffer_t *caller, *principal, *trace;
+} knap_origin_t;
+// The same, for a caller that only another process knows.
 knap_status_t knap_engine_call_for(const knap_host_t *host, uint64_t binding, const knap_outgoing_t *outgoing,
-                                   const knap_text_t *origin, knap_call_t *call);
+                                   const knap_origin_t *origin, knap_call_t *call);
 
-// The call that `call`, one this party serves, was made for; 0: none.
-knap_call_t knap_call_parent(const knap_host_t *host, knap_call_t call);
+// What an end that passes a call on must know of it.
+typedef struct knap_call_view {
+   uint64_t    deadline_ns; // 0: none, or the method's default counted from now
+   uint32_t    input_open, credit;
+   knap_call_t parent;
+   knap_text_t caller, principal, trace;
+} knap_call_view_t;
+// Fills it for a call that this party serves and nobody else may complete meanwhile; false when it has ended.
+bool knap_call_view(const knap_host_t *host, knap_call_t call, knap_call_view_t *view);
 // The context that the caller of `call`, one this party serves, gave; null when its functions are not `caller`.
 void *knap_call_context(const knap_host_t *host, knap_call_t call, const knap_caller_t *caller);
-// How many items the caller of `call`, one this party serves, is ready to take.
-uint32_t knap_call_credit(const knap_host_t *host, knap_call_t call);
 // How many plugin frames are on this thread's stack.
 uint32_t knap_engine_depth(knap_engine_t *engine);
 

@@ -195,12 +195,13 @@ final class WorkerProcess: Sendable {
         body.put(context.configuration)
         body.put(context.stateDirectory)
         let methods = manifest.provides.flatMap { service in
-            service.methods.map { ("\(service.service).\($0.name)", $0.isBlocking) }
+            service.methods.map { ("\(service.service).\($0.name)", $0) }
         }
         body.put(UInt32(methods.count))
-        for (name, blocks) in methods {
+        for (name, method) in methods {
             body.put(name)
-            body.put(UInt32(blocks ? 1 : 0))
+            body.put(UInt32(method.isBlocking ? 1 : 0))
+            body.put(method.deadline?.wholeNanoseconds ?? 0)
         }
         for paths in [options.readPaths, options.writePaths] {
             body.put(UInt32(paths.count))
@@ -229,11 +230,8 @@ final class WorkerProcess: Sendable {
     private func call(
         _ binding: UInt32, _ outgoing: UnsafePointer<knap_outgoing_t>, _ call: UnsafeMutablePointer<knap_call_t>?
     ) -> knap_status_t {
-        var own = outgoing.pointee
-        // For whom a call is made the host knows from its parent, whatever a worker says.
-        own.principal = knap_text_t()
-        own.trace = knap_text_t()
-        return ServicesExtension.checkedCall(party.host, context, UInt64(binding), &own, call)
+        // For whom it is made the host knows from its parent, whatever the worker says.
+        ServicesExtension.checkedCall(party.host, context, UInt64(binding), outgoing, call)
     }
 
     /// The link, for a provision; nil when it is gone.

@@ -30,7 +30,7 @@ typedef struct knap_link_config {
    int32_t doorbell;        // eventfd that wakes this side
    int32_t other_doorbell;  // eventfd that wakes the other side
    // Makes a call that the other side asked for: `method` is what the other side's provision says as its index.
-   knap_status_t (*call)(void *context, uint32_t method, const knap_outgoing_t *outgoing, const knap_text_t *caller,
+   knap_status_t (*call)(void *context, uint32_t method, const knap_outgoing_t *outgoing, const knap_origin_t *origin,
                          knap_call_t *call);
    // The deadline of a call passed and the other side has not completed it: it may hang. May be null.
    void (*overdue)(void *context);

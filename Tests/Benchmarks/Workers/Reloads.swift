@@ -1,0 +1,110 @@
+import CKnap
+import Glibc
+import KnapJSON
+import KnapPlugin
+import Synchronization
+
+@testable import KnapHost
+
+/// What one caller saw while the plugin was reloaded under it.
+private struct Seen: Sendable {
+    var calls = 0
+    var failed = 0
+    var times: [UInt64] = []
+}
+
+private final class Answer: Sendable {
+    let done = Atomic<Bool>(false)
+    let status = Atomic<Int32>(0)
+}
+
+// Immutable after this; read by any thread.
+nonisolated(unsafe) private let callbacks = permanent(
+    knap_caller_t(
+        size: UInt32(MemoryLayout<knap_caller_t>.size), reserved: 0,
+        complete: { context, _, result in
+            guard let context, let result else { return }
+            let answer = Unmanaged<Answer>.fromOpaque(context)._withUnsafeGuaranteedRef { $0 }
+            answer.status.store(result.pointee.status, ordering: .relaxed)
+            answer.done.store(true, ordering: .releasing)
+        }, item: { _, _, _ in }, credit: { _, _ in }))
+
+private final class Flag: Sendable {
+    let isSet = Atomic<Bool>(false)
+}
+
+/// Calls `add` until it is told to stop.
+private func call(_ bench: Bench, _ binding: UInt64, until stop: Flag) -> Seen {
+    var seen = Seen()
+    let answer = Answer()
+    var outgoing = knap_outgoing_t()
+    outgoing.size = UInt32(MemoryLayout<knap_outgoing_t>.size)
+    outgoing.caller = callbacks
+    outgoing.context = Unmanaged.passUnretained(answer).toOpaque()
+    while !stop.isSet.load(ordering: .relaxed) {
+        answer.done.store(false, ordering: .relaxed)
+        let start = nanoseconds()
+        if bench.services.pointee.call(bench.bare, binding, &outgoing, nil) != 0 {
+            seen.failed += 1
+            continue
+        }
+        while !answer.done.load(ordering: .acquiring) { sched_yield() }
+        let taken = nanoseconds() - start
+        seen.calls += 1
+        if answer.status.load(ordering: .relaxed) != 0 { seen.failed += 1 }
+        if seen.times.count < 4_000_000 { seen.times.append(taken) }
+    }
+    return seen
+}
+
+func measureReloads(_ bench: Bench, count: Int) async throws {
+    print("")
+    print("\(count) reloads, four callers at full speed   failed       calls   p99.9 µs   longest ms   reload ms p50   p99   state")
+    for isolation in [Isolation.worker, .inProcess] {
+        try await bench.isolate(isolation)
+        let binding = bench.bind("test.bench.add")
+        let first = try await counter(bench)
+        let stop = Flag()
+        var reloads: [UInt64] = []
+        let seen = try await withThrowingTaskGroup(of: Seen.self) { group in
+            for _ in 0..<4 { group.addTask { await onOwnThread { call(bench, binding, until: stop) } } }
+            for _ in 0..<count {
+                let start = nanoseconds()
+                try await bench.carryOut("reload")
+                reloads.append(nanoseconds() - start)
+            }
+            stop.isSet.store(true, ordering: .relaxed)
+            return try await group.reduce(into: [Seen]()) { $0.append($1) }
+        }
+        let calls = seen.reduce(0) { $0 + $1.calls }, failed = seen.reduce(0) { $0 + $1.failed }
+        let times = seen.flatMap(\.times).sorted()
+        let last = try await counter(bench)
+        reloads.sort()
+        let exact = last - first - 1 == calls
+        print(
+            "  \(isolation.rawValue)".padded(38), column("\(failed)", 9), column("\(calls)", 11),
+            column(fixed(percentile(times, 0.999)), 10), column(fixed(Double(times.last ?? 0) / 1e6), 12),
+            column(fixed(percentile(reloads, 0.5) / 1000), 15), column(fixed(percentile(reloads, 0.99) / 1000), 6),
+            exact ? "  exact" : "  LOST: counted \(last - first - 1)")
+    }
+    print("  descriptors \(entries("/proc/self/fd")), threads \(entries("/proc/self/task")), resident \(resident()) MB")
+}
+
+private func counter(_ bench: Bench) async throws -> Int {
+    let reply = try await bench.entrance.services.bind("test.bench.add").call(bytes: [], parent: nil)
+    return Int(String(decoding: reply.body, as: UTF8.self)) ?? 0
+}
+
+private func entries(_ path: String) -> Int {
+    guard let directory = opendir(path) else { return 0 }
+    defer { closedir(directory) }
+    var count = -2
+    while readdir(directory) != nil { count += 1 }
+    return count
+}
+
+private func resident() -> Int {
+    guard let bytes = readFile("/proc/self/statm") else { return 0 }
+    let pages = String(decoding: bytes, as: UTF8.self).split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0
+    return pages * 4096 >> 20
+}

@@ -1,0 +1,89 @@
+import CKnap
+import Glibc
+import KnapJSON
+import KnapPlugin
+
+@testable import KnapHost
+
+/// Measures calls into a worker and reloads under load, beside the same in this process. Arguments: the program
+/// `knap-worker` and the folder with the plugin `bench` (Tests/Benchmarks/run makes it).
+@main
+enum Workers {
+    static func main() async throws {
+        let arguments = CommandLine.arguments
+        guard arguments.count >= 3 else {
+            print("usage: WorkerBenchmark KNAP-WORKER FOLDER [RELOADS]")
+            exit(64)
+        }
+        let bench = try await Bench(worker: arguments[1], folder: arguments[2])
+        try await measureCalls(bench)
+        try await measureReloads(bench, count: arguments.count > 3 ? Int(arguments[3]) ?? 1000 : 1000)
+        await bench.host.stop()
+    }
+}
+
+/// A host with the plugin `bench` in it, and two ways in: the SDK's, and bare calls as a C plugin makes them.
+final class Bench: Sendable {
+    let host: Host
+    let entrance: PluginHost
+    nonisolated(unsafe) let bare: UnsafePointer<knap_host_t>  // safe on any thread, lives as long as the host
+    nonisolated(unsafe) let services: UnsafePointer<knap_host_services_t>
+
+    init(worker: String, folder: String) async throws {
+        var template = Array("/tmp/knap-bench-XXXXXX".utf8CString)
+        guard let state = mkdtemp(&template) else { throw PluginError(code: .internal, message: "no folder") }
+        host = try Host(
+            HostConfiguration(
+                state: try StateDirectory(creating: String(cString: state)), builtInPlugins: nil, worker: worker,
+                pluginDirectories: [folder], logLevel: .critical))
+        try await host.start()
+        entrance = try host.entrance(named: "bench-client")
+        bare = host.makeEntrance(named: "bench-bare", assertsPrincipal: false)
+        guard let table = bare.pointee.`extension`(bare, KNAP_EXT_SERVICES) else { fatalError("no services") }
+        services = table.assumingMemoryBound(to: knap_host_services_t.self)
+    }
+
+    func isolate(_ isolation: Isolation) async throws {
+        try await carryOut("isolate", ["name": "bench", "isolation": .string(isolation.rawValue)])
+    }
+
+    func carryOut(_ change: String, _ input: JSON = ["name": "bench"]) async throws {
+        let begun = try await call(change, input)
+        let ended = try await call("operation", ["operation": begun["operation"] ?? .null, "wait": true])
+        if ended["state"] != "done" { throw PluginError(code: .internal, message: ended["message"]?.stringValue ?? "?") }
+    }
+
+    private func call(_ method: String, _ input: JSON) async throws -> JSON {
+        let binding = try entrance.services.bind("host.\(method)")
+        return try JSON.parse(try await binding.call(bytes: Array(input.serialized().utf8), parent: nil).body)
+    }
+
+    func bind(_ method: String) -> UInt64 {
+        var binding: UInt64 = 0
+        let status = method.utf8CString.withUnsafeBufferPointer {
+            services.pointee.bind(
+                bare, knap_text_t(data: $0.baseAddress, size: UInt64($0.count - 1)), knap_text_t(), &binding)
+        }
+        if status != 0 { fatalError("cannot bind \(method): \(status)") }
+        return binding
+    }
+}
+
+func nanoseconds() -> UInt64 {
+    var now = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return UInt64(now.tv_sec) * 1_000_000_000 + UInt64(now.tv_nsec)
+}
+
+func percentile(_ sorted: [UInt64], _ part: Double) -> Double {
+    sorted.isEmpty ? 0 : Double(sorted[min(sorted.count - 1, Int(Double(sorted.count) * part))]) / 1000
+}
+
+func column(_ value: String, _ width: Int) -> String { String(repeating: " ", count: max(0, width - value.count)) + value }
+func fixed(_ value: Double, _ digits: Int = 2) -> String {
+    let scale = pow(10.0, Double(digits))
+    let whole = (value * scale).rounded() / scale
+    var text = "\(whole)"
+    if digits == 0 { text = "\(Int(whole))" }
+    return text
+}
