@@ -5,7 +5,7 @@ import Synchronization
 /// MCP for everything that plugins contribute: over stdio by the service `mcp`, and over HTTP.
 ///
 /// It requires no plugin, so that the first answer waits for nobody; what there is to serve comes through the registry.
-public final class GatewayPlugin: Plugin {
+public final class GatewayPlugin: Plugin, Draining {
     public static let name = "gateway", version = "0.1.0"
 
     public static let methods: [KnapPlugin.Method<GatewayPlugin>] = [
@@ -26,6 +26,7 @@ public final class GatewayPlugin: Plugin {
     private let server: Server
     private let listener: HTTPListener
     private let running = Mutex<Running?>(nil)
+    private let sessions = Mutex<[ObjectIdentifier: StdioSession]>([:])
 
     public init(host: PluginHost) throws {
         self.host = host
@@ -54,6 +55,7 @@ public final class GatewayPlugin: Plugin {
         }
         running?.reading.cancel()
         running?.listening.cancel()
+        listener.stopAccepting()
         server.feed.close()
         await listener.stop()
         await running?.listening.value
@@ -84,14 +86,26 @@ public final class GatewayPlugin: Plugin {
 
 extension GatewayPlugin {
     /// One MCP client on the call's two streams.
-    private func connect(_ input: [UInt8], _ call: DuplexCall) async throws {
+    private func connect(_ input: [UInt8], _ call: DuplexCall) async throws -> Reply {
         guard let startup = running.withLock({ $0?.startup }) else {
             throw PluginError(code: .unavailable, message: "The gateway is stopping.")
         }
         let backend = HostBackend(host: host, startup: startup, parent: call, principal: nil)
         let session = StdioSession(server: server, backend: backend) { bytes in try await call.sendInParts(bytes) }
-        try await session.run(call.items.bytes)
+        if let moved = (try? JSON.parse(input)).flatMap(MovedSession.init) { await session.resume(moved) }
+        sessions.withLock { $0[ObjectIdentifier(session)] = session }
+        defer { sessions.withLock { $0[ObjectIdentifier(session)] = nil } }
+        guard let moved = try await session.run(call.items.bytes) else { return Reply() }
+        return Reply(json: moved.json, contentType: MovedSession.contentType)
     }
+
+    /// Clients on stdio go on at the next generation; those on HTTP are waited for by `suspend`.
+    public func beginDrain(deadline: Deadline) {
+        for session in sessions.withLock({ Array($0.values) }) { session.move() }
+    }
+
+    /// The sessions that moved come back by themselves.
+    public func abandonDrain() {}
 
     /// What is served and where.
     private func status(_ input: Empty, _ call: Call) async throws -> JSON {

@@ -87,34 +87,19 @@ private struct ControlledHost: RunningHost {
     func attach(_ method: String, input: JSON) async throws(ControlFailure) -> any ByteDuplex {
         do {
             // An attachment lasts as long as its client.
-            return AttachedCall(call: try await open(method, input, nil))
+            return AttachedCall(try await open(method, input, nil)) { moved throws(PluginError) in
+                try await open(method, moved, nil)
+            }
         } catch {
             throw ControlFailure(error)
         }
     }
 
-    private func open(_ method: String, _ input: JSON, _ deadlineMS: Int?) async throws(PluginError) -> OutgoingCall {
+    fileprivate func open(_ method: String, _ input: JSON, _ deadlineMS: Int?) async throws(PluginError) -> OutgoingCall {
         let binding = try entrance.services.bind(method)
         let deadline = deadlineMS.map { Deadline.after(.milliseconds($0)) }
         return try await binding.open(Reply(json: input).body, parent: nil, principal: "local", deadline: deadline)
     }
-}
-
-/// Raw bytes as the data items of a call.
-private struct AttachedCall: ByteDuplex {
-    let call: OutgoingCall
-
-    func receive() async throws -> [UInt8]? {
-        var items = call.items.makeAsyncIterator()
-        while let item = try await items.next() {
-            if item.kind == .data { return item.body }
-        }
-        return nil
-    }
-
-    func send(_ bytes: [UInt8]) async throws { try await call.send(bytes) }
-    func finishSending() async { call.halfClose() }
-    func cancel() { call.cancel() }
 }
 
 extension ControlItem {

@@ -42,7 +42,12 @@ package final class HTTPListener: Sendable {
     /// A connection that says nothing for this long is closed; streams say something every 15 seconds.
     private static let idleTimeout = TimeAmount.seconds(75)
 
+    /// Less than a hook may take.
+    private static let patience = Duration.seconds(8)
+
     private let state = Mutex(State.idle)
+    /// Requests that are being answered.
+    private let requests = RequestCount()
 
     package init() {}
 
@@ -55,19 +60,22 @@ package final class HTTPListener: Sendable {
 
         let logger = Logger(label: "gateway.http") { _ in SwiftLogNoOpLogHandler() }
         let channel = HTTP1Channel(
-            responder: { request, writer, _ in try await site.respond(to: request, writer) },
+            responder: { [requests] request, writer, _ in
+                requests.begin()
+                defer { requests.end() }
+                try await site.respond(to: request, writer)
+            },
             configuration: .init(idleTimeout: Self.idleTimeout))
         let server = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .childChannelOption(.socketOption(.tcp_nodelay), value: 1)
             .bind(socket: socket) { connection in channel.setup(channel: connection, logger: logger) }
-        let accepting = Task {
-            await withDiscardingTaskGroup { group in
-                try? await server.executeThenClose { connections in
+        let accepting = Task<Void, Never> {
+            try? await withThrowingDiscardingTaskGroup { group in
+                try await server.executeThenClose { connections in
                     for try await connection in connections {
                         group.addTask { await Self.serve(connection, channel, logger) }
                     }
                 }
-                group.cancelAll()
             }
         }
         let url = "http://\(address.host.contains(":") ? "[\(address.host)]" : address.host):\(port)"
@@ -84,7 +92,15 @@ package final class HTTPListener: Sendable {
     /// Remembers why there is no HTTP.
     package func failed(_ reason: String) { state.withLock { $0 = .failed(reason) } }
 
-    /// Closes the listener and every connection. What the host keeps stays open.
+    /// Takes no connection any more: those that come wait at the kept socket for whoever serves it next.
+    package func stopAccepting() {
+        state.withLock { state in
+            if case .running(_, let channel, _) = state { channel.close(promise: nil) }
+        }
+    }
+
+    /// Lets the requests under way be answered, for a bounded time, then closes every connection. What the host keeps
+    /// stays open.
     package func stop() async {
         let running = state.withLock { state -> Task<Void, Never>? in
             defer { state = .stopped }
@@ -92,6 +108,8 @@ package final class HTTPListener: Sendable {
             channel.close(promise: nil)
             return accepting
         }
+        let limit = ContinuousClock.now + Self.patience
+        while requests.value > 0, ContinuousClock.now < limit { try? await Task.sleep(for: .milliseconds(2)) }
         running?.cancel()
         await running?.value
     }
@@ -106,6 +124,15 @@ package final class HTTPListener: Sendable {
             }
         }
     }
+}
+
+/// How many requests are being answered.
+private final class RequestCount: Sendable {
+    private let count = Atomic<Int>(0)
+    var value: Int { count.load(ordering: .relaxed) }
+
+    func begin() { count.add(1, ordering: .relaxed) }
+    func end() { count.subtract(1, ordering: .relaxed) }
 }
 
 // MARK: - Sockets

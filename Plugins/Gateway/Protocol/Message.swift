@@ -18,6 +18,10 @@ package struct Request: Sendable {
         self.method = method
         self.params = params
     }
+
+    package var json: JSON {
+        ["jsonrpc": "2.0", "id": id.json, "method": .string(method), "params": .object(params)]
+    }
 }
 
 /// A message that gets no answer, in either direction.

@@ -18,7 +18,7 @@ extension Server {
         let changes = feed.watch()
         await exchange.notify(
             Notification(
-                "notifications/subscriptions/acknowledged", ["_meta": meta, "notifications": .object(honoured)]))
+                Self.acknowledged, ["_meta": meta, "notifications": .object(honoured)]))
         for await kinds in changes {
             for (kind, method) in ListKinds.notifications where kinds.intersection(wanted).contains(kind) {
                 await exchange.notify(Notification(method, ["_meta": meta]))
@@ -27,6 +27,8 @@ extension Server {
         if Task.isCancelled { throw RPCError(.cancelled, "The subscription was cancelled.") }
         return ["_meta": meta]
     }
+
+    static let acknowledged = "notifications/subscriptions/acknowledged"
 
     private static let filters: [(String, ListKinds)] = [
         ("toolsListChanged", .tools), ("promptsListChanged", .prompts), ("resourcesListChanged", .resources),

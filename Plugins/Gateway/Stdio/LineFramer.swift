@@ -14,6 +14,8 @@ package struct LineFramer: Sendable {
     private let limit: Int
     private var pending: [UInt8] = []
     private var isSkipping = false
+    /// How many bytes have come since the last line end.
+    private(set) var openBytes = 0
 
     package init(limit: Int = LineFramer.defaultLimit) { self.limit = limit }
 
@@ -23,10 +25,12 @@ package struct LineFramer: Sendable {
         var rest = chunk[...]
         while let end = rest.firstIndex(of: UInt8(ascii: "\n")) {
             append(rest[..<end])
+            openBytes = 0
             if let line = finish() { lines.append(line) }
             rest = rest[(end + 1)...]
         }
         append(rest)
+        openBytes += rest.count
         return lines
     }
 

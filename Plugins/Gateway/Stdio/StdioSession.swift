@@ -24,6 +24,10 @@ package final class StdioSession: Sendable {
         var revision: Revision?
         var logLevel: LogLevel?
         var pushing: Task<Void, Never>?
+        var reading: Task<(consumed: Int, last: LineFramer.Line?), any Error>?
+        var isMoving = false
+        /// What the running subscriptions asked for.
+        var subscribed: [RequestID: Request] = [:]
         /// Reading waits for this when too many requests run.
         var room: CheckedContinuation<Void, Never>?
         var idle: CheckedContinuation<Void, Never>?
@@ -45,19 +49,90 @@ package final class StdioSession: Sendable {
         writer = LineWriter(send: send)
     }
 
-    /// Serves until the input ends, then until what is in flight is answered, for a bounded time.
-    package func run<Chunks: AsyncSequence>(_ chunks: Chunks) async throws where Chunks.Element == [UInt8] {
-        var framer = LineFramer(limit: limits.lineBytes)
+    /// Serves until the input ends, then until what is in flight is answered, for a bounded time. Nil then; where the
+    /// session was moved before, what the next generation needs to go on with it.
+    @discardableResult
+    package func run<Chunks: AsyncSequence & Sendable>(_ chunks: Chunks) async throws -> MovedSession?
+    where Chunks.Element == [UInt8] {
+        let reading = Task { [self] in try await read(chunks) }
+        let isMoving = state.withLock { state in
+            state.reading = reading
+            return state.isMoving
+        }
+        if isMoving { reading.cancel() }
         do {
-            for try await chunk in chunks {
-                for line in framer.push(chunk) { await take(line) }
-            }
+            // Whoever cancels this task gives the client up.
+            let read = try await withTaskCancellationHandler { try await reading.value } onCancel: { reading.cancel() }
+            if state.withLock({ $0.isMoving }) { return await leave(consumed: read.consumed) }
+            if let last = read.last { await take(last) }
+            await linger()
+            return nil
         } catch {
             stop()
             throw error
         }
-        if let last = framer.finish() { await take(last) }
-        await linger()
+    }
+
+    private func read<Chunks: AsyncSequence & Sendable>(
+        _ chunks: Chunks
+    ) async throws -> (consumed: Int, last: LineFramer.Line?) where Chunks.Element == [UInt8] {
+        var framer = LineFramer(limit: limits.lineBytes)
+        var received = 0
+        do {
+            for try await chunk in chunks {
+                received += chunk.count
+                for line in framer.push(chunk) { await take(line) }
+            }
+        } catch {
+            guard state.withLock({ $0.isMoving }) else { throw error }
+        }
+        let consumed = received - framer.openBytes
+        return (consumed, state.withLock { $0.isMoving } ? nil : framer.finish())
+    }
+
+    // MARK: - Moving to the next generation
+
+    /// Reads no further, answers what it has read, and has ``run(_:)`` return what the next generation needs.
+    package func move() {
+        state.withLock { state in
+            state.isMoving = true
+            return state.reading
+        }?.cancel()
+    }
+
+    private func leave(consumed: Int) async -> MovedSession {
+        // Subscriptions go on elsewhere: they end here without an answer.
+        let (subscriptions, requests) = state.withLock { state in
+            let tasks = state.subscriptions.compactMap { state.running.removeValue(forKey: $0) }
+            return (tasks, state.subscribed.values.sorted { "\($0.id)" < "\($1.id)" })
+        }
+        for task in subscriptions { task.cancel() }
+        await idle()
+        let moved = state.withLock { state in
+            MovedSession(
+                consumed: consumed, revision: state.revision, logLevel: state.logLevel, subscriptions: requests.map(\.json))
+        }
+        stop()
+        return moved
+    }
+
+    /// Goes on with a session that another generation left.
+    package func resume(_ moved: MovedSession) async {
+        state.withLock { state in
+            state.logLevel = moved.logLevel
+            state.revision = moved.revision
+        }
+        if moved.revision != nil { push() }
+        for json in moved.subscriptions {
+            guard case .request(let request)? = try? Message.parse(Array(json.serialized().utf8)),
+                let envelope = try? envelope(of: request)
+            else { continue }
+            state.withLock { state in
+                state.subscriptions.insert(request.id)
+                state.subscribed[request.id] = request
+                state.running[request.id] = Task { await self.serve(request, envelope, isResumed: true) }
+            }
+        }
     }
 
     // MARK: - Messages
@@ -88,6 +163,7 @@ package final class StdioSession: Sendable {
         // Taken out first: nothing may be sent for a cancelled id any more.
         let task = state.withLock { state in
             state.subscriptions.remove(id)
+            state.subscribed[id] = nil
             return state.running.removeValue(forKey: id)
         }
         task?.cancel()
@@ -104,7 +180,10 @@ package final class StdioSession: Sendable {
         await room()
         let refusal = state.withLock { state in
             if let refusal = state.refusal(of: request, limits) { return Optional(refusal) }
-            if request.method == RequestMethod.listen.rawValue { state.subscriptions.insert(request.id) }
+            if request.method == RequestMethod.listen.rawValue {
+                state.subscriptions.insert(request.id)
+                state.subscribed[request.id] = request
+            }
             // Under the lock, so that the task cannot end before it is registered.
             state.running[request.id] = Task { await self.serve(request, envelope) }
             return nil
@@ -124,14 +203,17 @@ package final class StdioSession: Sendable {
         }
     }
 
-    private func serve(_ request: Request, _ envelope: Envelope) async {
+    private func serve(_ request: Request, _ envelope: Envelope, isResumed: Bool = false) async {
         let exchange = Exchange(envelope: envelope, backend: backend) { [weak self] notification in
             guard let self, self.isRunning(request.id) else { return }
+            // The client heard it from the generation before.
+            if isResumed, notification.method == Server.acknowledged { return }
             await self.writer.write(notification.json)
         }
         let response = await server.answer(request, in: exchange)
         let isWanted = state.withLock { state in
             state.subscriptions.remove(request.id)
+            state.subscribed[request.id] = nil
             return state.running[request.id] != nil
         }
         if isWanted, !Task.isCancelled { await writer.write(response.json) }
@@ -151,8 +233,12 @@ package final class StdioSession: Sendable {
         guard case .success(let result) = response.outcome,
             let revision = result["protocolVersion"]?.stringValue.flatMap(Revision.init(rawValue:))
         else { return }
+        state.withLock { $0.revision = revision }
+        push()
+    }
+
+    private func push() {
         state.withLock { state in
-            state.revision = revision
             guard state.pushing == nil else { return }
             state.pushing = Task { [server, writer] in
                 await server.pushListChanges { await writer.write($0.json) }
@@ -234,5 +320,41 @@ extension StdioSession.State {
         guard running.isEmpty else { return nil }
         defer { idle = nil }
         return idle
+    }
+}
+
+/// A session between two generations of the Gateway.
+package struct MovedSession: Sendable {
+    /// The content type of a call's answer that holds one: the client is not gone, and goes on at the next generation.
+    package static let contentType = "application/vnd.knap.moved+json"
+
+    /// How many bytes of its input were dealt with; those after them are sent again.
+    package var consumed: Int
+    var revision: Revision?
+    var logLevel: LogLevel?
+    var subscriptions: [JSON]
+
+    package var json: JSON {
+        var object: JSONObject = [
+            "consumed": .number(JSONNumber(consumed)), "subscriptions": .array(subscriptions),
+        ]
+        object["revision"] = revision.map { .string($0.rawValue) }
+        object["log_level"] = logLevel.map { .string($0.rawValue) }
+        return .object(object)
+    }
+
+    package init?(_ json: JSON) {
+        guard let consumed = json["consumed"]?.intValue else { return nil }
+        self.init(
+            consumed: consumed, revision: json["revision"]?.stringValue.flatMap(Revision.init(rawValue:)),
+            logLevel: json["log_level"]?.stringValue.flatMap(LogLevel.init(rawValue:)),
+            subscriptions: json["subscriptions"]?.arrayValue ?? [])
+    }
+
+    init(consumed: Int, revision: Revision?, logLevel: LogLevel?, subscriptions: [JSON]) {
+        self.consumed = consumed
+        self.revision = revision
+        self.logLevel = logLevel
+        self.subscriptions = subscriptions
     }
 }
