@@ -38,6 +38,9 @@ public final class GatewayPlugin: Plugin, Draining {
 
     public func activate(_ hook: Call) async throws {
         let startup = Startup(host: host)
+        // Before the first request: after a reload clients go on with tools that they know.
+        let present = try host.registry.snapshot(of: "mcp").contributions
+        if !present.isEmpty { server.feed.publish(present.map(Offer.init)) }
         let reading = Task { [host, server] in
             for await snapshot in host.registry.snapshots(of: "mcp") {
                 server.feed.publish(snapshot.contributions.map(Offer.init))
@@ -55,7 +58,7 @@ public final class GatewayPlugin: Plugin, Draining {
         }
         running?.reading.cancel()
         running?.listening.cancel()
-        listener.stopAccepting()
+        await listener.stopAccepting()
         server.feed.close()
         await listener.stop()
         await running?.listening.value

@@ -76,7 +76,7 @@ class Place:
         """Starts a host that listens on any free port; returns its MCP endpoint."""
         process = subprocess.Popen(
             [KNAP, "serve", "--vault", str(self.vault), "--state", str(self.state), "--port", "0", *arguments],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=self.environment,
+            stdout=subprocess.PIPE, stderr=open(os.environ.get("KNAP_TEST_LOG", os.devnull), "a"), text=True, env=self.environment,
         )
         self.processes.append(process)
         for line in process.stdout:

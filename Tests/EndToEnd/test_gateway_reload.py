@@ -110,7 +110,7 @@ def test_no_answer_is_lost_or_doubled_while_the_gateway_is_reloaded(place):
     for stream in streams:
         stream.stopping = True
     for client in clients:
-        assert [answer["id"] for answer in client.answers if "error" in answer] == []
+        assert [answer for answer in client.answers if "error" in answer][:3] == []
         assert sorted(answer["id"] for answer in client.answers) == list(range(1, client.asked + 1))
         assert client.asked > RELOADS
     assert not [stream.failures for stream in streams if stream.failures]

@@ -33,7 +33,7 @@ package final class HTTPListener: Sendable {
 
     private enum State {
         case idle
-        case running(url: String, channel: any Channel, accepting: Task<Void, Never>)
+        case running(url: String, channel: any Channel)
         case failed(String)
         case stopped
     }
@@ -46,8 +46,7 @@ package final class HTTPListener: Sendable {
     private static let patience = Duration.seconds(8)
 
     private let state = Mutex(State.idle)
-    /// Requests that are being answered.
-    private let requests = RequestCount()
+    private let connections = Connections()
 
     package init() {}
 
@@ -59,27 +58,23 @@ package final class HTTPListener: Sendable {
         if kept == nil { sockets?.keep(Self.socketName, socket: socket) }
 
         let logger = Logger(label: "gateway.http") { _ in SwiftLogNoOpLogHandler() }
-        let channel = HTTP1Channel(
-            responder: { [requests] request, writer, _ in
-                requests.begin()
-                defer { requests.end() }
+        let http = HTTP1Channel(
+            responder: { [connections] request, writer, _ in
+                connections.requestBegins()
+                defer { connections.requestEnds() }
                 try await site.respond(to: request, writer)
             },
             configuration: .init(idleTimeout: Self.idleTimeout))
-        let server = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+        let channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .childChannelOption(.socketOption(.tcp_nodelay), value: 1)
-            .bind(socket: socket) { connection in channel.setup(channel: connection, logger: logger) }
-        let accepting = Task<Void, Never> {
-            try? await withThrowingDiscardingTaskGroup { group in
-                try await server.executeThenClose { connections in
-                    for try await connection in connections {
-                        group.addTask { await Self.serve(connection, channel, logger) }
-                    }
+            .childChannelInitializer { [connections] connection in
+                http.setup(channel: connection, logger: logger).map { value in
+                    connections.add { await Self.serve(value, http, logger) }
                 }
             }
-        }
+            .withBoundSocket(socket).get()
         let url = "http://\(address.host.contains(":") ? "[\(address.host)]" : address.host):\(port)"
-        state.withLock { $0 = .running(url: url, channel: server.channel, accepting: accepting) }
+        state.withLock { $0 = .running(url: url, channel: channel) }
         return url
     }
 
@@ -93,46 +88,37 @@ package final class HTTPListener: Sendable {
     package func failed(_ reason: String) { state.withLock { $0 = .failed(reason) } }
 
     /// Takes no connection any more: those that come wait at the kept socket for whoever serves it next.
-    package func stopAccepting() {
-        state.withLock { state in
-            if case .running(_, let channel, _) = state { channel.close(promise: nil) }
-        }
+    package func stopAccepting() async {
+        // Closing at once would reset connections that are just being accepted.
+        try? await runningChannel?.setOption(.autoRead, value: false).get()
     }
 
     /// Lets the requests under way be answered, for a bounded time, then closes every connection. What the host keeps
     /// stays open.
     package func stop() async {
-        let running = state.withLock { state -> Task<Void, Never>? in
-            defer { state = .stopped }
-            guard case .running(_, let channel, let accepting) = state else { return nil }
-            channel.close(promise: nil)
-            return accepting
+        await stopAccepting()
+        await connections.settle(requests: Self.patience, fresh: .milliseconds(500))
+        await connections.close()
+        try? await runningChannel?.close()
+        state.withLock { $0 = .stopped }
+    }
+
+    private var runningChannel: (any Channel)? {
+        state.withLock { state in
+            if case .running(_, let channel) = state { channel } else { nil }
         }
-        let limit = ContinuousClock.now + Self.patience
-        while requests.value > 0, ContinuousClock.now < limit { try? await Task.sleep(for: .milliseconds(2)) }
-        running?.cancel()
-        await running?.value
     }
 
     package var status: JSON {
         state.withLock { state in
             switch state {
             case .idle: ["state": "off"]
-            case .running(let url, _, _): ["state": "listening", "url": .string(url), "mcp": .string(url + "/mcp")]
+            case .running(let url, _): ["state": "listening", "url": .string(url), "mcp": .string(url + "/mcp")]
             case .failed(let reason): ["state": "failed", "reason": .string(reason)]
             case .stopped: ["state": "stopped"]
             }
         }
     }
-}
-
-/// How many requests are being answered.
-private final class RequestCount: Sendable {
-    private let count = Atomic<Int>(0)
-    var value: Int { count.load(ordering: .relaxed) }
-
-    func begin() { count.add(1, ordering: .relaxed) }
-    func end() { count.subtract(1, ordering: .relaxed) }
 }
 
 // MARK: - Sockets
