@@ -174,3 +174,38 @@ def test_the_gateway_itself_can_be_reloaded(served):
     assert info(served, "gateway")["generation"] == before + 1
     response = httpx.get(served.endpoint.replace("/mcp", "/health"))
     assert response.status_code == 200
+
+
+@pytest.mark.parametrize("isolation", ["worker", "in-process"])
+def test_a_call_that_comes_back_survives_the_reload_of_either_plugin_and_of_both(served, isolation):
+    start(served, "ay", defines=['OTHER="test.bee.pass_on"'], optional=[{"service": "test.bee", "version": "*"}])
+    start(served, "bee", defines=['OTHER="test.ay.slow"'], requires=[{"service": "test.ay", "version": "*"}])
+    for name in ["ay", "bee"]:
+        assert command(served, "plugins", "isolate", name, isolation).returncode == 0
+    # Each call is in flight for 300 ms on ay, bee and ay again, so every reload meets some.
+    with Load(served, "test.ay.pass_on", callers=4) as load:
+        for names in [["ay"], ["bee"], ["ay", "bee"]] * 2:
+            results = [command(served, "plugins", "reload", name) for name in names]
+            assert all(result.returncode == 0 for result in results), [result.stderr for result in results]
+    assert load.failures == [] and set(load.answers) == {'"slow"\n'} and len(load.answers) >= 8
+
+
+def test_a_host_that_is_killed_in_the_middle_of_an_upgrade_comes_back_with_the_old_or_the_new(place):
+    place.serve()
+    start(place, "wheel")
+    libraries = [plugins.build(place.root / f"built{number}", "wheel", version=f"{number}.0.0") for number in (1, 2)]
+    for number in range(24):
+        version = f"{number % 2 + 1}.0.0"
+        command(place, "plugins", "install", str(libraries[number % 2]), "--no-wait")
+        time.sleep(number * 0.002)
+        host = place.processes[-1]
+        host.kill()
+        host.wait()
+        place.serve()
+        shown = info(place, "wheel")
+        assert shown["state"] == "active" and shown["version"] in ("1.0.0", "2.0.0"), shown
+        assert place.call("test.wheel.version") == shown["version"]
+        # What was asked for can be had now.
+        assert command(place, "plugins", "install", str(libraries[number % 2])).returncode == 0
+        assert place.call("test.wheel.version") == version
+    json.loads(command(place, "history", "--json").stdout)
