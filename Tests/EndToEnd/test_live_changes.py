@@ -209,3 +209,32 @@ def test_a_host_that_is_killed_in_the_middle_of_an_upgrade_comes_back_with_the_o
         assert command(place, "plugins", "install", str(libraries[number % 2])).returncode == 0
         assert place.call("test.wheel.version") == version
     json.loads(command(place, "history", "--json").stdout)
+
+
+def test_several_upgrades_apply_together_or_not_at_all(served):
+    start(served, "bee")
+    start(served, "ay", defines=['OTHER="test.bee.version"'], requires=[{"service": "test.bee", "version": "^1.0.0"}])
+    # A bee that ay cannot use.
+    plugins.build(served.root / "bad", "bee", version="2.0.0")
+    refused = command(served, "plugins", "upgrade", str(served.root / "bad"))
+    assert refused.returncode == 65 and "nothing was upgraded" in refused.stderr, refused.stderr
+    # Both fit each other, but one does not start.
+    plugins.build(served.root / "broken", "bee", version="2.0.0")
+    plugins.build(served.root / "broken", "ay", version="2.0.0", defines=["HOOK_activate=crash"],
+                  requires=[{"service": "test.bee", "version": "^2.0.0"}])
+    refused = command(served, "plugins", "upgrade", str(served.root / "broken"))
+    assert refused.returncode == 65, refused.stdout
+    assert served.call("test.bee.version") == served.call("test.ay.pass_on") == "1.0.0"
+    plugins.build(served.root / "good", "bee", version="2.0.0")
+    plugins.build(served.root / "good", "ay", version="2.0.0", defines=['OTHER="test.bee.version"'],
+                  requires=[{"service": "test.bee", "version": "^2.0.0"}])
+    with Load(served, "test.ay.pass_on") as load:
+        done = command(served, "plugins", "upgrade", str(served.root / "good"))
+    assert done.returncode == 0, done.stderr
+    assert load.failures == [] and set(load.answers) <= {'"1.0.0"\n', '"2.0.0"\n'}
+    assert served.call("test.ay.pass_on") == "2.0.0" and info(served, "ay")["version"] == "2.0.0"
+    # The files were replaced too.
+    served.processes[0].terminate()
+    served.processes[0].wait(10)
+    served.serve()
+    assert served.call("test.ay.pass_on") == "2.0.0"

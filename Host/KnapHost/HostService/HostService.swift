@@ -13,7 +13,7 @@ final class HostService: Plugin {
         .call("host.config_set", configSet), .call("host.grant", grant),
         .call("host.enable", enable), .call("host.disable", disable), .call("host.reload", reload),
         .call("host.rollback", rollback), .call("host.release", release), .call("host.isolate", isolate),
-        .call("host.install", install), .call("host.remove", remove), .call("host.operation", operation),
+        .call("host.install", install), .call("host.upgrade", upgrade), .call("host.remove", remove), .call("host.operation", operation),
         .call("host.history", history), .stream("host.watch", watch),
     ]
 
@@ -82,6 +82,8 @@ final class HostService: Plugin {
     func rollback(_ input: Named, _ call: Call) async throws -> JSON { try await host.rollback(input.name) }
     func release(_ input: Named, _ call: Call) async throws -> JSON { try await host.release(input.name) }
     func install(_ input: File, _ call: Call) async throws -> JSON { await host.install(input.path) }
+
+    func upgrade(_ input: File, _ call: Call) async throws -> JSON { await host.upgrade(input.path) }
 
     func isolate(_ input: Isolated, _ call: Call) async throws -> JSON {
         try await host.isolate(input.name, input.isolation.flatMap { Isolation(rawValue: $0) })

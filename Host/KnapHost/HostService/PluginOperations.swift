@@ -175,28 +175,3 @@ extension Host {
         return "\(done); it is \(record.state.rawValue): \(record.reason)"
     }
 }
-
-/// By a new name and a rename, so that nobody sees half of it.
-private func copyFile(_ path: String, to target: String) throws(PluginError) {
-    func failure(_ file: String) -> PluginError {
-        PluginError(code: .failedPrecondition, message: "\(file): \(errorText(errno))")
-    }
-    let source = open(path, O_RDONLY | O_CLOEXEC)
-    guard source >= 0 else { throw failure(path) }
-    defer { close(source) }
-    let slash = target.lastIndex(of: "/").map { target.index(after: $0) } ?? target.startIndex
-    let part = target[..<slash] + ".part-" + target[slash...]
-    let copy = open(String(part), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
-    guard copy >= 0 else { throw failure(String(part)) }
-    defer { close(copy) }
-    var chunk = [UInt8](repeating: 0, count: 1 << 20)
-    while true {
-        let count = read(source, &chunk, chunk.count)
-        if count == 0 { break }
-        guard count > 0, write(copy, chunk, count) == count else {
-            unlink(String(part))
-            throw failure(target)
-        }
-    }
-    guard fsync(copy) == 0, rename(String(part), target) == 0 else { throw failure(target) }
-}

@@ -2,74 +2,125 @@ import KnapCallEngine
 import KnapPlugin
 import Logging
 
-/// Reload as a transaction: a new generation takes over from the old one, and no call fails.
+/// One plugin whose generation is to be replaced.
+struct Replacement: Sendable {
+    var name: String
+    var artifact: Artifact
+}
+
+/// Reload as a transaction: new generations take over from old ones, all together, and no call fails.
 ///
-///     1  make and prepare the new one            the old one serves
-///     2  close the gate before the old one       root calls wait, calls in flight and what descends from them go on
-///     3  wait until no call is in flight         too long: the gate opens again, the old one serves on
-///     4  suspend the old one, save its state
-///     5  load it into the new one, activate it   failed: the old one is activated again
+///     1  make and prepare the new ones           the old ones serve
+///     2  close the gate before the old ones      root calls wait, calls in flight and what descends from them go on
+///     3  wait until no call is in flight         too long: the gate opens again, the old ones serve on
+///     4  suspend the old ones, save their state  dependants first
+///     5  load it into the new ones, activate     providers first; failed: the old ones are activated again
 ///     6  publish the new routes, open the gate
 extension Host {
     /// Replaces the running generation by `artifact`; throws when the old one serves on.
     func replace(_ name: String, with artifact: Artifact, _ reason: String) async throws(PluginError) {
-        guard let old = records[name]?.instance else {
-            throw PluginError(code: .failedPrecondition, message: "\(name) does not run")
-        }
-        records[name]?.change(to: .reloading, reason)
-        do throws(PluginError) {
-            let new = try await make(artifact, name)
-            do throws(PluginError) {
-                try await new.prepare()
-                try await hand(over: old, to: new, name)
-            } catch {
-                await discard(new, after: error)
-                throw error
-            }
-        } catch {
-            logger.error("reload failed", metadata: ["plugin": .string(name), "reason": .string(error.message)])
-            // The old one may have ended meanwhile, which its supervision deals with.
-            if records[name]?.instance === old {
-                records[name]?.change(to: .active, "the reload failed: \(error.message)")
-            }
-            throw error
-        }
-        records[name]?.previous = old.artifact
-        await discard(old)
+        try await replace([Replacement(name: name, artifact: artifact)], reason)
     }
 
-    private func hand(over old: Instance, to new: Instance, _ name: String) async throws(PluginError) {
-        guard let gate = engine.closeGate(of: [old.party]) else {
-            throw PluginError(code: .resourceExhausted, message: "out of memory for a gate")
+    /// Replaces all of them or none. In the order in which they would start: providers first.
+    func replace(_ replacements: [Replacement], _ reason: String) async throws(PluginError) {
+        var pairs: [Pair] = []
+        for replacement in replacements {
+            guard let old = records[replacement.name]?.instance else {
+                throw PluginError(code: .failedPrecondition, message: "\(replacement.name) does not run")
+            }
+            pairs.append(Pair(name: replacement.name, artifact: replacement.artifact, old: old))
         }
-        var isSuspended = false
+        for pair in pairs { records[pair.name]?.change(to: .reloading, reason) }
         do throws(PluginError) {
-            guard await old.drain() else {
-                throw PluginError(
-                    code: .deadlineExceeded,
-                    message: "calls were still in flight after \(old.manifest.drainTimeout); the old version serves on")
+            for index in pairs.indices {
+                let new = try await make(pairs[index].artifact, pairs[index].name)
+                pairs[index].new = new
+                try await new.prepare()
             }
-            isSuspended = true
-            try await old.suspend()
-            if let state = try await old.save(), new.manifest.extensions.contains("knap.state/1") {
-                try await new.load(state)
-            }
-            try await new.activate()
-            if let worker = old.code as? WorkerCode { worker.process.serves(false) }
-            try serve(new, name, "reloaded")
+            try await handOver(pairs)
         } catch {
-            if let worker = old.code as? WorkerCode { worker.process.serves(true) }
-            var error = error
-            if isSuspended {
-                do throws(PluginError) { try await old.activate() } catch let second {
-                    error.message += "; and the old version does not start again: \(second.message)"
-                }
-            }
-            // Its routes are those of the old one still.
-            old.party.open()
-            await onOwnThread { gate.open() }
+            for pair in pairs { await abandon(pair, error) }
             throw error
         }
+        for pair in pairs {
+            records[pair.name]?.previous = pair.old.artifact
+            await discard(pair.old)
+        }
+    }
+
+    private struct Pair {
+        let name: String
+        let artifact: Artifact
+        let old: Instance
+        var new: Instance?
+        var isSuspended = false
+    }
+
+    private func abandon(_ pair: Pair, _ error: PluginError) async {
+        if let new = pair.new { await discard(new, after: error) }
+        logger.error("reload failed", metadata: ["plugin": .string(pair.name), "reason": .string(error.message)])
+        // The old one may have ended meanwhile, which its supervision deals with.
+        if records[pair.name]?.instance === pair.old {
+            records[pair.name]?.change(to: .active, "the reload failed: \(error.message)")
+        }
+    }
+
+    private func handOver(_ given: [Pair]) async throws(PluginError) {
+        var pairs = given
+        guard let gate = engine.closeGate(of: pairs.map(\.old.party)) else {
+            throw PluginError(code: .resourceExhausted, message: "out of memory for a gate")
+        }
+        do throws(PluginError) {
+            for pair in pairs {
+                guard await pair.old.drain() else {
+                    throw PluginError(
+                        code: .deadlineExceeded,
+                        message:
+                            "\(pair.name): calls were still in flight after \(pair.old.manifest.drainTimeout); the old version serves on")
+                }
+            }
+            var states: [String: SavedState] = [:]
+            for index in pairs.indices.reversed() {
+                pairs[index].isSuspended = true
+                try await pairs[index].old.suspend()
+                states[pairs[index].name] = try await pairs[index].old.save()
+            }
+            for pair in pairs {
+                guard let new = pair.new else { continue }
+                if let state = states[pair.name], new.manifest.extensions.contains("knap.state/1") { try await new.load(state) }
+                try await new.activate()
+            }
+            for pair in pairs { (pair.old.code as? WorkerCode)?.process.serves(false) }
+            for pair in pairs {
+                if let new = pair.new { try serve(new, pair.name, "reloaded") }
+            }
+        } catch {
+            let failure = await takeBack(pairs, error)
+            await onOwnThread { gate.open() }
+            throw failure
+        }
         await onOwnThread { gate.open() }
+    }
+
+    /// Has the old ones serve again, providers first.
+    private func takeBack(_ pairs: [Pair], _ error: PluginError) async -> PluginError {
+        var error = error
+        for pair in pairs {
+            if pair.isSuspended {
+                do throws(PluginError) { try await pair.old.activate() } catch let second {
+                    error.message += "; and the old version of \(pair.name) does not start again: \(second.message)"
+                }
+            }
+            do throws(PluginError) {
+                // Some of the new ones may have been published already.
+                if records[pair.name]?.instance !== pair.old { try serve(pair.old, pair.name, "the reload failed") }
+            } catch let second {
+                error.message += "; \(pair.name): \(second.message)"
+            }
+            (pair.old.code as? WorkerCode)?.process.serves(true)
+            pair.old.party.open()
+        }
+        return error
     }
 }

@@ -91,7 +91,7 @@ extension Host {
 private func sharedObjects(inAll directories: [String]) -> [String] { directories.flatMap(sharedObjects(in:)) }
 
 /// The shared objects directly in a directory, sorted; none when there is no such directory.
-private func sharedObjects(in directory: String) -> [String] {
+func sharedObjects(in directory: String) -> [String] {
     guard let stream = opendir(directory) else { return [] }
     defer { closedir(stream) }
     var paths: [String] = []

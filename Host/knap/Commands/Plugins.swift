@@ -13,6 +13,7 @@ struct Plugins: ParsableCommand {
               knap plugins watch                    the same, live
               knap plugins info vault               one, whole
               knap plugins install ./libfoo.so      copy it into the drop directory and start it
+              knap plugins upgrade ./new            take all libraries of a folder, or none
               knap plugins grant foo                give it what it asks for
               knap plugins reload foo               load it anew; no call fails
               knap plugins rollback foo             return to the version before
@@ -21,7 +22,7 @@ struct Plugins: ParsableCommand {
             A change is waited for; --no-wait prints its number instead, for `knap call host.operation`.
             """,
         subcommands: [
-            List.self, Info.self, Watch.self, Install.self, Remove.self, Enable.self, Disable.self, Reload.self,
+            List.self, Info.self, Watch.self, Install.self, Upgrade.self, Remove.self, Enable.self, Disable.self, Reload.self,
             Rollback.self, Isolate.self, Grant.self, Release.self,
         ], defaultSubcommand: List.self)
 
@@ -78,13 +79,17 @@ struct Plugins: ParsableCommand {
         @Argument(help: "The shared object.", completion: .file(extensions: ["so"])) var file: String
         @OptionGroup var change: ChangeOptions
 
-        func run() throws {
-            guard let path = realpath(file, nil) else {
-                throw CommandFailure(ExitStatus.notFound, "NOT_FOUND", "\(file): \(String(cString: strerror(errno)))")
-            }
-            defer { free(path) }
-            try change.run("host.install", ["path": .string(String(cString: path))])
-        }
+        func run() throws { try change.run("host.install", ["path": .string(try absolutePath(file))]) }
+    }
+
+    struct Upgrade: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Take all libraries of a folder as new versions: all of them run then, or none.",
+            discussion: "They are planned together and replace the running versions in one transaction; no call fails.")
+        @Argument(help: "The folder.", completion: .directory) var directory: String
+        @OptionGroup var change: ChangeOptions
+
+        func run() throws { try change.run("host.upgrade", ["path": .string(try absolutePath(directory))]) }
     }
 
     struct Remove: ParsableCommand {
@@ -158,6 +163,15 @@ struct Plugins: ParsableCommand {
             try change.run("host.isolate", .object(input))
         }
     }
+}
+
+/// As the host, which runs elsewhere, can find it.
+private func absolutePath(_ path: String) throws -> String {
+    guard let resolved = realpath(path, nil) else {
+        throw CommandFailure(ExitStatus.notFound, "NOT_FOUND", "\(path): \(String(cString: strerror(errno)))")
+    }
+    defer { free(resolved) }
+    return String(cString: resolved)
 }
 
 /// A plugin's name, and how its change is waited for.

@@ -1,0 +1,111 @@
+import Glibc
+import KnapJSON
+import KnapPlugin
+
+/// Several new versions at once: all of them run in the end, or none does.
+extension Host {
+    /// Takes every library of a folder as a new version of a plugin in the drop directory, plans them together, and
+    /// replaces them in one transaction.
+    func upgrade(_ directory: String) -> JSON {
+        begin("upgrade", directory) { [self] () throws(PluginError) in try await upgradeNow(directory) }
+    }
+
+    private func upgradeNow(_ directory: String) async throws(PluginError) -> String {
+        let upgrades = try await candidates(in: directory)
+        var input = planInput()
+        for upgrade in upgrades {
+            guard let index = input.candidates.firstIndex(where: { $0.manifest.name == upgrade.name }) else {
+                throw PluginError(
+                    code: .failedPrecondition,
+                    message: "\(upgrade.name) does not run here; 'knap plugins install' takes new plugins")
+            }
+            guard records[upgrade.name]?.isFirstParty == false else {
+                throw PluginError(code: .failedPrecondition, message: "\(upgrade.name) ships with Knap and is upgraded with it")
+            }
+            let old = input.candidates[index]
+            var candidate = Candidate(manifest: upgrade.artifact.manifest, source: old.source, identity: "\(upgrade.artifact.digest)")
+            candidate.isolation = old.isolation
+            candidate.missingGrants = grants.missing(upgrade.artifact.manifest, identity: "\(upgrade.artifact.digest)")
+            input.candidates[index] = candidate
+        }
+        let names = Set(upgrades.map(\.name))
+        let plan = Planner.plan(input)
+        if let problem = plan.omissions.first(where: { names.contains($0.plugin) || $0.stillRunning != nil && $0.code.isProblem }) {
+            throw PluginError(code: .failedPrecondition, message: "\(problem.plugin): \(problem.message); nothing was upgraded")
+        }
+        if let stopped = plan.stops.joined().first {
+            throw PluginError(
+                code: .failedPrecondition, message: "\(stopped.plugin) could not run any more; nothing was upgraded")
+        }
+        let byName = Dictionary(upgrades.map { ($0.name, $0.artifact) }) { first, _ in first }
+        let ordered = plan.starts.joined().compactMap { step in
+            byName[step.plugin].map { Replacement(name: step.plugin, artifact: $0) }
+        }
+        guard !ordered.isEmpty else { return "all of them run already" }
+        let staged = try await stage(upgrades)
+        do throws(PluginError) { try await replace(ordered, "upgrade") } catch {
+            for file in staged { unlink(file.part) }
+            throw error
+        }
+        for replacement in ordered { records[replacement.name]?.artifact = replacement.artifact }
+        for file in staged { rename(file.part, file.target) }
+        return "upgraded: "
+            + ordered.map { "\($0.name) to \($0.artifact.manifest.version)" }.joined(separator: ", ")
+    }
+
+    private struct Upgrade: Sendable {
+        var name: String
+        var path: String
+        var artifact: Artifact
+    }
+
+    private func candidates(in directory: String) async throws(PluginError) -> [Upgrade] {
+        let paths = await onOwnThread { sharedObjects(in: directory) }
+        guard !paths.isEmpty else {
+            throw PluginError(code: .notFound, message: "\(directory) holds no library (*.so)")
+        }
+        var upgrades: [Upgrade] = []
+        let store = store
+        for path in paths {
+            let taken: Result<Artifact, StoreError> = await onOwnThread {
+                Result { () throws(StoreError) in try store.take(path) }
+            }
+            do throws(StoreError) {
+                let artifact = try taken.get()
+                upgrades.append(Upgrade(name: artifact.manifest.name, path: path, artifact: artifact))
+            } catch {
+                throw PluginError(code: .failedPrecondition, message: "\(error); nothing was upgraded")
+            }
+        }
+        return upgrades
+    }
+
+    private struct StagedFile: Sendable {
+        var part: String
+        var target: String
+    }
+
+    /// Copies the files beside those that they replace, so that only renames are left to do.
+    private func stage(_ upgrades: [Upgrade]) async throws(PluginError) -> [StagedFile] {
+        var pairs: [(from: String, target: String)] = []
+        for upgrade in upgrades {
+            guard let target = records[upgrade.name]?.source else { continue }
+            pairs.append((upgrade.path, target))
+            let sidecar = ManifestSource.sidecarPath(of: upgrade.path)
+            if access(sidecar, F_OK) == 0 { pairs.append((sidecar, ManifestSource.sidecarPath(of: target))) }
+        }
+        var staged: [StagedFile] = []
+        for (from, target) in pairs {
+            let part = partPath(of: target)
+            let copied: Result<Void, PluginError> = await onOwnThread {
+                Result { () throws(PluginError) in try copyFile(from, to: part) }
+            }
+            do throws(PluginError) { try copied.get() } catch {
+                for file in staged { unlink(file.part) }
+                throw error
+            }
+            staged.append(StagedFile(part: part, target: target))
+        }
+        return staged
+    }
+}
