@@ -29,7 +29,13 @@ extension Host {
 
     func pluginDetails(_ name: String) throws(PluginError) -> JSON {
         try knownPlugin(name)
-        return records[name]?.details ?? .null
+        guard let record = records[name], var details = record.details.objectValue else { return .null }
+        if let artifact = record.instance?.artifact ?? record.artifact {
+            let missing = record.isFirstParty ? [] : grants.missing(artifact.manifest, identity: "\(artifact.digest)")
+            let granted = artifact.manifest.permissions.requests.filter { !missing.contains($0) }
+            details["granted"] = .array(granted.map { .string($0) })
+        }
+        return .object(details)
     }
 
     func planNow() -> JSON { Planner.plan(planInput()).json }

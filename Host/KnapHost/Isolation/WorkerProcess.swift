@@ -6,18 +6,6 @@ import KnapLink
 import KnapPlugin
 import Synchronization
 
-/// What a worker is started with.
-struct WorkerOptions: Sendable {
-    /// The program `knap-worker`.
-    var program: String
-    var library: String
-    var readPaths: [String]
-    var writePaths: [String]
-    var listenPorts: [Int]
-    var environment: [String]
-    var memoryBytes: Int?
-}
-
 /// How a worker's process ended.
 struct WorkerEnd: Sendable {
     var reason: String
@@ -35,22 +23,22 @@ final class WorkerProcess: Sendable {
     let context: InstanceContext
     let party: Party
     let pid: Int32
-    private let engine: CallEngine
+    let engine: CallEngine
     let pidfd: Int32
     let control: ControlChannel
-    private let output: Int32
-    private let doorbells: (own: Int32, other: Int32)
+    let output: Int32
+    let doorbells: (own: Int32, other: Int32)
     // The shared memory and the link over it: nil once they are gone.
-    private let link: Mutex<Link?>
-    private let state = Mutex(State())
-    private let onEnd: @Sendable (WorkerEnd) async -> Void
+    let link: Mutex<Link?>
+    let state = Mutex(State())
+    let onEnd: @Sendable (WorkerEnd) async -> Void
 
     struct Link: @unchecked Sendable {  // both are safe on any thread while they are there
         let pointer: OpaquePointer
         let memory: UnsafeMutableRawPointer
     }
 
-    private struct State {
+    struct State {
         var isStopping = false
         /// Calls are routed here.
         var isServing = false
@@ -71,7 +59,7 @@ final class WorkerProcess: Sendable {
         var remarks: String
     }
 
-    private init(
+    init(
         context: InstanceContext, party: Party, engine: CallEngine, pid: Int32, pidfd: Int32, control: ControlChannel,
         output: Int32, doorbells: (Int32, Int32), memory: UnsafeMutableRawPointer,
         onEnd: @escaping @Sendable (WorkerEnd) async -> Void
@@ -107,116 +95,6 @@ final class WorkerProcess: Sendable {
             throw PluginError(code: .resourceExhausted, message: "out of memory for a link")
         }
         link.withLock { $0 = Link(pointer: made, memory: memory) }
-    }
-
-    /// Starts a process and waits until it has loaded its library, or failed to.
-    static func start(
-        _ options: WorkerOptions, manifest: Manifest, context: InstanceContext, party: Party, engine: CallEngine,
-        onEnd: @escaping @Sendable (WorkerEnd) async -> Void
-    ) async throws(PluginError) -> (WorkerProcess, LoadedReport) {
-        let spawned: Result<WorkerProcess, PluginError> = await onOwnThread {
-            Result { () throws(PluginError) in
-                try spawn(options, manifest: manifest, context: context, party: party, engine: engine, onEnd: onEnd)
-            }
-        }
-        let process = try spawned.get()
-        let timeout = Task {
-            try await Task.sleep(for: manifest.hooks.prepare)
-            process.loaded(
-                .failure(PluginError(code: .deadlineExceeded, message: "its library was not loaded within \(manifest.hooks.prepare)")))
-        }
-        let report = await withCheckedContinuation { continuation in
-            let known = process.state.withLock { state in
-                if state.loaded == nil { state.waiter = continuation }
-                return state.loaded
-            }
-            if let known { continuation.resume(returning: known) }
-        }
-        timeout.cancel()
-        do { return (process, try report.get()) } catch {
-            process.kill()
-            throw error
-        }
-    }
-
-    private static func spawn(
-        _ options: WorkerOptions, manifest: Manifest, context: InstanceContext, party: Party, engine: CallEngine,
-        onEnd: @escaping @Sendable (WorkerEnd) async -> Void
-    ) throws(PluginError) -> WorkerProcess {
-        func failure(_ what: String) -> PluginError {
-            PluginError(code: .resourceExhausted, message: "a worker cannot be started: \(what): \(errorText(errno))")
-        }
-        var held: [Int32] = []
-        defer { for descriptor in held { close(descriptor) } }
-        let memory = knap_link_memory()
-        guard memory >= 0 else {
-            errno = -memory
-            throw failure("memory")
-        }
-        held.append(memory)
-        guard let mapped = mmap(nil, KNAP_LINK_MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0),
-            mapped != MAP_FAILED
-        else { throw failure("memory") }
-        var pair: [Int32] = [-1, -1]
-        var pipes: [Int32] = [-1, -1]
-        guard knap_socket_pair(&pair) == 0 else { throw failure("socket") }
-        held.append(pair[1])
-        guard knap_pipe(&pipes) == 0 else { throw failure("pipe") }
-        held.append(pipes[1])
-        let own = knap_doorbell(), other = knap_doorbell()
-        guard own >= 0, other >= 0 else { throw failure("eventfd") }
-        var pidfd: Int32 = -1
-        let pid = withArguments([options.program, manifest.name]) { arguments in
-            withArguments(options.environment + ["SWIFT_BACKTRACE=enable=no"]) { environment in
-                [pair[1], memory, other, own].withUnsafeBufferPointer {
-                    knap_spawn(options.program, arguments, environment, $0.baseAddress, 4, pipes[1], &pidfd)
-                }
-            }
-        }
-        guard pid > 0 else {
-            let reason = failure(options.program)
-            for descriptor in [pair[0], pipes[0], own, other] { close(descriptor) }
-            munmap(mapped, KNAP_LINK_MEMORY)
-            throw reason
-        }
-        let process = try WorkerProcess(
-            context: context, party: party, engine: engine, pid: pid, pidfd: pidfd,
-            control: ControlChannel(descriptor: pair[0]), output: pipes[0], doorbells: (own, other), memory: mapped,
-            onEnd: onEnd)
-        process.begin(options, manifest)
-        return process
-    }
-
-    /// Sends what to load, and starts the thread and the polling.
-    private func begin(_ options: WorkerOptions, _ manifest: Manifest) {
-        var body = FrameWriter()
-        body.put(UInt32(getpid()))
-        for text in [options.library, manifest.name, "\(manifest.version)"] { body.put(text) }
-        body.put(context.configuration)
-        body.put(context.stateDirectory)
-        let methods = manifest.provides.flatMap { service in
-            service.methods.map { ("\(service.service).\($0.name)", $0) }
-        }
-        body.put(UInt32(methods.count))
-        for (name, method) in methods {
-            body.put(name)
-            body.put(UInt32(method.isBlocking ? 1 : 0))
-            body.put(method.deadline?.wholeNanoseconds ?? 0)
-        }
-        for paths in [options.readPaths, options.writePaths] {
-            body.put(UInt32(paths.count))
-            for path in paths { body.put(path) }
-        }
-        body.put(UInt32(options.listenPorts.count))
-        for port in options.listenPorts { body.put(UInt32(port)) }
-        body.put(UInt64(options.memoryBytes ?? 0))
-        body.put(UInt32(0))
-        link.withLock { link in
-            guard let link else { return }
-            knap_poller_add(engine.poller, link.pointer)
-        }
-        _ = control.send(.start, status: 0, body.bytes)
-        startThread { self.attend() }
     }
 
     /// A bit for each method of the library's table that may run again when the process died during it.
@@ -293,7 +171,7 @@ final class WorkerProcess: Sendable {
         knap_signal(pidfd, SIGKILL)
     }
 
-    private func loaded(_ report: Result<LoadedReport, PluginError>) {
+    func loaded(_ report: Result<LoadedReport, PluginError>) {
         let waiter = state.withLock { state -> CheckedContinuation<Result<LoadedReport, PluginError>, Never>? in
             guard state.loaded == nil else { return nil }
             state.loaded = report
@@ -305,7 +183,7 @@ final class WorkerProcess: Sendable {
 
     // MARK: The thread
 
-    private func attend() {
+    func attend() {
         var lines = OutputLines(logger: context.logger)
         while true {
             var wait = [
@@ -487,10 +365,4 @@ private func describeEnd(_ status: Int32) -> String {
         SIGKILL: "SIGKILL", SIGTERM: "SIGTERM", SIGSYS: "SIGSYS", SIGXCPU: "SIGXCPU",
     ]
     return "its process was ended by \(names[-status] ?? "signal \(-status)")"
-}
-
-private func withArguments<T>(_ texts: [String], _ body: ([UnsafeMutablePointer<CChar>?]) -> T) -> T {
-    let copies = texts.map { strdup($0) } + [nil]
-    defer { for copy in copies { free(copy) } }
-    return body(copies)
 }

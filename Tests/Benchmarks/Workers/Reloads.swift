@@ -57,7 +57,26 @@ private func call(_ bench: Bench, _ binding: UInt64, until stop: Flag) -> Seen {
     return seen
 }
 
+/// From the command to the first answer of the new generation, nobody else calling.
+private func measureIdleReload(_ bench: Bench) async throws {
+    for isolation in [Isolation.worker, .inProcess] {
+        try await bench.isolate(isolation)
+        var times: [UInt64] = []
+        for _ in 0..<100 {
+            let start = nanoseconds()
+            try await bench.carryOut("reload")
+            _ = try await counter(bench)
+            times.append(nanoseconds() - start)
+        }
+        times.sort()
+        print(
+            "  \(isolation.rawValue), idle: reload and first answer".padded(48), column(fixed(percentile(times, 0.5) / 1000), 6),
+            "ms p50", column(fixed(percentile(times, 0.99) / 1000), 6), "ms p99")
+    }
+}
+
 func measureReloads(_ bench: Bench, count: Int) async throws {
+    try await measureIdleReload(bench)
     print("")
     print("\(count) reloads, four callers at full speed   failed       calls   p99.9 µs   longest ms   reload ms p50   p99   state")
     for isolation in [Isolation.worker, .inProcess] {
@@ -104,7 +123,11 @@ private func entries(_ path: String) -> Int {
 }
 
 private func resident() -> Int {
-    guard let bytes = readFile("/proc/self/statm") else { return 0 }
-    let pages = String(decoding: bytes, as: UTF8.self).split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0
-    return pages * 4096 >> 20
+    // Files of /proc have no size, so they are read as a stream.
+    guard let file = fopen("/proc/self/statm", "r") else { return 0 }
+    defer { fclose(file) }
+    var bytes = [UInt8](repeating: 0, count: 256)
+    let count = fread(&bytes, 1, bytes.count, file)
+    let pages = String(decoding: bytes[..<count], as: UTF8.self).split(separator: " ").dropFirst().first.flatMap { Int($0) }
+    return (pages ?? 0) * 4096 >> 20
 }

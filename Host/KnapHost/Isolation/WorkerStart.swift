@@ -1,0 +1,136 @@
+import CKnap
+import CLinux
+import Glibc
+import KnapCallEngine
+import KnapLink
+import KnapPlugin
+
+/// What a worker is started with.
+struct WorkerOptions: Sendable {
+    /// The program `knap-worker`.
+    var program: String
+    var library: String
+    var readPaths: [String]
+    var writePaths: [String]
+    var listenPorts: [Int]
+    var environment: [String]
+    var memoryBytes: Int?
+}
+
+extension WorkerProcess {
+    /// Starts a process and waits until it has loaded its library, or failed to.
+    static func start(
+        _ options: WorkerOptions, manifest: Manifest, context: InstanceContext, party: Party, engine: CallEngine,
+        onEnd: @escaping @Sendable (WorkerEnd) async -> Void
+    ) async throws(PluginError) -> (WorkerProcess, LoadedReport) {
+        let spawned: Result<WorkerProcess, PluginError> = await onOwnThread {
+            Result { () throws(PluginError) in
+                try spawn(options, manifest: manifest, context: context, party: party, engine: engine, onEnd: onEnd)
+            }
+        }
+        let process = try spawned.get()
+        let timeout = Task {
+            try await Task.sleep(for: manifest.hooks.prepare)
+            process.loaded(
+                .failure(PluginError(code: .deadlineExceeded, message: "its library was not loaded within \(manifest.hooks.prepare)")))
+        }
+        let report = await withCheckedContinuation { continuation in
+            let known = process.state.withLock { state in
+                if state.loaded == nil { state.waiter = continuation }
+                return state.loaded
+            }
+            if let known { continuation.resume(returning: known) }
+        }
+        timeout.cancel()
+        do { return (process, try report.get()) } catch {
+            process.kill()
+            throw error
+        }
+    }
+
+    private static func spawn(
+        _ options: WorkerOptions, manifest: Manifest, context: InstanceContext, party: Party, engine: CallEngine,
+        onEnd: @escaping @Sendable (WorkerEnd) async -> Void
+    ) throws(PluginError) -> WorkerProcess {
+        func failure(_ what: String) -> PluginError {
+            PluginError(code: .resourceExhausted, message: "a worker cannot be started: \(what): \(errorText(errno))")
+        }
+        var held: [Int32] = []
+        defer { for descriptor in held { close(descriptor) } }
+        let memory = knap_link_memory()
+        guard memory >= 0 else {
+            errno = -memory
+            throw failure("memory")
+        }
+        held.append(memory)
+        guard let mapped = mmap(nil, KNAP_LINK_MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0),
+            mapped != MAP_FAILED
+        else { throw failure("memory") }
+        var pair: [Int32] = [-1, -1]
+        var pipes: [Int32] = [-1, -1]
+        guard knap_socket_pair(&pair) == 0 else { throw failure("socket") }
+        held.append(pair[1])
+        guard knap_pipe(&pipes) == 0 else { throw failure("pipe") }
+        held.append(pipes[1])
+        let own = knap_doorbell(), other = knap_doorbell()
+        guard own >= 0, other >= 0 else { throw failure("eventfd") }
+        var pidfd: Int32 = -1
+        let pid = withArguments([options.program, manifest.name]) { arguments in
+            withArguments(options.environment + ["SWIFT_BACKTRACE=enable=no"]) { environment in
+                [pair[1], memory, other, own].withUnsafeBufferPointer {
+                    knap_spawn(options.program, arguments, environment, $0.baseAddress, 4, pipes[1], &pidfd)
+                }
+            }
+        }
+        guard pid > 0 else {
+            let reason = failure(options.program)
+            for descriptor in [pair[0], pipes[0], own, other] { close(descriptor) }
+            munmap(mapped, KNAP_LINK_MEMORY)
+            throw reason
+        }
+        let process = try WorkerProcess(
+            context: context, party: party, engine: engine, pid: pid, pidfd: pidfd,
+            control: ControlChannel(descriptor: pair[0]), output: pipes[0], doorbells: (own, other), memory: mapped,
+            onEnd: onEnd)
+        process.begin(options, manifest)
+        return process
+    }
+
+    /// Sends what to load, and starts the thread and the polling.
+    private func begin(_ options: WorkerOptions, _ manifest: Manifest) {
+        var body = FrameWriter()
+        body.put(UInt32(getpid()))
+        for text in [options.library, manifest.name, "\(manifest.version)"] { body.put(text) }
+        body.put(context.configuration)
+        body.put(context.stateDirectory)
+        let methods = manifest.provides.flatMap { service in
+            service.methods.map { ("\(service.service).\($0.name)", $0) }
+        }
+        body.put(UInt32(methods.count))
+        for (name, method) in methods {
+            body.put(name)
+            body.put(UInt32(method.isBlocking ? 1 : 0))
+            body.put(method.deadline?.wholeNanoseconds ?? 0)
+        }
+        for paths in [options.readPaths, options.writePaths] {
+            body.put(UInt32(paths.count))
+            for path in paths { body.put(path) }
+        }
+        body.put(UInt32(options.listenPorts.count))
+        for port in options.listenPorts { body.put(UInt32(port)) }
+        body.put(UInt64(options.memoryBytes ?? 0))
+        body.put(UInt32(0))
+        link.withLock { link in
+            guard let link else { return }
+            knap_poller_add(engine.poller, link.pointer)
+        }
+        _ = control.send(.start, status: 0, body.bytes)
+        startThread { self.attend() }
+    }
+}
+
+private func withArguments<T>(_ texts: [String], _ body: ([UnsafeMutablePointer<CChar>?]) -> T) -> T {
+    let copies = texts.map { strdup($0) } + [nil]
+    defer { for copy in copies { free(copy) } }
+    return body(copies)
+}
