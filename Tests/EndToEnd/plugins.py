@@ -10,9 +10,11 @@ ROOT = pathlib.Path(__file__).parents[2]
 SOURCES = ROOT / "Tests/Fixtures/Plugins/C"
 
 
-def methods_of_faults():
-    text = (SOURCES / "faults.c").read_text()
-    return re.findall(r"X\((\w+), \w+\)", text[text.index("#define METHODS(X)"):text.index("#define TABLE")])
+def methods_of(source):
+    """The names in the table `METHODS(X)` that ends a fixture."""
+    text = (SOURCES / source).read_text()
+    table = re.search(r"#define METHODS\(X\)((?:.*\\\n)*.*)", text).group(1)
+    return re.findall(r"X\((\w+)", table)
 
 
 # Those that need a thread of their own, because they block; the others run where calls are taken.
@@ -20,22 +22,23 @@ BLOCKING = {"slow", "hang"}
 IDEMPOTENT = {"echo", "version", "pid"}
 
 
-def build(folder, name="faults", version="1.0.0", defines=(), **manifest):
-    """Compiles faults.c as `name`; returns the library's path. `manifest` replaces fields of it."""
+def build(folder, name="faults", version="1.0.0", defines=(), source="faults.c", deadline_ms=1500, **manifest):
+    """Compiles a source as `name`; returns the library's path. `manifest` replaces fields of it."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     library = folder / f"{name}.so"
     part = folder / f".{name}.part"
     subprocess.run(
         ["cc", "-shared", "-fPIC", "-fvisibility=hidden", "-O1", "-w", "-D_GNU_SOURCE", f"-I{ROOT}/PluginAPI/C/include",
-         f'-DNAME="{name}"', f'-DVERSION="{version}"', *[f"-D{each}" for each in defines], str(SOURCES / "faults.c"),
+         f'-DNAME="{name}"', f'-DVERSION="{version}"', *[f"-D{each}" for each in defines], str(SOURCES / source),
          "-pthread", "-o", str(part)], check=True)
     methods = [
-        {"name": each, "blocking": each in BLOCKING, "idempotent": each in IDEMPOTENT, "deadline_ms": 1500}
-        for each in methods_of_faults()
+        {"name": each, "blocking": each in BLOCKING, "idempotent": each in IDEMPOTENT, "deadline_ms": deadline_ms}
+        for each in methods_of(source)
     ]
     description = {
-        "manifest": 1, "name": name, "version": version, "abi": "draft", "extensions": ["knap.state/1"],
+        "manifest": 1, "name": name, "version": version, "abi": "draft",
+        "extensions": ["knap.state/1"] if source == "faults.c" else [],
         "provides": [{"service": f"test.{name}", "version": version, "methods": methods}],
         "hooks": {"prepare_timeout_ms": 2000, "activate_timeout_ms": 2000, "suspend_timeout_ms": 2000},
         "restart": {"max_restarts": 1000, "period_ms": 3600000, "backoff_initial_ms": 1, "backoff_max_ms": 5},
