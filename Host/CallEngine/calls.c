@@ -69,6 +69,27 @@ void knap_give_up(knap_slot_t *slot, uint32_t serial, knap_status_t reason, cons
    knap_slot_release(slot);
 }
 
+uint32_t knap_party_end_calls(knap_party_t *party, const knap_result_t *result) {
+   knap_engine_t *engine = party->engine;
+   uint32_t ended = 0;
+   for (uint32_t number = 0; number < KNAP_MAX_CHUNKS; number++) {
+      knap_slot_t *chunk = atomic_load_explicit(&engine->chunks[number], memory_order_acquire);
+      for (uint32_t i = 0; chunk && i < KNAP_CHUNK_SLOTS; i++) {
+         knap_slot_t *slot = &chunk[i];
+         uint32_t serial = WORD_SERIAL(word_of(slot));
+         if (!knap_slot_change(slot, serial, 0, WORD_ANSWERED | WORD_DONE, 0, WORD_REF, NULL)) continue;
+         const knap_target_t *target = atomic_load(&slot->target);
+         // Hooks are the host's own, and what waits at a gate has not begun.
+         if (target->party == party && target->route && !atomic_load(&slot->waits) && answer(slot, serial, result)) {
+            knap_tell_cancel(slot, serial, KNAP_CANCELLED);
+            ended++;
+         }
+         knap_slot_release(slot);
+      }
+   }
+   return ended;
+}
+
 static const knap_result_t empty = {.size = sizeof(knap_result_t)};
 
 knap_status_t knap_complete(const knap_host_t *host, knap_call_t call, const knap_result_t *result) {
@@ -251,7 +272,7 @@ static inline void proceed(knap_thread_t *self, knap_slot_t *slot, const knap_ta
          return knap_turn_away(slot, KNAP_UNAVAILABLE, "the plugin is not active; see `knap plugins list`");
       knap_admission_t admission = knap_admit(target->party, self, slot, &cell, &refusal);
       if (__builtin_expect(admission == ADMITTED, 1)) {
-         // A route changes only while none of its calls is admitted, so what is the target now stays it.
+         // Whoever provides the route anew and then sees no call in flight on this party knows that none comes after.
          if (__builtin_expect(atomic_load_explicit(&target->route->target, memory_order_seq_cst) == target, 1)) {
             slot->cell = cell;
             break;
@@ -293,6 +314,7 @@ static inline void watch_deadline(knap_slot_t *slot, uint32_t serial) {
 
 // Goes on with a call that waited at a gate; its target may have changed.
 void knap_proceed(knap_slot_t *slot, knap_bytes_t body, knap_buffer_t *buffer) {
+   atomic_store(&slot->waits, false);
    uint64_t word = word_of(slot);
    if (word & WORD_ANSWERED) { // given up while it waited
       if (knap_slot_change(slot, WORD_SERIAL(word), 0, WORD_DONE, WORD_DONE, 0, NULL)) knap_slot_release(slot);

@@ -153,6 +153,7 @@ struct knap_slot {
    bool                 observed;
    bool                 traced; // `principal`, `trace` or `origin` is held
    uint8_t              attempts; // how often the call was put back to its gate
+   atomic_bool          waits;    // at a gate
    atomic_uint_fast64_t        deadline_ns;
    const knap_callee_t *callee;
    void                *callee_context;

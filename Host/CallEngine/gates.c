@@ -45,6 +45,7 @@ knap_admission_t knap_admit_gated(knap_party_t *party, knap_cell_t *holder, cons
 }
 
 static void enqueue(knap_gate_t *gate, knap_waiting_t *waiting) {
+   atomic_store(&waiting->slot->waits, true);
    if (gate->last) gate->last->next = waiting;
    else gate->first = waiting;
    gate->last = waiting;

@@ -102,6 +102,10 @@ knap_party_t *knap_party_of(const knap_host_t *host) { return (knap_party_t *)ho
 void *knap_party_context(const knap_host_t *host) { return knap_party_of(host)->context; }
 
 void knap_party_open(knap_party_t *party, int32_t open) {
+   if (open) {
+      atomic_store_explicit(&party->breaker_failures, 0, memory_order_relaxed);
+      atomic_store_explicit(&party->breaker_until, 0, memory_order_relaxed);
+   }
    atomic_store_explicit(&party->open, open ? PARTY_OPEN : PARTY_CLOSED, memory_order_seq_cst);
 }
 
@@ -111,6 +115,7 @@ void knap_party_count(const knap_party_t *party, knap_party_counts_t *counts) {
       .failed_plugin = party->failed[3], .late = party->late, .misused = party->misused, .refused = party->refused,
       .breaker_open = party->breaker_until != 0,
    };
+   atomic_thread_fence(memory_order_seq_cst); // after a change of routes or gates that the caller made
    for (uint32_t i = 0; i < KNAP_CELLS; i++) {
       uint64_t calls = atomic_load_explicit(&party->cells[i].calls, memory_order_acquire);
       counts->entered += calls >> 32;
@@ -149,7 +154,7 @@ void knap_route_provide(knap_engine_t *engine, knap_route_t *route, const knap_p
       engine->targets = target;
       pthread_mutex_unlock(&engine->lock);
    }
-   atomic_store_explicit(&route->target, target, memory_order_release);
+   atomic_store_explicit(&route->target, target, memory_order_seq_cst);
 }
 
 uint64_t knap_party_bind(knap_party_t *party, knap_route_t *route) {

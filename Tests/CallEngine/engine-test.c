@@ -707,6 +707,92 @@ static void no_call_is_lost_while_providers_take_turns(void) {
    knap_engine_destroy(engine);
 }
 
+// An old provider that must not be called once it was seen without a call in flight.
+typedef struct { knap_party_t *party; atomic_int retired; } generation_t;
+static atomic_int called_retired;
+static void serve_generation(void *instance, const knap_request_t *request) {
+   generation_t *generation = instance;
+   if (generation->retired) called_retired++;
+   const knap_host_t *host = knap_party_host(generation->party);
+   host->calls->complete(host, request->call, NULL);
+}
+static const knap_method_t generational = {.size = sizeof generational, .name = "who", .call = serve_generation};
+
+static void no_call_reaches_a_provider_that_was_replaced_without_a_gate_and_drained(void) {
+   uint64_t binding = setup_who();
+   generation_t *serving = NULL;
+   called_retired = answers = wrong = 0;
+   asking = 1;
+   pthread_t threads[4];
+   generation_t generations[400] = {0};
+   for (int i = 0; i < 400; i++) {
+      generation_t *next = &generations[i];
+      next->party = i % 2 ? carol : bob;
+      knap_party_open(next->party, 1);
+      knap_route_provide(engine, who_route, &(knap_provision_t){.party = next->party, .method = &generational, .instance = next});
+      if (!i) for (int t = 0; t < 4; t++) pthread_create(&threads[t], NULL, ask, (void *)(uintptr_t)binding);
+      if (serving) {
+         while (in_flight_of(serving->party));
+         serving->retired = 1;
+      }
+      serving = next;
+   }
+   asking = 0;
+   uint64_t asked = 0;
+   for (int i = 0; i < 4; i++) {
+      void *count;
+      pthread_join(threads[i], &count);
+      asked += (uint64_t)(uintptr_t)count;
+   }
+   EQUAL(wrong, 0);
+   EQUAL(answers, asked);
+   EQUAL(called_retired, 0);
+   knap_engine_destroy(engine);
+}
+
+static void the_calls_of_a_party_are_ended_and_those_at_its_gate_are_left(void) {
+   uint64_t binding = setup_who();
+   uint64_t hold_binding = provide("hold", hold, NULL, 0, 0);
+   seen_t held_seen, waiting;
+   seen_init(&held_seen), seen_init(&waiting);
+   knap_outgoing_t outgoing = to(&held_seen);
+   knap_engine_call(A, hold_binding, &outgoing, NULL);
+   knap_gate_t *gate = knap_gate_close(engine, &bob, 1);
+   outgoing = to(&waiting);
+   knap_engine_call(A, binding, &outgoing, NULL);
+   knap_result_t moved = {.size = sizeof moved, .status = KNAP_UNAVAILABLE, .body = {(const uint8_t *)"{}", 2},
+                          .message = {"moved", 5}};
+   EQUAL(knap_party_end_calls(bob, &moved), 1);
+   EQUAL(held_seen.status, KNAP_UNAVAILABLE);
+   CHECK(!strcmp(held_seen.body, "{}"));
+   EQUAL(waiting.completions, 0);
+   EQUAL(in_flight(), 1); // the callee owes its completion
+   EQUAL(B->calls->complete(B, held, NULL), KNAP_CANCELLED);
+   EQUAL(in_flight(), 0);
+   EQUAL(knap_party_end_calls(bob, &moved), 0);
+   knap_party_open(bob, 1);
+   knap_gate_open(gate);
+   EQUAL(waiting.status, KNAP_OK);
+   knap_engine_destroy(engine);
+}
+
+static void a_party_that_is_opened_anew_has_a_closed_breaker(void) {
+   setup();
+   knap_status_t status = KNAP_INTERNAL;
+   uint64_t binding = provide("b.fail", fail, &status, 0, 0);
+   knap_party_counts_t counts;
+   seen_t seen;
+   seen_init(&seen);
+   knap_outgoing_t outgoing = to(&seen);
+   for (int i = 0; i < 5; i++) knap_engine_call(A, binding, &outgoing, NULL);
+   knap_party_count(bob, &counts);
+   EQUAL(counts.breaker_open, 1);
+   knap_party_open(bob, 1);
+   knap_party_count(bob, &counts);
+   EQUAL(counts.breaker_open, 0);
+   knap_engine_destroy(engine);
+}
+
 int main(void) {
    an_inline_call_answers_before_call_returns();
    a_second_completion_and_a_stale_handle_are_refused();
@@ -728,6 +814,9 @@ int main(void) {
    what_descends_from_a_call_behind_the_gate_passes_it();
    a_call_is_taken_back_from_a_dead_party();
    no_call_is_lost_while_providers_take_turns();
+   no_call_reaches_a_provider_that_was_replaced_without_a_gate_and_drained();
+   the_calls_of_a_party_are_ended_and_those_at_its_gate_are_left();
+   a_party_that_is_opened_anew_has_a_closed_breaker();
    printf("%d passed, %d failed\n", checks - failures, failures);
    return failures != 0;
 }

@@ -22,7 +22,8 @@ BLOCKING = {"slow", "hang"}
 IDEMPOTENT = {"echo", "version", "pid"}
 
 
-def build(folder, name="faults", version="1.0.0", defines=(), source="faults.c", deadline_ms=1500, **manifest):
+def build(folder, name="faults", version="1.0.0", defines=(), source="faults.c", deadline_ms=1500, idempotent=IDEMPOTENT,
+          **manifest):
     """Compiles a source as `name`; returns the library's path. `manifest` replaces fields of it."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -33,7 +34,7 @@ def build(folder, name="faults", version="1.0.0", defines=(), source="faults.c",
          f'-DNAME="{name}"', f'-DVERSION="{version}"', *[f"-D{each}" for each in defines], str(SOURCES / source),
          "-pthread", "-o", str(part)], check=True)
     methods = [
-        {"name": each, "blocking": each in BLOCKING, "idempotent": each in IDEMPOTENT, "deadline_ms": deadline_ms}
+        {"name": each, "blocking": each in BLOCKING, "idempotent": each in idempotent, "deadline_ms": deadline_ms}
         for each in methods_of(source)
     ]
     description = {

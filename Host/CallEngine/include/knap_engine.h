@@ -67,9 +67,14 @@ const knap_host_t *knap_party_host(const knap_party_t *party);
 knap_engine_t *knap_party_engine(const knap_party_t *party);
 knap_party_t *knap_party_of(const knap_host_t *host);
 void *knap_party_context(const knap_host_t *host);
-// An open party is called; a closed one answers UNAVAILABLE. Parties start closed.
+// An open party is called; a closed one answers UNAVAILABLE. Parties start closed. Opening forgets what the circuit
+// breaker counted: another generation serves now.
 void knap_party_open(knap_party_t *party, int32_t open);
 void knap_party_count(const knap_party_t *party, knap_party_counts_t *counts);
+
+// Gives the callers of all calls in flight on this party `result`, and tells the callee to stop; it still owes its
+// completions, and until then the calls count as in flight. Calls that wait at a gate are left. Returns how many ended.
+uint32_t knap_party_end_calls(knap_party_t *party, const knap_result_t *result);
 
 // ## Gates
 // A closed gate holds back the calls of its parties while they are replaced: calls wait, their deadlines running, and

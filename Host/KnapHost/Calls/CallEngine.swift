@@ -1,6 +1,7 @@
 import CKnap
 import KnapCallEngine
 import KnapLink
+import KnapPlugin
 
 /// The process's call engine (Host/CallEngine): every call between plugins, and into and out of the host, goes through it.
 ///
@@ -102,6 +103,24 @@ struct Party: Sendable {
         var counts = knap_party_counts_t()
         knap_party_count(pointer, &counts)
         return counts
+    }
+
+    /// Answers the callers of all calls in flight here in the plugin's stead and tells it to stop. Runs callers'
+    /// continuations: on a thread that may block.
+    func endCalls(_ code: StatusCode, _ message: String, details: String) {
+        var (message, details) = (message, details)
+        message.withUTF8 { message in
+            details.withUTF8 { details in
+                var result = knap_result_t()
+                result.size = UInt32(MemoryLayout<knap_result_t>.size)
+                result.status = code.rawValue
+                result.body = knap_bytes_t(data: details.baseAddress, size: UInt64(details.count))
+                message.withMemoryRebound(to: CChar.self) {
+                    result.message = knap_text_t(data: $0.baseAddress, size: UInt64($0.count))
+                }
+                knap_party_end_calls(pointer, &result)
+            }
+        }
     }
 
     /// A right of this party to call the route; 0 when it has too many.

@@ -53,19 +53,39 @@ final class Instance: Sendable {
         try await named("load") { () throws(PluginError) in try await code.load(state, timeout: manifest.hooks.activate) }
     }
 
-    /// Waits until no call is in flight, or the manifest's drain time is over. The party lets no call in meanwhile.
-    func drain() async -> Bool {
-        let limit = Deadline.after(manifest.drainTimeout)
+    /// Waits until no call is in flight, or the manifest's drain time is over, or the task is cancelled. No call comes in
+    /// meanwhile. `mayServeOn`: the plugin is told when the drain is given up.
+    func drain(mayServeOn: Bool = true) async -> Bool {
         if party.counts.in_flight == 0 { return true }
-        if manifest.extensions.contains(KNAP_EXT_DRAIN) { await code.drain(until: limit) }
+        let limit = Deadline.after(manifest.drainTimeout)
+        let takesPart = manifest.extensions.contains(KNAP_EXT_DRAIN)
+        if takesPart { await code.drain(until: limit) }
+        if await isIdle(by: limit) { return true }
+        if takesPart, mayServeOn { await code.drain(until: nil) }
+        return false
+    }
+
+    /// Whether no call is in flight, now or by `limit`; false at once when the task is cancelled.
+    private func isIdle(by limit: Deadline) async -> Bool {
+        var looks = 0
         while party.counts.in_flight > 0 {
-            if limit.hasPassed {
-                if manifest.extensions.contains(KNAP_EXT_DRAIN) { await code.drain(until: nil) }
-                return false
-            }
-            try? await Task.sleep(for: .microseconds(200))
+            if limit.hasPassed || Task.isCancelled { return false }
+            // Calls wait for a drain that is short; one that takes long need not be watched so closely.
+            looks += 1
+            try? await Task.sleep(for: looks < 250 ? .microseconds(200) : .milliseconds(2))
         }
         return true
+    }
+
+    /// Answers the callers whose calls did not end within the drain and waits for the plugin to let go of them; false
+    /// when it does not.
+    func endCalls() async -> Bool {
+        let message = "\(manifest.name) was replaced or stopped, and the call did not end within \(manifest.drainTimeout)"
+        await onOwnThread { [party] in
+            party.endCalls(.unavailable, message, details: #"{"reason":"moved","may_have_run":true}"#)
+        }
+        // Whoever cut the drain short still waits for this.
+        return await Task { await isIdle(by: .after(manifest.hooks.suspend)) }.value
     }
 
     private func named<T>(

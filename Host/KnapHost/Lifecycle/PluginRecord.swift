@@ -14,8 +14,10 @@ struct PluginRecord: Sendable {
     /// What ran before, for a rollback.
     var previous: Artifact?
     var generation = 0
-    /// The party that its workers share, one after the other.
-    var seat: WorkerSeat?
+    /// The parties of its workers; see ``Host/seat(for:_:overlapping:)``.
+    var seats: [WorkerSeat] = []
+    /// Generations that serve no more and end their calls, oldest first.
+    var retiring: [RetiringGeneration] = []
     /// Restarts within the policy's period, oldest first.
     var restarts: [ContinuousClock.Instant] = []
     /// Newest last; bounded.
@@ -42,12 +44,6 @@ struct PluginRecord: Sendable {
         history.append(change)
         if history.count > 100 { history.removeFirst() }
     }
-}
-
-/// A party of a plugin that runs in workers: it stays while processes come and go, so that nothing grows with them.
-struct WorkerSeat: Sendable {
-    let party: Party
-    let bindings: BindingTable
 }
 
 extension PluginRecord {

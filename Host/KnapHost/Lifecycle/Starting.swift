@@ -63,21 +63,16 @@ extension Host {
         }
     }
 
-    /// Loads a new generation and creates its instance; it serves nothing yet.
-    func make(_ artifact: Artifact, _ name: String) async throws(PluginError) -> Instance {
+    /// Loads a new generation and creates its instance; it serves nothing yet. `overlapping`: the one that runs goes on
+    /// being called meanwhile.
+    func make(_ artifact: Artifact, _ name: String, overlapping: Bool = false) async throws(PluginError) -> Instance {
         guard var record = records[name] else {
             throw PluginError(code: .notFound, message: "\(name) was removed meanwhile")
         }
         record.generation += 1
         let isolation = isolation(of: artifact.manifest, record)
-        if isolation == .worker, record.seat == nil {
-            let bindings = BindingTable()
-            let context = try makeContext(
-                artifact.manifest, 0, record.isFirstParty, bindings)
-            record.seat = WorkerSeat(party: makeParty(artifact.manifest, context), bindings: bindings)
-        }
         records[name] = record
-        let seat = isolation == .worker ? record.seat : nil
+        let seat = isolation == .worker ? try seat(for: artifact.manifest, name, overlapping: overlapping) : nil
         let context = try makeContext(
             artifact.manifest, record.generation, record.isFirstParty, seat?.bindings ?? BindingTable())
         let party = seat?.party ?? makeParty(artifact.manifest, context)
@@ -94,7 +89,7 @@ extension Host {
         return instance
     }
 
-    private func makeParty(_ manifest: Manifest, _ context: InstanceContext) -> Party {
+    func makeParty(_ manifest: Manifest, _ context: InstanceContext) -> Party {
         engine.makeParty(
             CallEngine.PartyOptions(
                 name: manifest.name, inFlight: manifest.limits.inFlight, breaker: manifest.limits.breaker,
@@ -152,15 +147,18 @@ extension Host {
         registry.set([:], of: name)
         // Calls that come now wait for the end of those in flight, and are then told that nobody serves them.
         let gate = engine.closeGate(of: [instance.party])
-        let isDrained = await instance.drain()
+        let isDrained = await instance.drain(mayServeOn: false)
         services.withdraw(plugin: name)
         instance.party.close()
         await onOwnThread { gate?.open() }
         records[name]?.instance = nil
         updateHooks()
+        await endRetiring(name)
         do throws(PluginError) {
             if let worker = instance.code as? WorkerCode { worker.process.serves(false) }
-            guard isDrained || instance.code.isolation == .worker else {
+            var isIdle = isDrained
+            if !isIdle { isIdle = await instance.endCalls() }
+            guard isIdle || instance.code.isolation == .worker else {
                 throw PluginError(code: .deadlineExceeded, message: "calls were still in flight after \(instance.manifest.drainTimeout)")
             }
             try await instance.suspend()

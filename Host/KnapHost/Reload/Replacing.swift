@@ -8,6 +8,15 @@ struct Replacement: Sendable {
     var artifact: Artifact
 }
 
+/// An old generation and the one that takes its place.
+struct Pair {
+    let name: String
+    let artifact: Artifact
+    let old: Instance
+    var new: Instance?
+    var isSuspended = false
+}
+
 /// Reload as a transaction: new generations take over from old ones, all together, and no call fails.
 ///
 ///     1  make and prepare the new ones           the old ones serve
@@ -16,6 +25,8 @@ struct Replacement: Sendable {
 ///     4  suspend the old ones, save their state  dependants first
 ///     5  load it into the new ones, activate     providers first; failed: the old ones are activated again
 ///     6  publish the new routes, open the gate
+///
+/// A plugin that holds nothing alone can do without the wait; see Overlapping.swift.
 extension Host {
     /// Replaces the running generation by `artifact`; throws when the old one serves on.
     func replace(_ name: String, with artifact: Artifact, _ reason: String) async throws(PluginError) {
@@ -31,30 +42,26 @@ extension Host {
             }
             pairs.append(Pair(name: replacement.name, artifact: replacement.artifact, old: old))
         }
-        for pair in pairs { records[pair.name]?.change(to: .reloading, reason) }
+        let overlaps = mayOverlap(pairs)
+        for pair in pairs {
+            records[pair.name]?.change(to: .reloading, reason)
+            if overlaps { await waitForRetiring(pair.name) }
+        }
         do throws(PluginError) {
             for index in pairs.indices {
-                let new = try await make(pairs[index].artifact, pairs[index].name)
+                let new = try await make(pairs[index].artifact, pairs[index].name, overlapping: overlaps)
                 pairs[index].new = new
                 try await new.prepare()
             }
-            try await handOver(pairs)
+            if overlaps { try await takeOver(pairs[0]) } else { try await handOver(pairs) }
         } catch {
             for pair in pairs { await abandon(pair, error) }
             throw error
         }
         for pair in pairs {
             records[pair.name]?.previous = pair.old.artifact
-            await discard(pair.old)
+            if overlaps { retire(pair.old, of: pair.name) } else { await discard(pair.old) }
         }
-    }
-
-    private struct Pair {
-        let name: String
-        let artifact: Artifact
-        let old: Instance
-        var new: Instance?
-        var isSuspended = false
     }
 
     private func abandon(_ pair: Pair, _ error: PluginError) async {
