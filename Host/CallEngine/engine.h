@@ -152,7 +152,7 @@ struct knap_slot {
    uint32_t             index;
    bool                 observed;
    bool                 traced; // `principal`, `trace` or `origin` is held
-   uint8_t              attempts; // how often the call was put back to its gate
+   uint8_t              attempts; // how often the call was taken back although it may have run
    atomic_bool          waits;    // at a gate
    atomic_uint_fast64_t        deadline_ns;
    const knap_callee_t *callee;

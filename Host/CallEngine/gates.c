@@ -94,22 +94,35 @@ uint32_t knap_gate_waiting(knap_gate_t *gate) {
    return count;
 }
 
-bool knap_call_requeue(const knap_host_t *host, knap_call_t call, knap_bytes_t body, knap_buffer_t *buffer) {
-   knap_party_t *party = knap_party_of(host);
+// Takes the call from the callee that has it, whose party it stays admitted to. Null: it cannot be taken back.
+static knap_slot_t *take_back(knap_party_t *party, knap_call_t call, bool may_have_run) {
    knap_slot_t *slot = call & HANDLE_CALLER ? NULL : knap_slot_of(party->engine, call);
-   if (!slot || atomic_load_explicit(&party->open, memory_order_seq_cst) != PARTY_GATED) return false;
+   if (!slot) return NULL;
    uint64_t word = atomic_load_explicit(&slot->word, memory_order_acquire), alone;
    do {
       // Nobody else may be at it: no callback runs, the caller has no answer and no stream is open.
       if (WORD_SERIAL(word) != HANDLE_SERIAL(call) || (word & WORD_REFS) != 2 * WORD_REF || (word & WORD_USERS)
           || (word & (WORD_DONE | WORD_ANSWERED | WORD_CANCELLED)) || !(word & WORD_INPUT_CLOSED)
           || atomic_load(&slot->target)->party != party || !atomic_load(&slot->target)->route)
-         return false;
-      if (slot->attempts >= MOST_ATTEMPTS) return false;
+         return NULL;
+      if (may_have_run && slot->attempts >= MOST_ATTEMPTS) return NULL;
       alone = word & ~(WORD_LISTENING | WORD_CLOSE_TOLD | WORD_CALLEE_WAITS);
    } while (!atomic_compare_exchange_weak(&slot->word, &word, alone));
-   slot->attempts++;
+   if (may_have_run) slot->attempts++;
    if (word & WORD_LISTENING) slot->callee->closed(slot->callee_context);
+   return slot;
+}
+
+bool knap_call_detach(const knap_host_t *host, knap_call_t call, bool may_have_run) {
+   return take_back(knap_party_of(host), call, may_have_run) != NULL;
+}
+
+bool knap_call_requeue(const knap_host_t *host, knap_call_t call, knap_bytes_t body, knap_buffer_t *buffer,
+                       bool may_have_run) {
+   knap_party_t *party = knap_party_of(host);
+   if (atomic_load_explicit(&party->open, memory_order_seq_cst) != PARTY_GATED) return false;
+   knap_slot_t *slot = take_back(party, call, may_have_run);
+   if (!slot) return false;
    knap_dismiss(party, slot->cell);
    slot->cell = NULL;
    switch (knap_gate_wait(party, slot, body, buffer)) {

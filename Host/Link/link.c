@@ -48,10 +48,19 @@ knap_link_t *knap_link_create(const knap_link_config_t *config) {
       knap_link_destroy(link);
       return NULL;
    }
+   if (config->group) {
+      link->seat = group_seat(config->group, link);
+      if (!link->seat) {
+         knap_link_destroy(link);
+         return NULL;
+      }
+      link->group = config->group;
+   }
    return link;
 }
 
 void knap_link_destroy(knap_link_t *link) {
+   if (link->seat) group_unseat(link->group, link->seat);
    for (knap_unsent_t *unsent = link->out.first, *next; unsent; unsent = next) next = unsent->next, free(unsent);
    knap_buffer_t *texts[] = {link->origin.caller, link->origin.principal, link->origin.trace};
    for (int i = 0; i < 3; i++)
@@ -131,6 +140,7 @@ bool knap_link_poll(knap_link_t *link, uint64_t spin_ns) {
 }
 
 void knap_link_break(knap_link_t *link) {
+   if (link->seat) knap_group_admit(link, false);
    atomic_store(&link->broken, true);
    while (atomic_flag_test_and_set_explicit(&link->consuming, memory_order_acquire)) usleep(50); // ends with its message
    outbound_abandon(link);
@@ -142,6 +152,7 @@ void knap_link_count(knap_link_t *link, knap_link_counts_t *counts) {
    pthread_mutex_lock(&link->lock);
    uint32_t in_flight = link->in_flight;
    pthread_mutex_unlock(&link->lock);
+   if (link->seat) in_flight = group_calls(link); // more by those that are about to be forwarded
    *counts = (knap_link_counts_t){.sent = link->out.sent, .received = link->received, .wakes = link->out.wakes,
                                   .queued_bytes = link->out.unsent_bytes,
                                   .in_flight = in_flight + link->inbound_count,

@@ -2,7 +2,8 @@
 #include "include/knap_link.h"
 #include "ring.h"
 
-// The link's own types; link.c has what both directions share, outbound.c calls that leave, inbound.c calls that come.
+// The link's own types; link.c has what both directions share, outbound.c calls that leave, inbound.c calls that come,
+// group.c which of several links a call leaves by.
 
 enum {
    MESSAGE_CALL = 1, // a: deadline, b: method; body: call_header_t, principal, trace, caller, request
@@ -17,6 +18,8 @@ enum {
    FLAG_STREAMS   = 1 << 1,
    FLAG_PARENT    = 1 << 2,
 };
+
+typedef struct knap_seat knap_seat_t;
 
 typedef struct call_header {
    uint32_t credit;
@@ -62,6 +65,8 @@ struct knap_link {
    const knap_host_t *host;
    knap_engine_t     *engine;
    knap_link_config_t config;
+   knap_group_t      *group; // and its place in it; null: it has none
+   knap_seat_t       *seat;
    bool               may_spin;
    uint64_t           idempotent;
    atomic_bool        broken;
@@ -89,6 +94,11 @@ bool link_drain(knap_link_t *link); // false: nothing came
 void link_send(knap_link_t *link, knap_message_t header, const knap_piece_t *pieces, uint32_t count);
 
 // outbound.c
+// The call is counted already. `spins`: waits a moment for the answer.
+void outbound_forward(knap_link_t *link, knap_call_t call, uint32_t method, knap_bytes_t body, knap_buffer_t *buffer,
+                      bool spins);
+void outbound_fail(const knap_host_t *host, knap_call_t call, knap_status_t status, const char *message,
+                   const char *details);
 bool outbound_result(knap_link_t *link, const knap_message_t *message, const uint8_t *body);
 bool outbound_item(knap_link_t *link, const knap_message_t *message, const uint8_t *body);
 outbound_t *outbound_of(knap_link_t *link, uint32_t tag, uint32_t serial);
@@ -99,3 +109,12 @@ bool inbound_call(knap_link_t *link, const knap_message_t *message, const uint8_
 bool inbound_item(knap_link_t *link, const knap_message_t *message, const uint8_t *body);
 inbound_t *inbound_serving(knap_link_t *link, knap_call_t call);
 void inbound_abandon(knap_link_t *link);
+
+// group.c
+knap_seat_t *group_seat(knap_group_t *group, knap_link_t *link); // closed; null: all are taken
+void group_unseat(knap_group_t *group, knap_seat_t *seat);
+void link_count(knap_link_t *link); // a call that will be forwarded
+void link_uncount(knap_link_t *link); // from here on the link may be gone
+uint32_t group_calls(const knap_link_t *link); // counted and not uncounted
+// Closes the link of `place` and gives its call to another member, or to the gate. False: it cannot be taken back.
+bool group_take_over(outbound_t *place, bool may_have_run);

@@ -38,6 +38,17 @@ static void release(outbound_t *place) {
    link->free = place;
    link->in_flight--;
    pthread_mutex_unlock(&link->lock);
+   link_uncount(link);
+}
+
+// Keeps a place that may be released at any moment; false: it was.
+static bool hold(outbound_t *place) {
+   int holders = atomic_load_explicit(&place->holders, memory_order_relaxed);
+   while (holders > 0)
+      if (atomic_compare_exchange_weak_explicit(&place->holders, &holders, holders + 1, memory_order_acq_rel,
+                                                memory_order_relaxed))
+         return true;
+   return false;
 }
 
 outbound_t *outbound_of(knap_link_t *link, uint32_t tag, uint32_t serial) {
@@ -101,10 +112,15 @@ static const knap_callee_relay_t callee = {
 
 // ## Forwarding
 
-static void fail(knap_link_t *link, knap_call_t call, knap_status_t status, const char *message, const char *details) {
+void outbound_fail(const knap_host_t *host, knap_call_t call, knap_status_t status, const char *message,
+                   const char *details) {
    knap_result_t result = {.size = sizeof result, .status = status, .message = {message, strlen(message)},
                            .body = {(const uint8_t *)details, details ? strlen(details) : 0}};
-   link->host->calls->complete(link->host, call, &result);
+   host->calls->complete(host, call, &result);
+}
+
+static void fail(knap_link_t *link, knap_call_t call, knap_status_t status, const char *message, const char *details) {
+   outbound_fail(link->host, call, status, message, details);
 }
 
 // Keeps the body, for another process if this one dies.
@@ -169,47 +185,51 @@ static void spin(outbound_t *place, int pauses) {
    atomic_store_explicit(&link->skip, cold, memory_order_relaxed);
 }
 
-// Ends a sent call whose other side is gone, or has it wait for that side's successor. Once.
+// Ends a sent call whose other side is gone, or has another process run it. Once.
 static void abandon(outbound_t *place, uint64_t begun) {
    int sent = 1;
    if (!atomic_compare_exchange_strong(&place->sending, &sent, 3)) return; // or its own thread sees that the link broke
+   if (!hold(place)) return; // it has ended
+   if (atomic_load_explicit(&place->ended, memory_order_acquire)) return release(place);
    knap_link_t *link = place->link;
    bool begun_with = place->position <= begun;
-   bool again = !place->streams && place->method < 64 && (link->idempotent >> place->method & 1) && !place->delivered;
-   if (place->method < KNAP_LINK_SPECIAL && (!begun_with || again)
-       && knap_call_requeue(link->host, place->call, place->body, place->kept))
-      return;
-   fail(link, place->call, begun_with ? KNAP_UNKNOWN : KNAP_UNAVAILABLE,
-        begun_with ? "the plugin's process ended during the call, which may have run"
-                   : "the plugin's process ended before it ran the call; try again",
-        begun_with ? "{\"may_have_run\":true}" : "{\"may_have_run\":false}");
+   bool twice = !place->streams && place->method < 64 && (link->idempotent >> place->method & 1) && !place->delivered;
+   bool again = place->method < KNAP_LINK_SPECIAL && (!begun_with || twice)
+                && (link->seat ? group_take_over(place, begun_with)
+                               : knap_call_requeue(link->host, place->call, place->body, place->kept, begun_with));
+   if (!again)
+      fail(link, place->call, begun_with ? KNAP_UNKNOWN : KNAP_UNAVAILABLE,
+           begun_with ? "the plugin's process ended during the call, which may have run"
+                      : "the plugin's process ended before it ran the call; try again",
+           begun_with ? "{\"may_have_run\":true}" : "{\"may_have_run\":false}");
+   release(place);
 }
 
-static void transmit(outbound_t *place, knap_bytes_t body) {
+static void transmit(outbound_t *place, knap_bytes_t body, bool spins) {
    knap_link_t *link = place->link;
-   knap_sending_t sending = atomic_load(&link->broken) ? SEND_FULL : send_call(place, body);
-   if (sending == SEND_FULL) {
-      bool broken = atomic_load(&link->broken);
-      return fail(link, place->call, broken ? KNAP_UNAVAILABLE : KNAP_RESOURCE_EXHAUSTED,
-                  broken ? "the plugin's process has ended" : "the plugin's process is too slow to take more calls", NULL);
+   if (atomic_load(&link->broken)) { // since the call was routed here
+      atomic_store(&place->sending, 1);
+      return abandon(place, 0);
    }
+   knap_sending_t sending = send_call(place, body);
+   if (sending == SEND_FULL)
+      return fail(link, place->call, KNAP_RESOURCE_EXHAUSTED, "the plugin's process is too slow to take more calls", NULL);
    int before = 0;
    if (!atomic_compare_exchange_strong(&place->sending, &before, 1)) { // cancelled in between
       knap_message_t header = about(place, MESSAGE_CANCEL);
       header.a = KNAP_CANCELLED;
       link_send(link, header, NULL, 0);
+      atomic_store(&place->sending, 1);
    }
    // The link may have broken after the look above, and whoever broke it did not see this call as sent.
    if (atomic_load(&link->broken)) abandon(place, atomic_load_explicit(&link->out.shared->begun, memory_order_acquire));
-   else if (link->may_spin && !place->streams && knap_engine_depth(link->engine) <= DEEPEST_SPIN)
+   else if (spins && link->may_spin && !place->streams && knap_engine_depth(link->engine) <= DEEPEST_SPIN)
       spin(place, sending == SENT ? SPIN_PAUSES : WAKE_PAUSES);
 }
 
-static void forward(knap_link_t *link, knap_call_t call, uint32_t method, knap_bytes_t body, knap_buffer_t *buffer) {
-   if (body.size > KNAP_LINK_LARGEST)
-      return fail(link, call, KNAP_RESOURCE_EXHAUSTED, "the body is larger than the 64 MiB that a worker takes", NULL);
-   outbound_t *place = take_place(link);
-   if (!place) return fail(link, call, KNAP_RESOURCE_EXHAUSTED, "too many calls to the plugin's process at once", NULL);
+static void in_place(outbound_t *place, knap_call_t call, uint32_t method, knap_bytes_t body, knap_buffer_t *buffer,
+                     bool spins) {
+   knap_link_t *link = place->link;
    place->call = call;
    place->method = method;
    place->delivered = false;
@@ -219,8 +239,23 @@ static void forward(knap_link_t *link, knap_call_t call, uint32_t method, knap_b
    atomic_store_explicit(&place->holders, 2, memory_order_relaxed);
    keep_body(place, body, buffer);
    if (link->host->calls->listen(link->host, call, &callee.callee, place) != KNAP_OK) release(place); // it has ended
-   else transmit(place, body);
+   else transmit(place, body, spins);
    release(place);
+}
+
+void outbound_forward(knap_link_t *link, knap_call_t call, uint32_t method, knap_bytes_t body, knap_buffer_t *buffer,
+                      bool spins) {
+   outbound_t *place = body.size <= KNAP_LINK_LARGEST ? take_place(link) : NULL;
+   if (place) return in_place(place, call, method, body, buffer, spins);
+   fail(link, call, KNAP_RESOURCE_EXHAUSTED,
+        body.size > KNAP_LINK_LARGEST ? "the body is larger than the 64 MiB that a worker takes"
+                                      : "too many calls to the plugin's process at once", NULL);
+   link_uncount(link);
+}
+
+static void forward(knap_link_t *link, knap_call_t call, uint32_t method, knap_bytes_t body, knap_buffer_t *buffer) {
+   link_count(link);
+   outbound_forward(link, call, method, body, buffer, true);
 }
 
 void knap_link_forward(void *context, const knap_request_t *request) {
@@ -270,6 +305,9 @@ bool outbound_item(knap_link_t *link, const knap_message_t *message, const uint8
 // The other side is gone: each call goes to its successor or fails.
 void outbound_abandon(knap_link_t *link) {
    uint64_t begun = atomic_load_explicit(&link->out.shared->begun, memory_order_acquire);
-   for (uint32_t tag = 0; tag < link->fresh; tag++)
+   pthread_mutex_lock(&link->lock);
+   uint32_t count = link->fresh; // who takes a place after this sees that the link broke
+   pthread_mutex_unlock(&link->lock);
+   for (uint32_t tag = 0; tag < count; tag++)
       if (link->outbound[tag].used) abandon(&link->outbound[tag], begun);
 }

@@ -653,9 +653,9 @@ static void a_call_is_taken_back_from_a_dead_party(void) {
    int closed_before = closes;
    knap_engine_call(A, binding, &outgoing, NULL);
    knap_bytes_t body = {(const uint8_t *)"x", 1};
-   CHECK(!knap_call_requeue(B, held, body, NULL)); // no gate is closed
+   CHECK(!knap_call_requeue(B, held, body, NULL, true)); // no gate is closed
    knap_gate_t *gate = knap_gate_close(engine, &bob, 1);
-   CHECK(knap_call_requeue(B, held, body, NULL));
+   CHECK(knap_call_requeue(B, held, body, NULL, true));
    EQUAL(closes - closed_before, 1);
    EQUAL(in_flight(), 0);
    EQUAL(seen.completions, 0);

@@ -89,10 +89,16 @@ knap_gate_t *knap_gate_close(knap_engine_t *engine, knap_party_t *const *parties
 void knap_gate_open(knap_gate_t *gate);
 uint32_t knap_gate_waiting(knap_gate_t *gate);
 
-// Takes back a call from the party that has it and whose gate is closed: it waits there as if it had come now. For
-// calls that a dead process had not taken. `body` (kept) is the call's. False: it cannot be taken back (it was given up,
-// streams, or was put back three times); the callee still owes its completion.
-bool knap_call_requeue(const knap_host_t *host, knap_call_t call, knap_bytes_t body, knap_buffer_t *buffer);
+// Takes back a call from whoever has it of the party that serves it, because that process died: the callee hears `closed`
+// and owes nothing more, and the call goes on as if it had come now. With `may_have_run` only three times, so that a call
+// that kills its callee does not go on for ever. `body` (kept) is the call's. False: it cannot be taken back (it was given
+// up, or streams); the callee still owes its completion.
+//
+// Requeue: it waits at the party's gate, which is closed. Detach: it stays admitted, and another of the party's processes
+// is given it under the same handle.
+bool knap_call_requeue(const knap_host_t *host, knap_call_t call, knap_bytes_t body, knap_buffer_t *buffer,
+                       bool may_have_run);
+bool knap_call_detach(const knap_host_t *host, knap_call_t call, bool may_have_run);
 
 // The route of that name, made when it does not exist. Routes are never removed.
 knap_route_t *knap_route_named(knap_engine_t *engine, const char *name);

@@ -14,7 +14,8 @@
 // Everything goes through two rings, one per direction, in one sealed memory file (ring.h). What the other side wrote
 // is checked before it is used: a link that finds nonsense is broken and stays so.
 
-typedef struct knap_link knap_link_t;
+typedef struct knap_link  knap_link_t;
+typedef struct knap_group knap_group_t;
 
 enum {
    KNAP_LINK_MEMORY = 2 * ((1 << 20) + 4096), // bytes of the shared file
@@ -27,6 +28,7 @@ typedef struct knap_link_config {
    knap_party_t *party;     // calls to it are sent over; it makes the other side's calls
    void   *memory;          // KNAP_LINK_MEMORY bytes, shared
    int32_t is_host;         // which of the rings is which
+   knap_group_t *group;     // of which it is to be a member, see below; null: none
    int32_t doorbell;        // eventfd that wakes this side
    int32_t other_doorbell;  // eventfd that wakes the other side
    // Makes a call that the other side asked for: `method` is what the other side's provision says as its index.
@@ -41,8 +43,9 @@ typedef struct knap_link_config {
 int knap_link_memory(void);
 
 knap_link_t *knap_link_create(const knap_link_config_t *config);
-// Ends every call over this link: what the other side had not begun, or what may run twice, waits at the party's gate if
-// that is closed; the rest answers UNAVAILABLE, with `may_have_run` where that is so. Nothing is sent afterwards.
+// Ends every call over this link: what the other side had not begun, or what may run twice, goes to another member of its
+// group, or waits at the party's gate if that is closed; the rest answers UNAVAILABLE, or UNKNOWN with `may_have_run` where
+// that is so. Nothing is sent afterwards.
 void knap_link_break(knap_link_t *link);
 // After knap_link_break, and when no thread is in a function of it.
 void knap_link_destroy(knap_link_t *link);
@@ -56,6 +59,32 @@ void knap_link_idempotent(knap_link_t *link, uint64_t methods);
 
 // Takes what the other side sent, for as long as messages come and then at most `spin_ns`. False: the link is broken.
 bool knap_link_poll(knap_link_t *link, uint64_t spin_ns);
+
+// ## Groups
+// Several links to processes that can do the same, all of one party: each call goes to the member with the fewest calls in
+// flight, and its streams stay there. A member that breaks gives its calls to the others, as knap_link_break says, and to
+// the gate only when there is no other.
+//
+// A link made with a group has a place in it and gets no calls of the group's until it is admitted. One that no longer is
+// has ended its last call when knap_link_count says that none is in flight.
+enum { KNAP_GROUP_MEMBERS = 64 };
+
+typedef struct knap_group_config {
+   knap_party_t *party;    // the members'
+   uint32_t busy;          // calls in flight that one member works on at a time, more wait; 0: unlimited
+   // A call found all that were looked at busy. Not said again before knap_group_rearm. On the caller's thread, which it
+   // must not hold.
+   void   (*pressed)(void *context);
+   void    *context;
+} knap_group_config_t;
+
+knap_group_t *knap_group_create(const knap_group_config_t *config); // null: out of memory
+// When its links are destroyed and no call is admitted that could be routed to it.
+void knap_group_destroy(knap_group_t *group);
+void knap_group_admit(knap_link_t *link, bool admits);
+void knap_group_rearm(knap_group_t *group);
+// What a provision's `method.call` is for methods of all members; its `instance` is the group.
+void knap_group_forward(void *group, const knap_request_t *request);
 
 // One thread that polls many links, parked while they are idle.
 typedef struct knap_poller knap_poller_t;
