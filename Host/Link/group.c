@@ -46,15 +46,15 @@ void knap_group_admit(knap_link_t *link, bool admits) {
    else atomic_fetch_and_explicit(&link->group->open, ~bit, memory_order_seq_cst);
 }
 
-void link_count(knap_link_t *link) {
-   if (link->seat) atomic_fetch_add_explicit(&link->seat->calls, 1, memory_order_relaxed);
+void seat_count(knap_seat_t *seat) {
+   if (seat) atomic_fetch_add_explicit(&seat->calls, 1, memory_order_relaxed);
 }
 
-void link_uncount(knap_link_t *link) {
-   if (link->seat) atomic_fetch_sub_explicit(&link->seat->calls, 1, memory_order_release);
+void seat_uncount(knap_seat_t *seat) {
+   if (seat) atomic_fetch_sub_explicit(&seat->calls, 1, memory_order_release);
 }
 
-uint32_t group_calls(const knap_link_t *link) { return atomic_load_explicit(&link->seat->calls, memory_order_acquire); }
+uint32_t seat_calls(const knap_seat_t *seat) { return atomic_load_explicit(&seat->calls, memory_order_acquire); }
 
 void knap_group_rearm(knap_group_t *group) { atomic_store_explicit(&group->pressed, false, memory_order_seq_cst); }
 
@@ -104,7 +104,7 @@ static knap_link_t *pick(knap_group_t *group) {
          if (group->config.busy && before >= group->config.busy) press(group);
          return seat->link;
       }
-      atomic_fetch_sub_explicit(&seat->calls, 1, memory_order_release);
+      seat_uncount(seat);
    }
 }
 
@@ -125,7 +125,7 @@ bool group_take_over(outbound_t *place, bool may_have_run) {
    knap_link_t *link = pick(group);
    if (!link) return knap_call_requeue(group->host, place->call, place->body, place->kept, may_have_run);
    if (!knap_call_detach(group->host, place->call, may_have_run)) {
-      link_uncount(link);
+      seat_uncount(link->seat);
       return false;
    }
    outbound_forward(link, place->call, place->method, place->body, place->kept, false);

@@ -152,7 +152,7 @@ void knap_link_count(knap_link_t *link, knap_link_counts_t *counts) {
    pthread_mutex_lock(&link->lock);
    uint32_t in_flight = link->in_flight;
    pthread_mutex_unlock(&link->lock);
-   if (link->seat) in_flight = group_calls(link); // more by those that are about to be forwarded
+   if (link->seat) in_flight = seat_calls(link->seat); // more by those that are about to be forwarded
    *counts = (knap_link_counts_t){.sent = link->out.sent, .received = link->received, .wakes = link->out.wakes,
                                   .queued_bytes = link->out.unsent_bytes,
                                   .in_flight = in_flight + link->inbound_count,

@@ -113,8 +113,8 @@ void inbound_abandon(knap_link_t *link);
 // group.c
 knap_seat_t *group_seat(knap_group_t *group, knap_link_t *link); // closed; null: all are taken
 void group_unseat(knap_group_t *group, knap_seat_t *seat);
-void link_count(knap_link_t *link); // a call that will be forwarded
-void link_uncount(knap_link_t *link); // from here on the link may be gone
-uint32_t group_calls(const knap_link_t *link); // counted and not uncounted
+void seat_count(knap_seat_t *seat);   // a call that will be forwarded; a null seat counts nothing
+void seat_uncount(knap_seat_t *seat); // from here on its link may be gone
+uint32_t seat_calls(const knap_seat_t *seat);
 // Closes the link of `place` and gives its call to another member, or to the gate. False: it cannot be taken back.
 bool group_take_over(outbound_t *place, bool may_have_run);

@@ -31,6 +31,7 @@ static void release(outbound_t *place) {
    knap_link_t *link = place->link;
    if (place->kept) link->host->buffers->release(link->host, place->kept);
    place->kept = NULL;
+   knap_seat_t *seat = link->seat;
    pthread_mutex_lock(&link->lock);
    place->used = false;
    place->serial++;
@@ -38,7 +39,7 @@ static void release(outbound_t *place) {
    link->free = place;
    link->in_flight--;
    pthread_mutex_unlock(&link->lock);
-   link_uncount(link);
+   seat_uncount(seat); // the link may be gone by now
 }
 
 // Keeps a place that may be released at any moment; false: it was.
@@ -250,11 +251,11 @@ void outbound_forward(knap_link_t *link, knap_call_t call, uint32_t method, knap
    fail(link, call, KNAP_RESOURCE_EXHAUSTED,
         body.size > KNAP_LINK_LARGEST ? "the body is larger than the 64 MiB that a worker takes"
                                       : "too many calls to the plugin's process at once", NULL);
-   link_uncount(link);
+   seat_uncount(link->seat);
 }
 
 static void forward(knap_link_t *link, knap_call_t call, uint32_t method, knap_bytes_t body, knap_buffer_t *buffer) {
-   link_count(link);
+   seat_count(link->seat);
    outbound_forward(link, call, method, body, buffer, true);
 }
 

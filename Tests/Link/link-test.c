@@ -231,8 +231,13 @@ static void part(void) {
    knap_poller_remove(worker_poller, worker_link);
    knap_link_break(worker_link);
    knap_link_break(host_link);
-   knap_link_destroy(host_link);
-   knap_link_destroy(worker_link);
+   // A thread that tells of a deadline or a cancellation may still be in one of them.
+   knap_link_t *links[] = {host_link, worker_link};
+   for (int i = 0; i < 2; i++) {
+      knap_link_counts_t counts;
+      do knap_link_count(links[i], &counts); while (counts.in_flight);
+      knap_link_destroy(links[i]);
+   }
    munmap(memory, KNAP_LINK_MEMORY);
 }
 static void teardown(void) {
