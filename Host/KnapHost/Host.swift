@@ -21,6 +21,8 @@ package actor Host {
     nonisolated let feed = StateFeed()
     nonisolated let store: PluginStore
     nonisolated let descriptors = DescriptorStore()
+    nonisolated let replacements: ReplacementLog
+    nonisolated let checkpoints: Checkpoints
     nonisolated let logger: Logger
     private nonisolated let startedAt = wallClockMilliseconds()
 
@@ -36,6 +38,8 @@ package actor Host {
     var lastChange: Task<Void, Never>?
     var dropDirectories: DropDirectories?
     var operations = Operations()
+    /// New contents that have yet to prove themselves.
+    var probations: [Probation] = []
 
     /// Prepares a host; nothing runs yet.
     package init(_ configuration: HostConfiguration) throws {
@@ -46,6 +50,8 @@ package actor Host {
         grants = try GrantStore(directory: configuration.state.path)
         choices = try OperatorChoices(directory: configuration.state.path)
         history = try History(directory: configuration.state.path)
+        replacements = try ReplacementLog(directory: configuration.state.path)
+        checkpoints = Checkpoints(state: configuration.state.path)
         store = try PluginStore(directory: configuration.state.path + "/store")
         services = ServiceDirectory(engine: engine)
         var logger = Logger(label: "knap", factory: { StreamLogHandler.standardError(label: $0) })
@@ -57,6 +63,7 @@ package actor Host {
     package func start() async throws {
         try await startOwnService()
         await change { [self] in
+            await recoverReplacements()
             await takeAll()
             // Learnt digests are only a cache.
             await onOwnThread { [store] in try? store.save() }
@@ -68,6 +75,9 @@ package actor Host {
     /// Stops plugins, dependants first.
     package func stop() async {
         isStopping = true
+        // They go on when the plugins start again.
+        for probation in probations { probation.task.cancel() }
+        probations = []
         dropDirectories?.stop()
         await change { [self] in await reconcile() }
     }
@@ -104,6 +114,11 @@ package actor Host {
         }
         candidate.missingGrants = record.isFirstParty ? [] : grants.missing(artifact.manifest, identity: identity)
         candidate.quarantine = choices.quarantine[identity] ?? rejected[identity]
+        if record.instance == nil {
+            candidate.fallbacks = record.fallbacks.filter { mayFallBack(to: $0, record, choices) }.map {
+                Fallback(manifest: $0.manifest, identity: "\($0.digest)")
+            }
+        }
         return candidate
     }
 
@@ -115,6 +130,7 @@ package actor Host {
 
     /// Brings what runs to what should run: stops, then starts and replacements, each wave side by side.
     func reconcile() async {
+        if !isStopping { await findFallbacks() }
         let plan = Planner.plan(planInput())
         for wave in plan.stops {
             await withTaskGroup(of: Void.self) { group in
@@ -124,29 +140,34 @@ package actor Host {
                 }
             }
         }
-        if !isStopping { record(plan.omissions) }
+        if !isStopping { record(plan) }
         for wave in plan.starts {
             await withTaskGroup(of: Void.self) { group in
                 for step in wave { group.addTask { await self.carryOut(step) } }
             }
         }
-        forgetRemoved()
+        await forgetRemoved()
     }
 
     private func carryOut(_ step: Step) async {
         guard case .replace(let old) = step.action, let artifact = records[step.plugin]?.artifact else {
-            return await startPlugin(step.plugin)
+            return await startPlugin(step.plugin, records[step.plugin]?.content(step.identity))
         }
+        let before = records[step.plugin]?.instance?.artifact
         do throws(PluginError) {
             try await replace(step.plugin, with: artifact, "version \(old) is replaced by \(step.version)")
+            if before?.digest != artifact.digest { await note("replace", step.plugin, before, .success("replaced")) }
         } catch {
             refuse(artifact, step.plugin, error.message)
+            await note("replace", step.plugin, before, .failure(error))
         }
     }
 
-    private func record(_ omissions: [Omission]) {
-        for omission in omissions {
-            guard records[omission.plugin]?.instance == nil else {
+    private func record(_ plan: Plan) {
+        let starting = Set(plan.starts.joined().map(\.plugin))
+        for omission in plan.omissions {
+            // What runs, or will in a moment, does so without this.
+            guard records[omission.plugin]?.instance == nil, !starting.contains(omission.plugin) else {
                 records[omission.plugin]?.warnings = [omission.message]
                 continue
             }
@@ -161,8 +182,14 @@ package actor Host {
         }
     }
 
-    private func forgetRemoved() {
-        for (name, record) in records where record.artifact == nil && record.instance == nil { records[name] = nil }
+    private func forgetRemoved() async {
+        for (name, record) in records where record.artifact == nil && record.instance == nil {
+            records[name] = nil
+            let standing = replacements.standing(of: name)
+            guard let content = standing.content ?? standing.change(of: name)?.to else { continue }
+            await recordOrLog(.removed, [Change(name: name, to: content)])
+            await discardCheckpoint(of: name)
+        }
     }
 
     /// Changes of what runs, one after the other.

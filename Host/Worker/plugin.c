@@ -133,6 +133,12 @@ static void drain(knap_call_t call, uint32_t method, text_buffer_t *body) {
    end(call, KNAP_OK, "");
 }
 
+static void committed(knap_call_t call) {
+   const knap_plugin_committed_t *table = worker.table->extension(worker.instance, KNAP_EXT_COMMITTED);
+   if (!table) return end(call, KNAP_UNIMPLEMENTED, "it does not offer " KNAP_EXT_COMMITTED);
+   table->committed(worker.instance, call);
+}
+
 static void run_hook(void *context, knap_call_t call) {
    hook_input_t *input = context;
    const knap_plugin_t *table = worker.table;
@@ -164,6 +170,7 @@ static void run_hook(void *context, knap_call_t call) {
          extension_connected((knap_bytes_t){input->body.data, input->body.size});
          end(call, KNAP_OK, "");
          break;
+      case SPECIAL_COMMITTED: committed(call); break;
       default: end(call, KNAP_UNIMPLEMENTED, "this worker has no such hook");
    }
    free(input->body.data);

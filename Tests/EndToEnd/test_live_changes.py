@@ -130,7 +130,7 @@ def test_a_rollback_returns_to_the_version_before(served):
     assert result.returncode == 0, result.stderr
     assert served.call("test.wheel.version") == "1.0.0"
     history = command(served, "history", "--json")
-    assert [each["change"] for each in json.loads(history.stdout)["history"]] == ["rollback"]
+    assert [each["change"] for each in json.loads(history.stdout)["history"]] == ["replace", "rollback"]
 
 
 def test_disabled_plugins_stay_so_across_a_restart(served):
@@ -217,7 +217,7 @@ def test_several_upgrades_apply_together_or_not_at_all(served):
     # A bee that ay cannot use.
     plugins.build(served.root / "bad", "bee", version="2.0.0")
     refused = command(served, "plugins", "upgrade", str(served.root / "bad"))
-    assert refused.returncode == 65 and "nothing was upgraded" in refused.stderr, refused.stderr
+    assert refused.returncode == 65 and "nothing was changed" in refused.stderr, refused.stderr
     # Both fit each other, but one does not start.
     plugins.build(served.root / "broken", "bee", version="2.0.0")
     plugins.build(served.root / "broken", "ay", version="2.0.0", defines=["HOOK_activate=crash"],

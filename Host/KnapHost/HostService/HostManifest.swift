@@ -13,6 +13,11 @@ enum HostManifest {
         {
           "manifest": 1, "name": "host", "version": "0.1.0", "abi": "draft",
           "description": "The host's own service: plugins, plan, health, configuration.",
+          "configuration": {
+            "schema": { "type": "object", "properties": {
+              "probation_ms": { "type": "integer", "minimum": 0, "maximum": 86400000,
+                "description": "How long a new version has to prove itself where its manifest does not say." } } },
+            "defaults": { "probation_ms": 30000 } },
           "provides": [{ "service": "own", "version": "1.0.0", "methods": [
             { "name": "info", "description": "What runs here: version, process, state directory, directories of plugins.",
               "blocking": false, "mutating": false, "idempotent": true, "input": \(none) },

@@ -33,6 +33,12 @@ extension Host {
         if let artifact = record.instance?.artifact ?? record.artifact {
             let missing = record.isFirstParty ? [] : grants.missing(artifact.manifest, identity: "\(artifact.digest)")
             let granted = artifact.manifest.permissions.requests.filter { !missing.contains($0) }
+            if let probation = probation(of: name) { details["probation_ends_ms"] = .number(JSONNumber(probation.ends)) }
+            let standing = replacements.standing(of: name)
+            if let back = standing.trial?.kind == .switched ? standing.content : standing.previous {
+                details["rollback_to"] = .string("\(back.digest)")
+            }
+            if !record.retiring.isEmpty { details["retiring"] = .number(JSONNumber(record.retiring.count)) }
             details["granted"] = .array(granted.map { .string($0) })
         }
         return .object(details)

@@ -79,7 +79,7 @@ extension Host {
         return operations.all[number]?.json ?? operation.json
     }
 
-    private func note(
+    func note(
         _ kind: String, _ target: String, _ before: Artifact?, _ outcome: Result<String, PluginError>
     ) async {
         var entry: JSONObject = [

@@ -74,23 +74,6 @@ extension Host {
         return "reloaded in \((ContinuousClock.now - began).inMilliseconds) ms"
     }
 
-    /// Returns to what ran before, freshly started on its durable state.
-    func rollback(_ name: String) throws(PluginError) -> JSON {
-        try knownPlugin(name)
-        guard let previous = records[name]?.previous else {
-            throw PluginError(code: .failedPrecondition, message: "\(name) has no earlier version that this host ran")
-        }
-        return begin("rollback", name) { [self] () throws(PluginError) in
-            try await replace(name, with: previous, "rolled back to \(previous.manifest.version)")
-            await keep(previous, of: name)
-            return "runs \(previous.manifest.version) again; the file that was dropped in is not tried until it changes"
-        }
-    }
-
-    private func keep(_ artifact: Artifact, of name: String) {
-        if let newer = records[name]?.artifact { rejected["\(newer.digest)"] = "it was rolled back" }
-    }
-
     /// Copies a library, and the manifest beside it, into the drop directory.
     func install(_ path: String) -> JSON {
         begin("install", path) { [self] () throws(PluginError) in

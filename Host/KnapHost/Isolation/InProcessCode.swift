@@ -65,6 +65,11 @@ final class InProcessCode: PluginCode {
         }
     }
 
+    func committed(timeout: Duration) async throws(PluginError) {
+        guard let table = `extension`(KNAP_EXT_COMMITTED, as: knap_plugin_committed_t.self) else { return }
+        try await Hook.run("committed", of: party, table.pointer.pointee.committed, instance: instance, timeout: timeout)
+    }
+
     func health() async -> (status: Int32, report: String)? {
         guard let table = `extension`(KNAP_EXT_HEALTH, as: knap_plugin_health_t.self) else { return nil }
         let (status, report) = await onOwnThread { [self] in

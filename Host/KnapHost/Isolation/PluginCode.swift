@@ -18,6 +18,8 @@ protocol PluginCode: Sendable {
 
     /// Tells it that a drain begins, or that it was given up.
     func drain(until deadline: Deadline?) async
+    /// Tells it that the host will not return to the generation before it.
+    func committed(timeout: Duration) async throws(PluginError)
     /// What the plugin says of its own health; nil when it does not offer `knap.health/1`.
     func health() async -> (status: Int32, report: String)?
 

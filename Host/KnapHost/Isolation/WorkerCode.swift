@@ -55,6 +55,10 @@ final class WorkerCode: PluginCode {
         try await run("load", .load, body.bytes, timeout: timeout)
     }
 
+    func committed(timeout: Duration) async throws(PluginError) {
+        try await run("committed", .committed, timeout: timeout)
+    }
+
     func end() async {
         if process.end == nil { _ = try? await run("destroy", .destroy, timeout: .seconds(2)) }
         process.kill()
@@ -101,7 +105,7 @@ final class WorkerCode: PluginCode {
 /// The methods of a worker itself; see Host/Worker/worker.h.
 enum WorkerHook: UInt32 {
     case create = 0x8000, prepare, activate, suspend, destroy, save, load, health, drainBegin, drainAbandon
-    case registryChanged, connected
+    case registryChanged, connected, committed
 
     // Immutable after this; read by any thread.
     nonisolated(unsafe) static let forwarding = permanent(

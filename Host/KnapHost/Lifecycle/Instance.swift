@@ -53,6 +53,12 @@ final class Instance: Sendable {
         try await named("load") { () throws(PluginError) in try await code.load(state, timeout: manifest.hooks.activate) }
     }
 
+    /// Tells the plugin, if it wants to know, that the host will not return to the generation before this one.
+    func committed() async throws(PluginError) {
+        guard manifest.extensions.contains(KNAP_EXT_COMMITTED) else { return }
+        try await named("committed") { () throws(PluginError) in try await code.committed(timeout: manifest.hooks.activate) }
+    }
+
     /// Waits until no call is in flight, or the manifest's drain time is over, or the task is cancelled. No call comes in
     /// meanwhile. `mayServeOn`: the plugin is told when the drain is given up.
     func drain(mayServeOn: Bool = true) async -> Bool {

@@ -11,8 +11,8 @@ struct PluginRecord: Sendable {
     var artifact: Artifact?
     /// What runs.
     var instance: Instance?
-    /// What ran before, for a rollback.
-    var previous: Artifact?
+    /// What may be started when that cannot: what last ran here, best first. From the journal, at the host's start.
+    var fallbacks: [Artifact] = []
     var generation = 0
     /// The parties of its workers; see ``Host/seat(for:_:overlapping:)``.
     var seats: [WorkerSeat] = []
@@ -32,6 +32,11 @@ struct PluginRecord: Sendable {
         self.name = name
         self.source = source
         self.isFirstParty = isFirstParty
+    }
+
+    /// Of what could run, the one with this identity.
+    func content(_ identity: String) -> Artifact? {
+        ([artifact].compactMap { $0 } + fallbacks).first { "\($0.digest)" == identity }
     }
 
     var state: PluginState { history.last?.state ?? .resolved }

@@ -6,24 +6,56 @@ import Logging
 
 /// Starting and stopping one plugin.
 extension Host {
-    func startPlugin(_ name: String) async {
-        guard !isStopping, let record = records[name], record.instance == nil, let artifact = record.artifact else { return }
+    /// Starts a plugin that does not run: `given`, or what its file holds. When that fails, what ran here before.
+    func startPlugin(_ name: String, _ given: Artifact? = nil) async {
+        guard !isStopping, records[name]?.instance == nil, let artifact = given ?? records[name]?.artifact else { return }
+        let identity = "\(artifact.digest)"
+        // What was planned may have been given up since, together with something that did not start.
+        guard rejected[identity] == nil, choices.current.quarantine[identity] == nil else {
+            return await startInstead(of: artifact, name)
+        }
+        do throws(PluginError) { try requireServices(of: artifact.manifest) } catch {
+            records[name]?.change(to: .failed, error.message)
+            return
+        }
+        records[name]?.change(to: .starting, "planned")
         do throws(PluginError) {
-            try requireServices(of: artifact.manifest)
-            records[name]?.change(to: .starting, "planned")
-            let instance = try await make(artifact, name)
-            do throws(PluginError) {
-                try await instance.prepare()
-                try await instance.activate()
-                try serve(instance, name, "started")
-            } catch {
-                await discard(instance, after: error)
-                throw error
-            }
+            let changes = try await tryAnew(artifact, name)
+            try await start(artifact, name)
+            try await record(changes.first?.from == nil ? .started : .switched, changes)
+            if let trial = replacements.standing(of: name).trial, trial.kind == .switched { await beginProbation(trial.changes) }
+            if !isOnProbation(name) { await tellCommitted(name) }
         } catch {
             refuse(artifact, name, error.message)
             logger.error("plugin failed to start", metadata: ["plugin": .string(name), "reason": .string(error.message)])
             records[name]?.change(to: .failed, error.message)
+            await returnFailedStart(of: artifact, name, error.message)
+            await startInstead(of: artifact, name)
+        }
+    }
+
+    private func start(_ artifact: Artifact, _ name: String) async throws(PluginError) {
+        let instance = try await make(artifact, name)
+        do throws(PluginError) {
+            try await instance.prepare()
+            try await instance.activate()
+            try serve(instance, name, "started")
+        } catch {
+            await discard(instance, after: error)
+            throw error
+        }
+    }
+
+    private func startInstead(of artifact: Artifact, _ name: String) async {
+        guard let record = records[name], record.instance == nil,
+            let next = record.fallbacks.first(where: {
+                $0.digest != artifact.digest && mayFallBack(to: $0, record, choices.current)
+            })
+        else { return }
+        let reason = record.reason
+        await startPlugin(name, next)
+        if records[name]?.instance != nil {
+            records[name]?.warnings = ["version \(artifact.manifest.version) does not start, \(next.manifest.version) runs: \(reason)"]
         }
     }
 

@@ -96,6 +96,10 @@ struct Field {
         }
     }
 
+    func optionalMilliseconds(in range: ClosedRange<Int>) -> Duration? {
+        json == nil ? nil : milliseconds(in: range)
+    }
+
     func oneOf<Choice>(_ type: Choice.Type, default fallback: Choice) -> Choice
     where Choice: RawRepresentable<String> & CaseIterable {
         value(default: fallback, placeholder: fallback) {

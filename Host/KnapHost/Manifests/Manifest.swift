@@ -35,6 +35,9 @@ package struct Manifest: Sendable, Hashable {
     package var reload = ReloadStrategy.exclusive
     /// How long a reload or a stop waits for the calls in flight.
     package var drainTimeout = Duration.seconds(30)
+    /// How long a new version has to prove itself before the host stops being ready to return to the one before; nil:
+    /// the operator's default.
+    package var probation: Duration?
     package var permissions = Permissions()
     package var limits = Limits()
     package var configuration = Configuration()

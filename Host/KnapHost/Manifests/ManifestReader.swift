@@ -48,6 +48,7 @@ extension Manifest {
         isolations = fields["isolations"].isolations()
         reload = fields["reload"].oneOf(ReloadStrategy.self, default: .exclusive)
         drainTimeout = fields["drain_timeout_ms"].milliseconds(in: 0...600_000, default: .seconds(30))
+        probation = fields["probation_ms"].optionalMilliseconds(in: 0...86_400_000)
         permissions = fields["permissions"].object(default: Permissions()) { Permissions(&$0) }
         limits = fields["limits"].object(default: Limits()) { Limits(&$0) }
         configuration = fields["configuration"].object(default: Configuration()) { Configuration(&$0) }

@@ -3,7 +3,8 @@ import Synchronization
 
 /// What the operator granted to plugins that did not come with Knap: STATE/grants.json.
 ///
-/// A grant is for one content of one plugin: another file under the same name asks again.
+/// A grant is for one content of one plugin: another file under the same name asks again. The one before keeps what it
+/// was granted, because the host may return to it.
 package final class GrantStore: Sendable {
     private let path: String
     private let grants: Mutex<JSONObject>
@@ -22,8 +23,10 @@ package final class GrantStore: Sendable {
 
     /// What the plugin asks for and was not granted yet, in words.
     func missing(_ manifest: Manifest, identity: String) -> [String] {
-        let granted = grants.withLock { $0[manifest.name] }
-        guard granted?["identity"]?.stringValue == identity else { return manifest.permissions.requests }
+        let latest = grants.withLock { $0[manifest.name] }
+        guard let granted = [latest, latest?["previous"]].first(where: { $0?["identity"]?.stringValue == identity }) else {
+            return manifest.permissions.requests
+        }
         let known = Set((granted?["permissions"]?.arrayValue ?? []).compactMap(\.stringValue))
         return manifest.permissions.requests.filter { !known.contains($0) }
     }
@@ -32,9 +35,15 @@ package final class GrantStore: Sendable {
     func grant(_ manifest: Manifest, identity: String) throws(ConfigurationError) {
         let written = grants.withLock { grants in
             var changed = grants
-            changed[manifest.name] = [
+            var grant: JSONObject = [
                 "identity": .string(identity), "permissions": .array(manifest.permissions.requests.map { .string($0) }),
             ]
+            if var before = changed[manifest.name]?.objectValue {
+                let previous = before["previous"]
+                before["previous"] = nil
+                grant["previous"] = before["identity"]?.stringValue == identity ? previous : .object(before)
+            }
+            changed[manifest.name] = .object(grant)
             guard replaceFile(path, with: Array((JSON.object(changed).serialized(.pretty) + "\n").utf8), mode: 0o600)
             else { return false }
             grants = changed

@@ -36,7 +36,11 @@ struct Nomination {
                 choices.append(nominee)
             }
         }
-        if let running, choices.first?.isRunning != true { choices.append(Nominee(running)) }
+        if let running {
+            if choices.first?.isRunning != true { choices.append(Nominee(running)) }
+        } else if let candidate = candidates.first, candidates.count == 1 {
+            choices += candidate.fallbacks.map { Nominee(candidate, $0) }
+        }
         if !choices.isEmpty { self.choices.append(choices) }
     }
 

@@ -16,6 +16,15 @@ struct Nominee: Sendable {
         self.isRunning = isRunning
     }
 
+    init(_ candidate: Candidate, _ fallback: Fallback) {
+        manifest = fallback.manifest
+        source = candidate.source
+        identity = fallback.identity
+        isBuiltIn = candidate.isBuiltIn
+        isolation = candidate.isolation
+        isRunning = false
+    }
+
     init(_ running: RunningPlugin) {
         manifest = running.manifest
         source = running.source

@@ -32,10 +32,23 @@ package struct Candidate: Sendable {
     package var missingGrants: [String] = []
     /// Why this very content is not to be started again.
     package var quarantine: String?
+    /// What may be started when this cannot, best first: what ran here before.
+    package var fallbacks: [Fallback] = []
 
     package init(manifest: Manifest, source: String, identity: String) {
         self.manifest = manifest
         self.source = source
+        self.identity = identity
+    }
+}
+
+/// An earlier content of a plugin that does not run now.
+package struct Fallback: Sendable {
+    package var manifest: Manifest
+    package var identity: String
+
+    package init(manifest: Manifest, identity: String) {
+        self.manifest = manifest
         self.identity = identity
     }
 }

@@ -12,14 +12,18 @@ import Logging
 /// 3 and 4 go on by themselves while the host does other things. Several plugins at once are replaced with gates, because
 /// an old generation that still serves would see the others' new ones.
 extension Host {
-    func mayOverlap(_ pairs: [Pair]) -> Bool {
-        guard pairs.count == 1, let pair = pairs.first else { return false }
-        return pair.old.manifest.reload == .overlap && pair.artifact.manifest.reload == .overlap
+    func mayOverlap(_ pairs: [Pair], _ kind: ReplacementKind) -> Bool {
+        guard kind == .reload, pairs.count == 1, let pair = pairs.first else { return false }
+        let (old, new) = (pair.old.manifest, pair.artifact.manifest)
+        // A state directory that has to be copied first must not be in use.
+        return old.reload == .overlap && new.reload == .overlap && old.stateSchema == new.stateSchema
     }
 
-    func takeOver(_ pair: Pair) async throws(PluginError) {
+    func takeOver(_ pair: Pair, _ changes: [Change]) async throws(PluginError) {
         guard let new = pair.new else { return }
         try await new.activate()
+        // Both versions use the state directory as it is, so nothing can be lost by an entry that is too early.
+        try await record(.switched, changes)
         // A gate only for the moment of the publication, so that nobody calls a new route and then an old one.
         guard let gate = engine.closeGate(of: [pair.old.party]) else {
             throw PluginError(code: .resourceExhausted, message: "out of memory for a gate")
@@ -82,13 +86,16 @@ extension Host {
         }
         var taken = Set(record.retiring.map(\.instance.party.pointer))
         if let party = record.instance?.party.pointer {
-            if !overlapping, let seat = record.seats.first(where: { $0.party.pointer == party }) { return seat }
+            let own = record.seats.first { $0.party.pointer == party && $0.limits == manifest.limits }
+            if !overlapping, let own { return own }
             taken.insert(party)
         }
-        if let seat = record.seats.first(where: { !taken.contains($0.party.pointer) }) { return seat }
+        if let seat = record.seats.first(where: { $0.limits == manifest.limits && !taken.contains($0.party.pointer) }) {
+            return seat
+        }
         let bindings = BindingTable()
         let context = try makeContext(manifest, 0, record.isFirstParty, bindings)
-        let seat = WorkerSeat(party: makeParty(manifest, context), bindings: bindings)
+        let seat = WorkerSeat(party: makeParty(manifest, context), bindings: bindings, limits: manifest.limits)
         records[name]?.seats.append(seat)
         return seat
     }
@@ -104,4 +111,6 @@ struct RetiringGeneration: Sendable {
 struct WorkerSeat: Sendable {
     let party: Party
     let bindings: BindingTable
+    /// The bulkhead and the circuit breaker that the party was made with.
+    let limits: Limits
 }

@@ -6,6 +6,8 @@ import Logging
 struct Replacement: Sendable {
     var name: String
     var artifact: Artifact
+    /// The file in the drop directory that is to hold it, when somebody else's copy is not there already.
+    var file: String?
 }
 
 /// An old generation and the one that takes its place.
@@ -17,24 +19,37 @@ struct Pair {
     var isSuspended = false
 }
 
+/// What a replacement is for.
+enum ReplacementKind: Sendable {
+    /// Another content, or the same anew; what is in memory is handed over.
+    case reload
+    /// The content before: freshly started on durable state, and not on probation.
+    case rollback
+}
+
 /// Reload as a transaction: new generations take over from old ones, all together, and no call fails.
 ///
 ///     1  make and prepare the new ones           the old ones serve
 ///     2  close the gate before the old ones      root calls wait, calls in flight and what descends from them go on
 ///     3  wait until no call is in flight         too long: the gate opens again, the old ones serve on
-///     4  suspend the old ones, save their state  dependants first
+///     4  suspend the old ones, save their state  dependants first; copy a state directory whose schema rises
 ///     5  load it into the new ones, activate     providers first; failed: the old ones are activated again
-///     6  publish the new routes, open the gate
+///     6  publish the new routes, open the gate   from here on the new ones are on probation
 ///
-/// A plugin that holds nothing alone can do without the wait; see Overlapping.swift.
+/// Where a content changes every step is in the journal before the next is taken. A plugin that holds nothing alone can
+/// do without the wait; see Overlapping.swift.
 extension Host {
     /// Replaces the running generation by `artifact`; throws when the old one serves on.
-    func replace(_ name: String, with artifact: Artifact, _ reason: String) async throws(PluginError) {
-        try await replace([Replacement(name: name, artifact: artifact)], reason)
+    func replace(
+        _ name: String, with artifact: Artifact, _ reason: String, _ kind: ReplacementKind = .reload
+    ) async throws(PluginError) {
+        try await replace([Replacement(name: name, artifact: artifact)], reason, kind)
     }
 
     /// Replaces all of them or none. In the order in which they would start: providers first.
-    func replace(_ replacements: [Replacement], _ reason: String) async throws(PluginError) {
+    func replace(
+        _ replacements: [Replacement], _ reason: String, _ kind: ReplacementKind = .reload
+    ) async throws(PluginError) {
         var pairs: [Pair] = []
         for replacement in replacements {
             guard let old = records[replacement.name]?.instance else {
@@ -42,7 +57,9 @@ extension Host {
             }
             pairs.append(Pair(name: replacement.name, artifact: replacement.artifact, old: old))
         }
-        let overlaps = mayOverlap(pairs)
+        var changes = try changes(replacements, kind)
+        try await begin(changes)
+        let overlaps = mayOverlap(pairs, kind)
         for pair in pairs {
             records[pair.name]?.change(to: .reloading, reason)
             if overlaps { await waitForRetiring(pair.name) }
@@ -53,15 +70,17 @@ extension Host {
                 pairs[index].new = new
                 try await new.prepare()
             }
-            if overlaps { try await takeOver(pairs[0]) } else { try await handOver(pairs) }
+            if overlaps { try await takeOver(pairs[0], changes) } else { try await handOver(&pairs, &changes, kind) }
         } catch {
             for pair in pairs { await abandon(pair, error) }
+            await giveUp(changes)
             throw error
         }
         for pair in pairs {
-            records[pair.name]?.previous = pair.old.artifact
             if overlaps { retire(pair.old, of: pair.name) } else { await discard(pair.old) }
         }
+        if kind == .rollback { await commit(changes) } else { await beginProbation(changes) }
+        for pair in pairs where !isOnProbation(pair.name) { await tellCommitted(pair.name) }
     }
 
     private func abandon(_ pair: Pair, _ error: PluginError) async {
@@ -73,8 +92,9 @@ extension Host {
         }
     }
 
-    private func handOver(_ given: [Pair]) async throws(PluginError) {
-        var pairs = given
+    private func handOver(
+        _ pairs: inout [Pair], _ changes: inout [Change], _ kind: ReplacementKind
+    ) async throws(PluginError) {
         guard let gate = engine.closeGate(of: pairs.map(\.old.party)) else {
             throw PluginError(code: .resourceExhausted, message: "out of memory for a gate")
         }
@@ -91,8 +111,9 @@ extension Host {
             for index in pairs.indices.reversed() {
                 pairs[index].isSuspended = true
                 try await pairs[index].old.suspend()
-                states[pairs[index].name] = try await pairs[index].old.save()
+                if kind == .reload { states[pairs[index].name] = try await pairs[index].old.save() }
             }
+            changes = try await switching(changes)
             for pair in pairs {
                 guard let new = pair.new else { continue }
                 if let state = states[pair.name], new.manifest.extensions.contains("knap.state/1") { try await new.load(state) }
@@ -102,31 +123,62 @@ extension Host {
             for pair in pairs {
                 if let new = pair.new { try serve(new, pair.name, "reloaded") }
             }
+            // Before anybody is answered by a new one: what it then promises must be found by the next start.
+            try await record(.switched, changes)
         } catch {
-            let failure = await takeBack(pairs, error)
+            let failure = await takeBack(&pairs, changes, error)
             await onOwnThread { gate.open() }
             throw failure
         }
         await onOwnThread { gate.open() }
     }
 
-    /// Has the old ones serve again, providers first.
-    private func takeBack(_ pairs: [Pair], _ error: PluginError) async -> PluginError {
+    /// Has the old ones serve again, providers first, on their own durable state.
+    private func takeBack(_ pairs: inout [Pair], _ changes: [Change], _ error: PluginError) async -> PluginError {
         var error = error
-        for pair in pairs {
-            if pair.isSuspended {
-                do throws(PluginError) { try await pair.old.activate() } catch let second {
-                    error.message += "; and the old version of \(pair.name) does not start again: \(second.message)"
-                }
+        if changes.contains(where: \.hasCheckpoint) {
+            // The new ones must let go of the directories before those are put back.
+            for index in pairs.indices {
+                if let new = pairs[index].new { await discard(new, after: error) }
+                pairs[index].new = nil
             }
             do throws(PluginError) {
-                // Some of the new ones may have been published already.
-                if records[pair.name]?.instance !== pair.old { try serve(pair.old, pair.name, "the reload failed") }
+                try await restore(changes)
+                await recordOrLog(.ended, changes)
             } catch let second {
-                error.message += "; \(pair.name): \(second.message)"
+                error.message += "; the state directory could not be put back: \(second.message)"
+                return await leaveStopped(pairs, error)
             }
-            (pair.old.code as? WorkerCode)?.process.serves(true)
-            pair.old.party.open()
+        }
+        for pair in pairs {
+            do throws(PluginError) {
+                if pair.isSuspended { try await pair.old.activate() }
+                // Some of the new ones may have been published already.
+                try serve(pair.old, pair.name, "the reload failed")
+            } catch let second {
+                error.message += "; and the old version of \(pair.name) does not go on: \(second.message)"
+                await startAfresh(pair, second)
+            }
+        }
+        return error
+    }
+
+    /// An old generation that was suspended cannot go on: its code starts anew, on its durable state.
+    private func startAfresh(_ pair: Pair, _ error: PluginError) async {
+        records[pair.name]?.instance = nil
+        await letGo(pair.name, pair.old, nil)
+        await discard(pair.old, after: error)
+        records[pair.name]?.change(to: .failed, error.message)
+        await startPlugin(pair.name, pair.old.artifact)
+    }
+
+    /// The old code must not run on what the new code wrote: the next start puts the copies back first.
+    private func leaveStopped(_ pairs: [Pair], _ error: PluginError) async -> PluginError {
+        for pair in pairs {
+            records[pair.name]?.instance = nil
+            await letGo(pair.name, pair.old, nil)
+            await discard(pair.old, after: error)
+            records[pair.name]?.change(to: .failed, error.message)
         }
         return error
     }

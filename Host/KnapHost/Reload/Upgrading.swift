@@ -12,34 +12,20 @@ extension Host {
 
     private func upgradeNow(_ directory: String) async throws(PluginError) -> String {
         let upgrades = try await candidates(in: directory)
-        var input = planInput()
         for upgrade in upgrades {
-            guard let index = input.candidates.firstIndex(where: { $0.manifest.name == upgrade.name }) else {
+            guard let record = records[upgrade.name], record.artifact != nil else {
                 throw PluginError(
                     code: .failedPrecondition,
                     message: "\(upgrade.name) does not run here; 'knap plugins install' takes new plugins")
             }
-            guard records[upgrade.name]?.isFirstParty == false else {
+            guard !record.isFirstParty else {
                 throw PluginError(code: .failedPrecondition, message: "\(upgrade.name) ships with Knap and is upgraded with it")
             }
-            let old = input.candidates[index]
-            var candidate = Candidate(manifest: upgrade.artifact.manifest, source: old.source, identity: "\(upgrade.artifact.digest)")
-            candidate.isolation = old.isolation
-            candidate.missingGrants = grants.missing(upgrade.artifact.manifest, identity: "\(upgrade.artifact.digest)")
-            input.candidates[index] = candidate
         }
-        let names = Set(upgrades.map(\.name))
-        let plan = Planner.plan(input)
-        if let problem = plan.omissions.first(where: { names.contains($0.plugin) || $0.stillRunning != nil && $0.code.isProblem }) {
-            throw PluginError(code: .failedPrecondition, message: "\(problem.plugin): \(problem.message); nothing was upgraded")
-        }
-        if let stopped = plan.stops.joined().first {
-            throw PluginError(
-                code: .failedPrecondition, message: "\(stopped.plugin) could not run any more; nothing was upgraded")
-        }
+        let plan = try checkTogether(upgrades.map(\.artifact))
         let byName = Dictionary(upgrades.map { ($0.name, $0.artifact) }) { first, _ in first }
         let ordered = plan.starts.joined().compactMap { step in
-            byName[step.plugin].map { Replacement(name: step.plugin, artifact: $0) }
+            byName[step.plugin].map { Replacement(name: step.plugin, artifact: $0, file: records[step.plugin]?.source) }
         }
         guard !ordered.isEmpty else { return "all of them run already" }
         let staged = try await stage(upgrades)
@@ -48,9 +34,37 @@ extension Host {
             throw error
         }
         for replacement in ordered { records[replacement.name]?.artifact = replacement.artifact }
-        for file in staged { rename(file.part, file.target) }
+        for file in staged {
+            rename(file.part, file.target)
+            DeathPoint.reached("upgrade-renaming")
+        }
         return "upgraded: "
             + ordered.map { "\($0.name) to \($0.artifact.manifest.version)" }.joined(separator: ", ")
+    }
+
+    /// Plans what runs with these contents in place of their own; refuses what anything else would stop for.
+    @discardableResult
+    func checkTogether(_ artifacts: [Artifact]) throws(PluginError) -> Plan {
+        var input = planInput()
+        for artifact in artifacts {
+            guard let index = input.candidates.firstIndex(where: { $0.manifest.name == artifact.manifest.name }) else { continue }
+            let (old, identity) = (input.candidates[index], "\(artifact.digest)")
+            var candidate = Candidate(manifest: artifact.manifest, source: old.source, identity: identity)
+            candidate.isBuiltIn = old.isBuiltIn
+            candidate.isolation = old.isolation
+            candidate.missingGrants = old.isBuiltIn ? [] : grants.missing(artifact.manifest, identity: identity)
+            input.candidates[index] = candidate
+        }
+        let names = Set(artifacts.map(\.manifest.name))
+        let plan = Planner.plan(input)
+        if let problem = plan.omissions.first(where: { names.contains($0.plugin) || $0.stillRunning != nil && $0.code.isProblem }) {
+            throw PluginError(code: .failedPrecondition, message: "\(problem.plugin): \(problem.message); nothing was changed")
+        }
+        if let stopped = plan.stops.joined().first {
+            throw PluginError(
+                code: .failedPrecondition, message: "\(stopped.plugin) could not run any more; nothing was changed")
+        }
+        return plan
     }
 
     private struct Upgrade: Sendable {

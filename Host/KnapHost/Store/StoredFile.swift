@@ -142,8 +142,10 @@ final class StoredFileReplacement {
     /// Durable when it returns: the content before the name, the name before the answer.
     func commit() throws(StoreError) {
         try file.synchronize()
+        DeathPoint.reached("store-written")
         guard rename(file.path, path) == 0 else { throw .system(.output, "it cannot be put in place", path) }
         isCommitted = true
+        DeathPoint.reached("store-renamed")
         try StoreDirectory.synchronize(directoryOf: path)
     }
 }

@@ -15,6 +15,10 @@ extension Host {
         logger.error("plugin ended", metadata: ["plugin": .string(name), "reason": .string(end.reason)])
         records[name]?.change(to: .failed, end.reason)
         records[name]?.instance = nil
+        if !isStopping, let probation = probation(of: name), probation.changes.contains(where: { $0.name == name && $0.to.digest == artifact.digest }) {
+            await giveBack(probation.changes, .failed("\(name): \(end.reason)"), ended: instance, gate: end.gate)
+            return await reconcile()
+        }
         let policy = instance.manifest.restart
         let now = ContinuousClock.now
         let recent = (records[name]?.restarts ?? []).filter { now - $0 < policy.period }
@@ -22,7 +26,7 @@ extension Host {
         if isStopping || policy.kind == .temporary { return await letGo(name, instance, end.gate) }
         guard recent.count < policy.maximumRestarts else {
             let reason = "it ended \(recent.count + 1) times within \(policy.period); the last time \(end.reason)"
-            quarantine(artifact, name, reason)
+            quarantine("\(artifact.digest)", name, reason)
             await letGo(name, instance, end.gate)
             records[name]?.change(to: .failed, "in quarantine: \(reason); 'knap plugins release \(name)' tries it again")
             return await reconcile()
@@ -62,6 +66,7 @@ extension Host {
                 throw error
             }
             await onOwnThread { gate?.open() }
+            if !isOnProbation(name) { await tellCommitted(name) }
             if old.manifest.restart.scope == .dependants { await restartDependants(of: name) }
         } catch {
             logger.error("plugin failed to restart", metadata: ["plugin": .string(name), "reason": .string(error.message)])
@@ -73,7 +78,7 @@ extension Host {
     }
 
     /// Nobody serves what it served, until it runs again.
-    private func letGo(_ name: String, _ instance: Instance, _ gate: Gate?) async {
+    func letGo(_ name: String, _ instance: Instance, _ gate: Gate?) async {
         registry.set([:], of: name)
         services.withdraw(plugin: name)
         instance.party.close()
@@ -86,16 +91,23 @@ extension Host {
         let dependants = records.values.filter { record in
             record.instance?.manifest.requires.contains { services.contains($0.service) } ?? false
         }
-        for dependant in dependants.map(\.name).sorted() where dependant != name {
-            await stopPlugin(dependant, "\(name), which it requires, was restarted")
-            await startPlugin(dependant)
+        for dependant in dependants.sorted(by: { $0.name < $1.name }) where dependant.name != name {
+            await stopPlugin(dependant.name, "\(name), which it requires, was restarted")
+            await startPlugin(dependant.name, dependant.instance?.artifact)
         }
     }
 
-    private func quarantine(_ artifact: Artifact, _ name: String, _ reason: String) {
-        do { try choices.change { $0.quarantine["\(artifact.digest)"] = reason } } catch {
-            rejected["\(artifact.digest)"] = reason
+    func quarantine(_ digest: String, _ name: String, _ reason: String) {
+        do { try choices.change { $0.quarantine[digest] = reason } } catch {
+            rejected[digest] = reason
             logger.error("quarantine not written", metadata: ["plugin": .string(name), "reason": "\(error)"])
+        }
+    }
+
+    func unquarantine(_ digest: String) {
+        rejected[digest] = nil
+        do { try choices.change { $0.quarantine[digest] = nil } } catch {
+            logger.error("quarantine not written", metadata: ["content": .string(digest), "reason": "\(error)"])
         }
     }
 }

@@ -5,6 +5,7 @@ struct Conformances: Sendable {
     let stateful: (any Stateful)?
     let health: (any HealthReporting)?
     let draining: (any Draining)?
+    let committing: (any Committing)?
     let observing: (any Observing)?
     let intercepting: (any Intercepting)?
 
@@ -12,6 +13,7 @@ struct Conformances: Sendable {
         stateful = plugin as? any Stateful
         health = plugin as? any HealthReporting
         draining = plugin as? any Draining
+        committing = plugin as? any Committing
         observing = plugin as? any Observing
         intercepting = plugin as? any Intercepting
     }
@@ -28,6 +30,7 @@ struct ExtensionTables: @unchecked Sendable {  // The tables are written once, b
         }
         if type is any HealthReporting.Type { tables.append((KNAP_EXT_HEALTH, Self.permanent(Self.health()))) }
         if type is any Draining.Type { tables.append((KNAP_EXT_DRAIN, Self.permanent(Self.drain()))) }
+        if type is any Committing.Type { tables.append((KNAP_EXT_COMMITTED, Self.permanent(Self.committed()))) }
         if type is any Observing.Type { tables.append((KNAP_EXT_OBSERVE, Self.permanent(Self.observe()))) }
         if type is any Intercepting.Type { tables.append((KNAP_EXT_INTERCEPT, Self.permanent(Self.intercept()))) }
         self.tables = tables

@@ -17,7 +17,7 @@
 /// The life of an instance is `init → prepare → activate ⇄ suspend → deinit`. Two instances of one plugin may live at
 /// the same time, during a reload, so state belongs in the instance and not in globals.
 ///
-/// What else a plugin can do it says by conforming to ``Stateful``, ``HealthReporting``, ``Draining``, ``Observing`` or
+/// What else a plugin can do it says by conforming to ``Stateful``, ``HealthReporting``, ``Draining``, ``Committing``, ``Observing`` or
 /// ``Intercepting``.
 public protocol Plugin: AnyObject, Sendable {
     static var name: String { get }

@@ -46,6 +46,7 @@ enum ManifestExamples {
           "isolations": ["worker"],
           "reload": "overlap",
           "drain_timeout_ms": 5,
+          "probation_ms": 6,
           "permissions": {
             "files": { "read": ["/etc/hosts", "config:folder"], "write": ["~/notes"] },
             "network": { "connect": ["*.example.org:443", "[::1]:*"], "listen": [0] },
@@ -233,6 +234,7 @@ enum ManifestExamples {
         Bad(#""extensions": ["knap.state/0"]"#, "/extensions/0", .malformed, "such as knap.state/1"),
         Bad(#""toolchain": {}"#, "/toolchain", .missingField, "'language' is missing"),
         Bad(#""toolchain": {"language": "go"}"#, "/isolations", .contradiction, "one Go runtime only", inSchema: false),
+        Bad(#""probation_ms": -1"#, "/probation_ms", .outOfRange, "0 to 86400000"),
         Bad(#""state_schema": -1"#, "/state_schema", .outOfRange, "0 to 1000000"),
     ]
 
@@ -246,7 +248,7 @@ enum ManifestExamples {
         method(#""content_type": "text/plain; charset=utf-8""#), method(#""deadline_ms": 86400000"#),
         #""contributes": {"mcp": []}"#, #""contributes": {}"#, #""hooks": {}"#, #""restart": {"max_restarts": 0}"#,
         #""restart": {"policy": "temporary", "backoff_initial_ms": 30000}"#, #""pool": {"min": 2, "max": 2}"#,
-        #""pool": {"min": 2}"#, #""isolations": ["in-process"]"#, #""drain_timeout_ms": 0"#,
+        #""pool": {"min": 2}"#, #""isolations": ["in-process"]"#, #""drain_timeout_ms": 0"#, #""probation_ms": 0"#,
         #""permissions": {"files": {"read": ["/", "~/a b/ü", "/..a/b.."]}}"#,
         #""permissions": {"network": {"connect": ["*:*", "a:1", "*.b-c.d:65535", "[2001:db8::1]:80"], "listen": [0, 65535]}}"#,
         #""permissions": {"services": ["vault", "vault.read_note", "org.example.x", "org.example.x.do_it"]}"#,

@@ -39,6 +39,7 @@ struct ManifestTests {
         #expect(manifest.isolations == [.worker])
         #expect(manifest.reload == .overlap)
         #expect(manifest.drainTimeout == .milliseconds(5))
+        #expect(manifest.probation == .milliseconds(6))
         #expect(manifest.permissions.readPaths == ["/etc/hosts", "config:folder"])
         #expect(manifest.permissions.writePaths == ["~/notes"])
         #expect(manifest.permissions.connect == ["*.example.org:443", "[::1]:*"])

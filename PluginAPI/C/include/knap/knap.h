@@ -9,6 +9,7 @@
 #include "host.h"
 #include "plugin.h"
 
+#include "ext/committed.h"
 #include "ext/config.h"
 #include "ext/descriptors.h"
 #include "ext/drain.h"
