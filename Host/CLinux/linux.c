@@ -3,8 +3,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <signal.h>
 #include <spawn.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
 #include <sys/signalfd.h>
@@ -91,3 +93,10 @@ int32_t knap_start_host(char *const arguments[], const char *log) {
    errno = error;
    return error ? -1 : pid;
 }
+
+static int is_named(struct dl_phdr_info *image, size_t size, void *path) {
+   (void)size;
+   return image->dlpi_name && !strcmp(image->dlpi_name, path);
+}
+
+int knap_is_mapped(const char *path) { return dl_iterate_phdr(is_named, (void *)path); }

@@ -24,7 +24,7 @@ static void tell_caller(knap_slot_t *slot, const knap_result_t *result, uint64_t
 // Gives the caller its answer, for which the right was won (WORD_ANSWERED), and drops the answer's reference.
 void knap_deliver(knap_slot_t *slot, const knap_result_t *result) {
    knap_thread_t *self = knap_thread_self(slot->caller_party->engine);
-   if (self->depth >= KNAP_MAX_DEPTH) {
+   if (knap_depth(self) >= KNAP_MAX_DEPTH) {
       knap_defer(self, (knap_deferred_t){.slot = slot, .kind = DEFER_ANSWER, .answer = knap_answer_copy(result)});
       return;
    }
@@ -129,7 +129,7 @@ knap_status_t knap_complete(const knap_host_t *host, knap_call_t call, const kna
       return KNAP_OK;
    }
    knap_thread_t *self = knap_thread_self(party->engine);
-   if ((word & WORD_REFS) == 2 * WORD_REF && self->depth < KNAP_MAX_DEPTH) { // nobody else can get at it
+   if ((word & WORD_REFS) == 2 * WORD_REF && knap_depth(self) < KNAP_MAX_DEPTH) { // nobody else can get at it
       knap_frame_enter(self);
       tell_caller(slot, result, word);
       knap_slot_free(slot, word);
@@ -240,7 +240,7 @@ static void dispatch(knap_thread_t *self, knap_slot_t *slot, knap_bytes_t bytes,
    const knap_target_t *target = slot->target;
    uint32_t serial = WORD_SERIAL(word_of(slot));
    bool blocking = target->flags & KNAP_ROUTE_BLOCKING;
-   if (blocking || self->depth >= KNAP_MAX_DEPTH) {
+   if (blocking || knap_depth(self) >= KNAP_MAX_DEPTH) {
       knap_slot_change(slot, serial, 0, 0, 0, WORD_REF, NULL);
       if (blocking) {
          if (knap_pool_run(slot, bytes, buffer)) return;

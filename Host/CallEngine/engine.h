@@ -185,7 +185,7 @@ typedef struct knap_deferred {
 
 struct knap_thread {
    uint32_t        cell;
-   uint32_t        depth;
+   _Atomic uint32_t depth; // written by the thread alone
    knap_slot_t    *free;
    _Atomic(knap_slot_t *) returned; // freed by other threads
    knap_deferred_t *first, *last;
@@ -322,11 +322,17 @@ static inline knap_thread_t *knap_thread_self(knap_engine_t *engine) {
    return __builtin_expect(self && self->engine == engine, 1) ? self : knap_thread_begins(engine);
 }
 
-static inline void knap_frame_enter(knap_thread_t *self) { self->depth++; }
+static inline uint32_t knap_depth(const knap_thread_t *self) {
+   return atomic_load_explicit(&self->depth, memory_order_relaxed);
+}
+
+static inline void knap_frame_enter(knap_thread_t *self) {
+   atomic_store_explicit(&self->depth, knap_depth(self) + 1, memory_order_relaxed);
+}
 
 static inline void knap_frame_leave(knap_thread_t *self) {
-   if (__builtin_expect(self->first != NULL, 0) && self->depth == 1) knap_frames_drain(self);
-   self->depth--;
+   if (__builtin_expect(self->first != NULL, 0) && knap_depth(self) == 1) knap_frames_drain(self);
+   atomic_store_explicit(&self->depth, knap_depth(self) - 1, memory_order_release);
 }
 
 static inline knap_slot_t *knap_slot_take(knap_thread_t *self) {

@@ -81,7 +81,12 @@ knap_slot_t *knap_slot_refill(knap_thread_t *self) {
 
 // What only some calls leave behind.
 void knap_slot_clean(knap_slot_t *slot, uint64_t word) {
-   if (word & WORD_LISTENING) slot->callee->closed(slot->callee_context);
+   if (word & WORD_LISTENING) {
+      knap_thread_t *self = knap_thread_self(slot->caller_party->engine);
+      knap_frame_enter(self);
+      slot->callee->closed(slot->callee_context);
+      knap_frame_leave(self);
+   }
    if (atomic_load_explicit(&slot->timer.place, memory_order_seq_cst)) knap_timer_disarm(slot);
    if (!slot->traced) return;
    knap_buffer_drop(slot->principal);

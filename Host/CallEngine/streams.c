@@ -78,7 +78,7 @@ static knap_status_t send_to_caller(knap_slot_t *slot, uint32_t serial, const kn
    if (!knap_enter_caller(slot, serial)) return KNAP_CANCELLED;
    knap_status_t status = KNAP_OK;
    knap_thread_t *self = knap_thread_self(slot->caller_party->engine);
-   if (self->depth >= KNAP_MAX_DEPTH) { // as if there were no credit; told when the stack is empty
+   if (knap_depth(self) >= KNAP_MAX_DEPTH) { // as if there were no credit; told when the stack is empty
       if (counts(item->kind)) {
          status = KNAP_RESOURCE_EXHAUSTED;
          knap_slot_change(slot, serial, 0, WORD_CALLEE_WAITS, WORD_CALLEE_WAITS, 0, NULL);
@@ -101,7 +101,7 @@ static knap_status_t send_to_callee(knap_slot_t *slot, uint32_t serial, const kn
    if (WORD_SERIAL(word) != serial || (word & (WORD_DONE | WORD_ANSWERED))) return KNAP_CANCELLED;
    if (word & WORD_INPUT_CLOSED) return KNAP_FAILED_PRECONDITION;
    knap_thread_t *self = knap_thread_self(slot->caller_party->engine);
-   if (self->depth >= KNAP_MAX_DEPTH) {
+   if (knap_depth(self) >= KNAP_MAX_DEPTH) {
       if (!counts(item->kind)) return KNAP_OK;
       knap_slot_change(slot, serial, 0, WORD_CALLER_WAITS, WORD_CALLER_WAITS, 0, NULL);
       if (knap_slot_change(slot, serial, 0, 0, 0, WORD_REF, NULL))
@@ -163,7 +163,7 @@ knap_status_t knap_grant(const knap_host_t *host, knap_call_t call, uint32_t ite
    tell_relay(slot, serial, by_caller, items);
    knap_thread_t *self = knap_thread_self(slot->caller_party->engine);
    if (atomic_load_explicit(&slot->word, memory_order_seq_cst) & waits) {
-      if (self->depth < KNAP_MAX_DEPTH) knap_tell_credit(slot, serial, !by_caller);
+      if (knap_depth(self) < KNAP_MAX_DEPTH) knap_tell_credit(slot, serial, !by_caller);
       else if (knap_slot_change(slot, serial, 0, WORD_DONE, 0, WORD_REF, NULL))
          knap_defer(self, (knap_deferred_t){.slot = slot, .kind = by_caller ? DEFER_CREDIT_CALLEE : DEFER_CREDIT_CALLER});
    }

@@ -51,7 +51,12 @@ static void fire(knap_engine_t *engine, knap_timer_node_t *node) {
    } else {
       engine->timers[node->index] = NULL;
       pthread_mutex_unlock(&engine->timer_lock);
-      if (atomic_load_explicit(&node->party->open, memory_order_acquire)) node->fire(node->context);
+      if (atomic_load_explicit(&node->party->open, memory_order_acquire)) {
+         knap_thread_t *self = knap_thread_self(engine);
+         knap_frame_enter(self);
+         node->fire(node->context);
+         knap_frame_leave(self);
+      }
       free(node);
    }
    pthread_mutex_lock(&engine->timer_lock);

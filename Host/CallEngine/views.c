@@ -54,4 +54,4 @@ void *knap_call_context(const knap_host_t *host, knap_call_t call, const knap_ca
    return context;
 }
 
-uint32_t knap_engine_depth(knap_engine_t *engine) { return knap_thread_self(engine)->depth; }
+uint32_t knap_engine_depth(knap_engine_t *engine) { return knap_depth(knap_thread_self(engine)); }

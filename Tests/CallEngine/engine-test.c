@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static int failures, checks;
 #define CHECK(condition) \
@@ -677,7 +678,10 @@ static const knap_caller_t counting = {sizeof counting, 0, counted, race_item, r
 static void *ask(void *binding) {
    int asked = 0;
    knap_outgoing_t outgoing = {.size = sizeof outgoing, .caller = &counting};
-   while (asking) asked += knap_engine_call(A, (uint64_t)(uintptr_t)binding, &outgoing, NULL) == KNAP_OK;
+   while (asking) {
+      asked += knap_engine_call(A, (uint64_t)(uintptr_t)binding, &outgoing, NULL) == KNAP_OK;
+      while (asked > answers + 5000) usleep(100); // or more wait at the gate than it holds
+   }
    return (void *)(uintptr_t)asked;
 }
 
@@ -793,6 +797,54 @@ static void a_party_that_is_opened_anew_has_a_closed_breaker(void) {
    knap_engine_destroy(engine);
 }
 
+static void *leave_later(void *context) {
+   atomic_int *stay = context;
+   while (*stay == 1) usleep(100);
+   return NULL;
+}
+
+static atomic_int inside;
+static void linger(void *context, const knap_request_t *request) { // answers, and is in its function for longer
+   (void)context;
+   B->calls->complete(B, request->call, NULL);
+   inside = 1;
+   leave_later(&inside);
+}
+static void *call_linger(void *binding) {
+   seen_t seen;
+   seen_init(&seen);
+   knap_outgoing_t outgoing = to(&seen);
+   knap_engine_call(A, (uint64_t)(uintptr_t)binding, &outgoing, NULL);
+   return NULL;
+}
+
+static void a_party_is_idle_and_left_only_when_no_thread_is_in_its_code(void) {
+   setup();
+   uint64_t binding = provide("b.linger", linger, NULL, 0, 0), hold_binding = provide("b.hold", hold_listening, NULL, 0, 0);
+   CHECK(knap_party_idle(bob));
+   seen_t seen;
+   seen_init(&seen);
+   knap_outgoing_t outgoing = to(&seen);
+   knap_engine_call(A, hold_binding, &outgoing, NULL);
+   CHECK(!knap_party_idle(bob));
+   CHECK(!knap_party_idle(alice)); // it waits for an answer
+   B->calls->complete(B, held, NULL);
+   CHECK(knap_party_idle(bob));
+   CHECK(knap_party_idle(alice));
+   CHECK(knap_engine_left(engine, 1000000000));
+   inside = 0;
+   pthread_t thread;
+   pthread_create(&thread, NULL, call_linger, (void *)(uintptr_t)binding);
+   while (!inside) usleep(100);
+   EQUAL(in_flight(), 0);
+   CHECK(knap_party_idle(bob));
+   CHECK(!knap_engine_left(engine, 20000000));
+   inside = 2;
+   CHECK(knap_engine_left(engine, 5000000000));
+   pthread_join(thread, NULL);
+   knap_engine_destroy(engine);
+}
+
 int main(void) {
    an_inline_call_answers_before_call_returns();
    a_second_completion_and_a_stale_handle_are_refused();
@@ -817,6 +869,7 @@ int main(void) {
    no_call_reaches_a_provider_that_was_replaced_without_a_gate_and_drained();
    the_calls_of_a_party_are_ended_and_those_at_its_gate_are_left();
    a_party_that_is_opened_anew_has_a_closed_breaker();
+   a_party_is_idle_and_left_only_when_no_thread_is_in_its_code();
    printf("%d passed, %d failed\n", checks - failures, failures);
    return failures != 0;
 }

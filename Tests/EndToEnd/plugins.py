@@ -23,7 +23,7 @@ IDEMPOTENT = {"echo", "version", "pid"}
 
 
 def build(folder, name="faults", version="1.0.0", defines=(), source="faults.c", deadline_ms=1500, idempotent=IDEMPOTENT,
-          **manifest):
+          options=(), **manifest):
     """Compiles a source as `name`; returns the library's path. `manifest` replaces fields of it."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -32,7 +32,7 @@ def build(folder, name="faults", version="1.0.0", defines=(), source="faults.c",
     subprocess.run(
         ["cc", "-shared", "-fPIC", "-fvisibility=hidden", "-O1", "-w", "-D_GNU_SOURCE", f"-I{ROOT}/PluginAPI/C/include",
          f'-DNAME="{name}"', f'-DVERSION="{version}"', *[f"-D{each}" for each in defines], str(SOURCES / source),
-         "-pthread", "-o", str(part)], check=True)
+         "-pthread", *options, "-o", str(part)], check=True)
     methods = [
         {"name": each, "blocking": each in BLOCKING, "idempotent": each in idempotent, "deadline_ms": deadline_ms}
         for each in methods_of(source)
@@ -46,6 +46,29 @@ def build(folder, name="faults", version="1.0.0", defines=(), source="faults.c",
         **manifest,
     }
     embed(part, description)
+    os.rename(part, library)
+    return library
+
+
+def build_swift(folder, name, version="1.0.0", embedded=True, **manifest):
+    """Compiles the plugin in Swift, as Embedded Swift or with Swift's runtime; returns the library's path."""
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    library, part, names = folder / f"{name}.so", folder / f".{name}.part", folder / "names.swift"
+    service = f"test.{name}"
+    names.write_text("".join(f"let {key}: StaticString = {json.dumps(value)}\n" for key, value in {
+        "name": name, "plainVersion": version, "version": f'"{version}"', "versionMethod": f"{service}.version",
+        "addMethod": f"{service}.add"}.items()))
+    options = ["-enable-experimental-feature", "Embedded"] if embedded else ["-Xlinker", "-z", "-Xlinker", "nodelete"]
+    subprocess.run(
+        ["swiftc", "-parse-as-library", "-wmo", "-O", "-target", "x86_64-unknown-linux-gnu", *options, "-emit-library",
+         "-module-name", name.replace("-", "_"), str(SOURCES.parent / "EmbeddedSwift/plugin.swift"), str(names),
+         f"-I{ROOT}/PluginAPI/C/include", "-Xlinker", f"--version-script={ROOT}/PluginAPI/C/exports.map", "-Xlinker", "-Bsymbolic",
+         "-o", str(part)], check=True)
+    methods = [{"name": each, "blocking": False, "idempotent": each == "version", "deadline_ms": 1500} for each in ("version", "add")]
+    embed(part, {
+        "manifest": 1, "name": name, "version": version, "abi": "draft",
+        "provides": [{"service": service, "version": version, "methods": methods}], **manifest})
     os.rename(part, library)
     return library
 

@@ -46,6 +46,8 @@ int32_t knap_spawn(const char *path, char *const arguments[], char *const enviro
 int32_t knap_reap(int pidfd);
 // pidfd_send_signal(2).
 int knap_signal(int pidfd, int signal);
+// dl_iterate_phdr(3): whether a library that was loaded from this path is mapped.
+int knap_is_mapped(const char *path);
 // inotify(7): readable when something in `directory` is written, moved or removed. Adds to `watch`, or makes it (-1).
 int knap_watch_changes(int watch, const char *directory);
 // pipe2(2), close-on-exec; the reading end does not wait.

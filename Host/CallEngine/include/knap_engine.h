@@ -76,6 +76,12 @@ void knap_party_count(const knap_party_t *party, knap_party_counts_t *counts);
 // completions, and until then the calls count as in flight. Calls that wait at a gate are left. Returns how many ended.
 uint32_t knap_party_end_calls(knap_party_t *party, const knap_result_t *result);
 
+// Whether the engine has nothing left of the calls that this party made and served: no slot that could call it back.
+bool knap_party_idle(knap_party_t *party);
+// Waits until every thread has been outside of all plugins' functions once since now: what was in the code of an idle party
+// has left it. False when that takes longer than `limit_ns`.
+bool knap_engine_left(knap_engine_t *engine, uint64_t limit_ns);
+
 // ## Gates
 // A closed gate holds back the calls of its parties while they are replaced: calls wait, their deadlines running, and
 // go to whoever serves their routes when it opens. A call that descends from one in flight on a gated party passes to

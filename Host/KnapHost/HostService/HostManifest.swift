@@ -16,8 +16,12 @@ enum HostManifest {
           "configuration": {
             "schema": { "type": "object", "properties": {
               "probation_ms": { "type": "integer", "minimum": 0, "maximum": 86400000,
-                "description": "How long a new version has to prove itself where its manifest does not say." } } },
-            "defaults": { "probation_ms": 30000 } },
+                "description": "How long a new version has to prove itself where its manifest does not say." },
+              "swift_conformances": { "type": "integer", "minimum": 0,
+                "description": "Protocol conformances of Swift plugins in the host's process, those of replaced versions too; past it they are not replaced there." },
+              "swift_megabytes": { "type": "integer", "minimum": 0,
+                "description": "The same, of the memory that they are mapped to." } } },
+            "defaults": { "probation_ms": 30000, "swift_conformances": 50000, "swift_megabytes": 512 } },
           "provides": [{ "service": "own", "version": "1.0.0", "methods": [
             { "name": "info", "description": "What runs here: version, process, state directory, directories of plugins.",
               "blocking": false, "mutating": false, "idempotent": true, "input": \(none) },

@@ -1,17 +1,30 @@
 import CKnap
+import Glibc
 import KnapCallEngine
 import KnapPlugin
+import Synchronization
 
 /// A plugin's code in the host's own process: a call is a function pointer, and a crash is the host's.
 final class InProcessCode: PluginCode {
     private let library: LoadedLibrary
     private let party: Party
+    /// Why the code stays whatever its image allows; nil when nothing of the host's may still call it.
+    private let reasonToStay: String?
+    private let onLeft: @Sendable (Residence) -> Void
+    /// Held while the plugin is asked something beside its hooks; false once it has ended.
+    private let isThere = Mutex(true)
     // Set once by `create`, before anything else runs; the plugin's own, passed back to it on any thread.
     nonisolated(unsafe) private var instance: UnsafeMutableRawPointer?
 
-    init(_ library: LoadedLibrary, party: Party) {
+    /// `onLeft` is told, after the end, what became of the library.
+    init(
+        _ library: LoadedLibrary, party: Party, reasonToStay: String? = nil,
+        onLeft: @escaping @Sendable (Residence) -> Void = { _ in }
+    ) {
         self.library = library
         self.party = party
+        self.reasonToStay = reasonToStay
+        self.onLeft = onLeft
     }
 
     var isolation: Isolation { .inProcess }
@@ -31,7 +44,7 @@ final class InProcessCode: PluginCode {
     }
 
     func suspend(timeout: Duration) async throws(PluginError) {
-        knap_party_end_timers(party.pointer)
+        await onOwnThread { [party] in knap_party_end_timers(party.pointer) }
         try await Hook.run("suspend", of: party, library.table.pointee.suspend, instance: instance, timeout: timeout)
     }
 
@@ -56,11 +69,33 @@ final class InProcessCode: PluginCode {
         }
     }
 
-    func end() async { await onOwnThread { [self] in library.table.pointee.destroy(instance) } }
+    func end() async {
+        await onOwnThread { [self] in
+            isThere.withLock { isThere in
+                isThere = false
+                if let instance { library.table.pointee.destroy(instance) }
+            }
+        }
+        startThread { [self] in onLeft(leave()) }
+    }
+
+    /// Waits until no thread can be in the plugin's code, and unmaps it.
+    private func leave() -> Residence {
+        if let reasonToStay { return .retained(reasonToStay) }
+        let limit = Deadline.after(.seconds(10))
+        while !knap_party_idle(party.pointer) {
+            if limit.hasPassed { return .retained("calls that it made or served have not ended") }
+            usleep(1000)
+        }
+        guard knap_engine_left(knap_party_engine(party.pointer), Duration.seconds(30).wholeNanoseconds) else {
+            return .retained("a call kept a thread in plugins' code for too long")
+        }
+        return library.close()
+    }
 
     func drain(until deadline: Deadline?) async {
-        guard let table = `extension`(KNAP_EXT_DRAIN, as: knap_plugin_drain_t.self) else { return }
-        await onOwnThread { [self] in
+        await whileThere { [self] in
+            guard let table = `extension`(KNAP_EXT_DRAIN, as: knap_plugin_drain_t.self) else { return }
             if let deadline { table.pointer.pointee.begin(instance, deadline.nanoseconds) } else { table.pointer.pointee.abandon(instance) }
         }
     }
@@ -71,11 +106,17 @@ final class InProcessCode: PluginCode {
     }
 
     func health() async -> (status: Int32, report: String)? {
-        guard let table = `extension`(KNAP_EXT_HEALTH, as: knap_plugin_health_t.self) else { return nil }
-        let (status, report) = await onOwnThread { [self] in
-            collecting { writer in table.pointer.pointee.check(instance, writer) }
-        }
-        return (status, String(decoding: report, as: UTF8.self))
+        await whileThere { [self] in
+            guard let table = `extension`(KNAP_EXT_HEALTH, as: knap_plugin_health_t.self) else { return nil }
+            let (status, report) = collecting { writer in table.pointer.pointee.check(instance, writer) }
+            return (status, String(decoding: report, as: UTF8.self))
+        } ?? nil
+    }
+
+    /// Asks the plugin, on a thread that may block, unless it has ended; whoever ends it waits meanwhile.
+    @discardableResult
+    private func whileThere<T: Sendable>(_ work: @escaping @Sendable () -> T) async -> T? {
+        await onOwnThread { [self] in isThere.withLock { $0 ? work() : nil } }
     }
 
     func provision(of method: String, party: Party) -> knap_provision_t? {

@@ -18,6 +18,8 @@ struct PluginRecord: Sendable {
     var seats: [WorkerSeat] = []
     /// Generations that serve no more and end their calls, oldest first.
     var retiring: [RetiringGeneration] = []
+    /// The last generation that ended in this process, and what became of its code.
+    var left: (generation: Int, residence: Residence)?
     /// Restarts within the policy's period, oldest first.
     var restarts: [ContinuousClock.Instant] = []
     /// Newest last; bounded.
@@ -82,6 +84,7 @@ extension PluginRecord {
                     "time_ms": .number(JSONNumber($0.time)),
                 ]
             })
+        if let left { object["left"] = ["generation": .number(JSONNumber(left.generation)), "code": .string(left.residence.description)] }
         object["warnings"] = .array(warnings.map { .string($0) })
         for (name, value) in instance?.code.details ?? [] { object[name] = .string(value) }
         if let artifact = instance?.artifact ?? artifact {

@@ -77,7 +77,8 @@ extension Host {
     /// Ends an instance that never served, or no longer does.
     func discard(_ instance: Instance, after error: PluginError? = nil) async {
         // In this process a hook that never completed may still run: what it uses must not be freed.
-        if instance.code.isolation == .worker || error?.code != .deadlineExceeded { await instance.code.end() }
+        if instance.code.isolation == .worker || error?.code != .deadlineExceeded { return await instance.code.end() }
+        left(instance.manifest.name, instance.generation, .retained("one of its hooks has not ended"))
     }
 
     /// This content is not tried again until it changes or the operator asks for it.
@@ -110,12 +111,12 @@ extension Host {
         let party = seat?.party ?? makeParty(artifact.manifest, context)
         let code: any PluginCode =
             isolation == .worker
-            ? try await startWorker(artifact, record, context, party) : try await load(artifact, party)
+            ? try await startWorker(artifact, record, context, party) : try await load(artifact, record, party)
         let instance = Instance(
             artifact: artifact, manifest: artifact.manifest, generation: record.generation, context: context,
             party: party, code: code)
         do throws(PluginError) { try await instance.create() } catch {
-            if isolation == .worker { await code.end() }
+            await code.end()
             throw error
         }
         return instance
@@ -128,14 +129,19 @@ extension Host {
                 assertsPrincipal: context.grants.assertsPrincipal), context: context)
     }
 
-    private func load(_ artifact: Artifact, _ party: Party) async throws(PluginError) -> InProcessCode {
-        let store = store
+    private func load(
+        _ artifact: Artifact, _ record: PluginRecord, _ party: Party
+    ) async throws(PluginError) -> InProcessCode {
+        let (store, budget) = (store, swiftBudget)
+        if let refusal = LoadedImage.refusal(artifact, budget) {
+            throw PluginError(code: .resourceExhausted, message: refusal)
+        }
         let loaded: Result<LoadedLibrary, PluginError> = await onOwnThread {
             Result { () throws(PluginError) in
                 do {
                     // Held open while it is loaded, so that what was checked is what is loaded.
                     let verified = try store.open(artifact)
-                    return try LoadedLibrary.load(verified.path, manifest: artifact.manifest)
+                    return try LoadedLibrary.load(verified.path, artifact)
                 } catch let error as StoreError {
                     throw PluginError(code: .dataLoss, message: "\(error)")
                 } catch let error as PluginError {
@@ -145,7 +151,12 @@ extension Host {
                 }
             }
         }
-        return InProcessCode(try loaded.get(), party: party)
+        let (name, generation) = (record.name, record.generation)
+        return InProcessCode(
+            try loaded.get(), party: party, reasonToStay: artifact.manifest.reasonToStay
+        ) { [weak self] residence in
+            Task { await self?.left(name, generation, residence) }
+        }
     }
 
     private func startWorker(

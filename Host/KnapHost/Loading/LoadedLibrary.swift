@@ -3,20 +3,36 @@ import Glibc
 import KnapPlugin
 
 /// A plugin's shared object in this process, and the table it hands out.
-///
-/// Loaded for good: a library with Swift in it must never be unmapped (the runtime keeps pointers into it), and what a
-/// plain one left behind (threads, thread-local destructors) cannot be known. Real unloading is what workers are for.
 struct LoadedLibrary: Sendable {
-    // The library's own constant, mapped for as long as the process.
+    // The library's own constant, mapped until `close`.
     nonisolated(unsafe) let table: UnsafePointer<knap_plugin_t>
+    /// Nil for a library that is part of this program.
+    private let image: LoadedImage?
+
+    init(table: UnsafePointer<knap_plugin_t>) {
+        self.table = table
+        image = nil
+    }
+
+    private init(_ table: UnsafePointer<knap_plugin_t>, _ image: LoadedImage) {
+        self.table = table
+        self.image = image
+    }
 
     /// Loads what was checked before; this runs the library's constructors.
-    static func load(_ path: String, manifest: Manifest) throws(PluginError) -> LoadedLibrary {
-        // NODELETE: nothing may unmap it, whatever else opens and closes it.
-        guard let handle = dlopen(path, RTLD_NOW | RTLD_LOCAL | Int32(RTLD_NODELETE)) else {
-            let reason = dlerror().map { String(cString: $0) } ?? "unknown reason"
-            throw PluginError(code: .failedPrecondition, message: "\(manifest.name) cannot be loaded: \(reason)")
+    static func load(_ path: String, _ artifact: Artifact) throws(PluginError) -> LoadedLibrary {
+        let image = try LoadedImage.open(path, artifact)
+        do throws(PluginError) { return LoadedLibrary(try table(of: image, artifact.manifest), image) } catch {
+            _ = image.close()
+            throw error
         }
+    }
+
+    /// Unmaps it, if that is safe, and says what became of it. Nothing may call it any more and no thread be in it.
+    func close() -> Residence { image?.close() ?? .retained("it is part of the host") }
+
+    private static func table(of image: LoadedImage, _ manifest: Manifest) throws(PluginError) -> UnsafePointer<knap_plugin_t> {
+        let handle = image.handle
         guard let symbol = dlsym(handle, KNAP_PLUGIN_SYMBOL) else {
             throw PluginError(
                 code: .failedPrecondition, message: "\(manifest.name) does not export \(KNAP_PLUGIN_SYMBOL)")
@@ -27,7 +43,7 @@ struct LoadedLibrary: Sendable {
                 code: .failedPrecondition, message: "\(manifest.name): \(KNAP_PLUGIN_SYMBOL) returned null")
         }
         try check(table, manifest)
-        return LoadedLibrary(table: table)
+        return table
     }
 
     /// Whether the library is what its manifest says.

@@ -58,7 +58,8 @@ extension Host {
             return await discard(old, after: error)
         }
         // In this process calls that never end may still use what would be freed.
-        if isIdle || old.code.isolation == .worker { await old.code.end() }
+        if isIdle || old.code.isolation == .worker { return await old.code.end() }
+        left(old.manifest.name, old.generation, .retained("calls that it serves have not ended"))
     }
 
     /// Generations of one plugin that may end their calls at once; the next replacement waits for the oldest.

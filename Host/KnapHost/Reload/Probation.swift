@@ -46,10 +46,7 @@ extension Host {
 
     private static let probationLook = Duration.milliseconds(200)
 
-    private var defaultProbation: Duration {
-        let settings = (try? HostManifest.manifest()).flatMap { try? configurationStore.configuration(for: $0) }
-        return .milliseconds(min(max(0, settings?["probation_ms"]?.intValue ?? 30_000), 86_400_000))
-    }
+    private var defaultProbation: Duration { .milliseconds(setting("probation_ms", in: 0...86_400_000)) }
 
     /// Why one of them has failed its probation; nil while none has.
     private func problem(of changes: [Change], asksHealth: Bool) async -> String? {

@@ -8,6 +8,8 @@ struct ElfDynamic {
     let flags: UInt64
     let flags1: UInt64
     let symbols: [ElfSymbol]
+    let imports: Set<String>
+    let loadedBytes: Int
     /// The library has thread-local variables.
     let hasThreadLocals: Bool
 
@@ -30,7 +32,8 @@ struct ElfDynamic {
         soname = if let offset = entries.value(.soname) { try strings.string(offset) } else { nil }
         flags = entries.value(.flags) ?? 0
         flags1 = entries.value(.flags1) ?? 0
-        symbols = try ElfSymbols(entries, segments, strings).read(reader)
+        (symbols, imports) = try ElfSymbols(entries, segments, strings).read(reader)
+        loadedBytes = segments.loaded.reduce(0) { $0.addingReportingOverflow(Int(clamping: $1.fileSize)).partialValue }
         hasThreadLocals = segments.hasThreadLocals
     }
 

@@ -20,6 +20,12 @@ package struct ElfImage: Sendable {
     /// `DF_1_NODELETE`: `dlclose` leaves it mapped.
     package let isNeverUnloaded: Bool
     package let hasThreadLocals: Bool
+    /// Symbols that it wants of other libraries.
+    package let imports: Set<String>
+    /// Records of Swift's protocol conformances, each of which every failed cast in the process looks at.
+    package let conformances: Int
+    /// What is mapped of it.
+    package let loadedBytes: Int
 
     package init(_ source: some ByteSource) throws(ElfError) {
         let reader = ElfReader(source: source)
@@ -33,6 +39,9 @@ package struct ElfImage: Sendable {
         soname = dynamic.soname
         needed = dynamic.needed
         exports = dynamic.symbols
+        imports = dynamic.imports
+        loadedBytes = dynamic.loadedBytes
+        conformances = Int(clamping: (sections.first("swift5_protocol_conformances")?.size ?? 0) / 4)
         usesStaticThreadLocals = dynamic.flags & Flag.staticThreadLocals != 0
         isNeverUnloaded = dynamic.flags1 & Flag1.noDelete != 0
         hasThreadLocals = dynamic.hasThreadLocals
