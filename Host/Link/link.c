@@ -82,21 +82,31 @@ void link_send(knap_link_t *link, knap_message_t header, const knap_piece_t *pie
 // ## Taking messages
 
 bool link_take(knap_link_t *link) {
-   if (atomic_flag_test_and_set_explicit(&link->consuming, memory_order_acquire)) return false;
+   if (atomic_flag_test_and_set_explicit(&link->consuming, memory_order_seq_cst)) return false;
    // Whoever takes messages need not be woken.
    atomic_store_explicit(&link->in.shared->parked, 0, memory_order_relaxed);
    return true;
 }
 
+static bool take_missed(knap_link_t *link) {
+   if (!link_take(link)) return false;
+   atomic_exchange_explicit(&link->missed, false, memory_order_seq_cst); // sees what the thread saw that set it
+   link_drain(link);
+   return true;
+}
+
+// A doorbell that rings between the last look and the flag's clearing wakes a thread that finds the flag set. That thread
+// says so in `missed`, and whoever clears the flag looks at it afterwards: one of the two takes what is there.
 void link_leave(knap_link_t *link) {
-   for (;;) {
-      atomic_store_explicit(&link->in.shared->parked, 1, memory_order_seq_cst);
-      bool ready = knap_ring_ready(&link->in) && !atomic_load_explicit(&link->broken, memory_order_relaxed);
-      if (!ready) break;
-      atomic_store_explicit(&link->in.shared->parked, 0, memory_order_relaxed);
-      link_drain(link);
-   }
-   atomic_flag_clear_explicit(&link->consuming, memory_order_release);
+   do {
+      for (;;) {
+         atomic_store_explicit(&link->in.shared->parked, 1, memory_order_seq_cst);
+         if (!knap_ring_ready(&link->in) || atomic_load_explicit(&link->broken, memory_order_relaxed)) break;
+         atomic_store_explicit(&link->in.shared->parked, 0, memory_order_relaxed);
+         link_drain(link);
+      }
+      atomic_flag_clear_explicit(&link->consuming, memory_order_seq_cst);
+   } while (atomic_load_explicit(&link->missed, memory_order_seq_cst) && take_missed(link));
 }
 
 static bool handle(knap_link_t *link, const knap_message_t *message, const uint8_t *body) {
@@ -125,7 +135,10 @@ bool link_drain(knap_link_t *link) {
 }
 
 bool knap_link_poll(knap_link_t *link, uint64_t spin_ns) {
-   if (!link_take(link)) return !atomic_load(&link->broken);
+   if (!link_take(link)) {
+      atomic_store_explicit(&link->missed, true, memory_order_seq_cst);
+      if (!take_missed(link)) return !atomic_load(&link->broken);
+   }
    uint64_t until = 0;
    for (int i = 0;; i++) {
       if (link_drain(link)) until = 0;

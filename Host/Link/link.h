@@ -71,6 +71,7 @@ struct knap_link {
    uint64_t           idempotent;
    atomic_bool        broken;
    atomic_flag        consuming; // held by the thread that takes messages
+   atomic_bool        missed;    // a thread that was rung for found that flag set; see link_leave
    atomic_uint        cold, skip; // see spin
    atomic_uint        inbound_count;
    _Atomic uint64_t   received;
