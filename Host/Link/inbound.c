@@ -108,7 +108,10 @@ bool inbound_item(knap_link_t *link, const knap_message_t *message, const uint8_
    switch (message->kind) {
       case MESSAGE_GRANT: calls->grant(link->host, place->call, (uint32_t)message->a); return true;
       case MESSAGE_HALF_CLOSE: calls->half_close(link->host, place->call); return true;
-      case MESSAGE_CANCEL: calls->cancel(link->host, place->call); return true;
+      case MESSAGE_CANCEL:
+         // A deadline crossed with the call and ends it here too, with its own reason.
+         if (message->a != KNAP_DEADLINE_EXCEEDED) calls->cancel(link->host, place->call);
+         return true;
       case MESSAGE_ITEM: break;
       default: return false;
    }
