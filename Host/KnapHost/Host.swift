@@ -17,6 +17,7 @@ package actor Host {
     nonisolated let engine = CallEngine()
     nonisolated let grants: GrantStore
     nonisolated let choices: OperatorChoices
+    nonisolated let trust: TrustStore
     nonisolated let history: History
     nonisolated let feed = StateFeed()
     nonisolated let store: PluginStore
@@ -33,6 +34,8 @@ package actor Host {
     /// The host's own service, which has no file.
     private var ownService: Instance?
     var isStopping = false
+    /// The setting `host.signatures`.
+    var signaturePolicy = SignaturePolicy.pinned
     /// Contents that failed to start, by digest, with the reason: not tried again by this host.
     var rejected: [String: String] = [:]
     var lastChange: Task<Void, Never>?
@@ -49,6 +52,7 @@ package actor Host {
             environment: configuration.environment)
         grants = try GrantStore(directory: configuration.state.path)
         choices = try OperatorChoices(directory: configuration.state.path)
+        trust = try TrustStore(directory: configuration.state.path)
         history = try History(directory: configuration.state.path)
         replacements = try ReplacementLog(directory: configuration.state.path)
         checkpoints = Checkpoints(state: configuration.state.path)
@@ -61,6 +65,7 @@ package actor Host {
 
     /// Starts the host's own service and then every plugin that can run. What cannot is reported, not thrown.
     package func start() async throws {
+        try readSignaturePolicy()
         try await startOwnService()
         await change { [self] in
             await recoverReplacements()
@@ -96,13 +101,15 @@ package actor Host {
                     manifest: instance.manifest, source: record.source, identity: "\(artifact.digest)")
                 running.isBuiltIn = record.isFirstParty
                 running.isolation = instance.code.isolation
+                running.refusal = verdict(on: artifact, record).refusal
                 input.running.append(running)
             }
         }
         return input
     }
 
-    private func candidate(_ record: PluginRecord, _ artifact: Artifact, _ choices: OperatorChoices.Choices) -> Candidate {
+    /// A content of a plugin as the planner sees it.
+    func candidate(_ record: PluginRecord, _ artifact: Artifact, _ choices: OperatorChoices.Choices) -> Candidate {
         let identity = "\(artifact.digest)"
         var candidate = Candidate(manifest: artifact.manifest, source: record.source, identity: identity)
         candidate.isBuiltIn = record.isFirstParty
@@ -112,7 +119,9 @@ package actor Host {
             // Every call of the host would have to wait for another process.
             candidate.manifest.isolations.removeAll { $0 == .worker }
         }
-        candidate.missingGrants = record.isFirstParty ? [] : grants.missing(artifact.manifest, identity: identity)
+        let verdict = verdict(on: artifact, record, isNew: true)
+        candidate.refusal = verdict.refusal
+        candidate.missingGrants = record.isFirstParty ? [] : missingGrants(artifact, verdict)
         candidate.quarantine = choices.quarantine[identity] ?? rejected[identity]
         if record.instance == nil {
             candidate.fallbacks = record.fallbacks.filter { mayFallBack(to: $0, record, choices) }.map {
@@ -120,6 +129,11 @@ package actor Host {
             }
         }
         return candidate
+    }
+
+    /// What a plugin asks for and was not granted, in words.
+    func missingGrants(_ artifact: Artifact, _ verdict: SignatureVerdict) -> [String] {
+        grants.missing(artifact.manifest, identity: "\(artifact.digest)", signers: verdict.fingerprints)
     }
 
     /// What the operator chose; else what ships with Knap runs in this process and what comes from elsewhere does not.
@@ -147,6 +161,7 @@ package actor Host {
             }
         }
         await forgetRemoved()
+        await rememberSigners()
     }
 
     private func carryOut(_ step: Step) async {

@@ -30,8 +30,19 @@ def test_calls_plugins_doctor_plan_and_config_answer(place):
     assert "mcp.connect" in place.knap("plugins", "info", "gateway", "--json", *state).stdout
     assert place.knap("doctor", *state).returncode == 0
     assert "obsidian" in place.knap("plan", *state).stdout
-    assert place.knap("config", "set", "obsidian.note", "1", *state).returncode == 0
-    assert "obsidian" in place.knap("config", "list", "--json", *state).stdout
+    assert place.knap("config", "set", "gateway.list_budget_bytes", "30000", *state).returncode == 0
+    assert json.loads(place.knap("config", "list", "--json", *state).stdout) == {"gateway": {"list_budget_bytes": 30000}}
+    assert json.loads(place.knap("config", "get", "gateway.list_budget_bytes", "--json", *state).stdout) == 30000
+
+
+def test_a_setting_that_the_schema_does_not_allow_is_refused_and_not_kept(place):
+    place.serve()
+    state = ["--state", str(place.state)]
+    for setting, value in [("gateway.list_budget_bytes", "many"), ("gateway.colour", "red"), ("host.signatures", "perhaps"),
+                           ("host.colour", "red")]:
+        result = place.knap("config", "set", setting, value, *state)
+        assert result.returncode == 65 and "does not fit" in result.stderr, result.stderr
+    assert place.knap("config", "list", "--json", *state).stdout == "{}\n"
 
 
 def test_commands_that_plugins_contribute_run_and_are_listed(place):
@@ -51,7 +62,7 @@ def test_a_failed_call_has_an_exit_code_and_a_message(place):
 def test_a_secret_is_never_shown(place):
     place.serve()
     state = ["--state", str(place.state)]
-    assert place.knap("config", "set", "--secret", "obsidian.key", "hunter2", *state).returncode == 0
+    assert place.knap("config", "set", "--secret", "gateway.token", "hunter2-hunter2", *state).returncode == 0
     assert "hunter2" not in place.knap("config", "list", "--json", *state).stdout
     assert (place.state / "secrets.json").stat().st_mode & 0o777 == 0o600
 

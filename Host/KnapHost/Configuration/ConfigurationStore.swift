@@ -32,8 +32,12 @@ package final class ConfigurationStore: Sendable {
 
     /// The configuration of a plugin, checked against its manifest's schema.
     func configuration(for manifest: Manifest) throws(ConfigurationError) -> JSONObject {
+        try configuration(for: manifest, state.withLock { $0 })
+    }
+
+    private func configuration(for manifest: Manifest, _ state: State) throws(ConfigurationError) -> JSONObject {
         var merged = manifest.configuration.defaults
-        let (settings, secrets) = state.withLock { ($0.settings[manifest.name], $0.secrets[manifest.name]) }
+        let (settings, secrets) = (state.settings[manifest.name], state.secrets[manifest.name])
         for layer in [settings?.objectValue, secrets?.objectValue, overrides[manifest.name]] {
             for (key, value) in layer?.members ?? [] { merged[key] = value }
         }
@@ -59,8 +63,10 @@ package final class ConfigurationStore: Sendable {
         }
     }
 
-    /// Sets one value durably; nil removes it.
-    package func set(_ plugin: String, _ key: String, _ value: JSON?, secret: Bool) throws(ConfigurationError) {
+    /// Sets one value durably; nil removes it. With a manifest, only if its configuration is then what its schema says.
+    package func set(
+        _ plugin: String, _ key: String, _ value: JSON?, secret: Bool, checkedBy manifest: Manifest? = nil
+    ) throws(ConfigurationError) {
         let failure: ConfigurationError? = state.withLock { state in
             var changed = state
             for isSecret in [false, true] {
@@ -71,6 +77,7 @@ package final class ConfigurationStore: Sendable {
                 if isSecret { changed.secrets = file } else { changed.settings = file }
             }
             do throws(ConfigurationError) {
+                if let manifest { _ = try configuration(for: manifest, changed) }
                 try Self.write(changed.settings, directory + "/config.json")
                 try Self.write(changed.secrets, directory + "/secrets.json")
                 state = changed

@@ -31,7 +31,7 @@ extension Host {
         try knownPlugin(name)
         guard let record = records[name], var details = record.details.objectValue else { return .null }
         if let artifact = record.instance?.artifact ?? record.artifact {
-            let missing = record.isFirstParty ? [] : grants.missing(artifact.manifest, identity: "\(artifact.digest)")
+            let missing = record.isFirstParty ? [] : missingGrants(artifact, verdict(on: artifact, record))
             let granted = artifact.manifest.permissions.requests.filter { !missing.contains($0) }
             if let probation = probation(of: name) { details["probation_ends_ms"] = .number(JSONNumber(probation.ends)) }
             let standing = replacements.standing(of: name)
@@ -40,6 +40,7 @@ extension Host {
             }
             if !record.retiring.isEmpty { details["retiring"] = .number(JSONNumber(record.retiring.count)) }
             details["granted"] = .array(granted.map { .string($0) })
+            details["signature"] = signatureReport(artifact, record)
         }
         return .object(details)
     }
@@ -49,8 +50,10 @@ extension Host {
     var serviceDescriptions: JSON { services.describe("") }
 
     func effectiveConfiguration(_ name: String) throws(PluginError) -> JSON {
-        try knownPlugin(name)
-        guard let manifest = records[name]?.artifact?.manifest ?? records[name]?.instance?.manifest else { return .null }
+        guard let manifest = manifest(of: name) else {
+            try knownPlugin(name)
+            return .null
+        }
         do { return .object(try configurationStore.configuration(for: manifest)) } catch {
             throw PluginError(code: .failedPrecondition, message: error.message)
         }
@@ -60,6 +63,14 @@ extension Host {
     func diagnosis() async -> JSON {
         var problems: [JSON] = refused.sorted { $0.key < $1.key }.map { path, reason in
             ["subject": .string(path), "problem": .string(reason)]
+        }
+        if signaturePolicy != .any, trust.current.keys.isEmpty {
+            problems.append([
+                "subject": "host",
+                "problem": .string(
+                    "host.signatures is '\(signaturePolicy.rawValue)', but no key is trusted, so that no plugin from elsewhere can "
+                        + "run; 'knap plugins trust add FILE.pub' trusts one"),
+            ])
         }
         for record in records.values.sorted(by: { $0.name < $1.name }) {
             if [.failed, .resolved, .waiting].contains(record.state) {

@@ -11,6 +11,8 @@ final class HostService: Plugin {
         .call("host.doctor", doctor), .call("host.services", services), .call("host.contributions", contributions),
         .call("host.config_list", configList), .call("host.config_get", configGet),
         .call("host.config_set", configSet), .call("host.grant", grant),
+        .call("host.trust_list", trustList), .call("host.trust_add", trustAdd), .call("host.trust_remove", trustRemove),
+        .call("host.trust_unpin", trustUnpin),
         .call("host.enable", enable), .call("host.disable", disable), .call("host.reload", reload),
         .call("host.rollback", rollback), .call("host.release", release), .call("host.isolate", isolate),
         .call("host.install", install), .call("host.upgrade", upgrade), .call("host.remove", remove), .call("host.operation", operation),
@@ -33,6 +35,12 @@ final class HostService: Plugin {
         var key: String
         var value: JSON?
         var secret: Bool?
+    }
+
+    struct Key: Codable, Sendable {
+        var name: String
+        /// PEM.
+        var key: String
     }
 
     struct Isolated: Codable, Sendable {
@@ -65,17 +73,14 @@ final class HostService: Plugin {
     }
 
     func configSet(_ input: Setting, _ call: Call) async throws -> JSON {
-        do {
-            let secret = input.secret ?? false
-            try host.configurationStore.set(input.name, input.key, input.value, secret: secret)
-        } catch {
-            throw PluginError(code: .failedPrecondition, message: error.description)
-        }
-        let isRunning = (try? await host.pluginDetails(input.name))?["generation"] != nil
-        return isRunning ? try await host.reload(input.name) : ["applies": .string("when \(input.name) starts")]
+        try await host.configure(input.name, input.key, input.value, secret: input.secret ?? false)
     }
 
     func grant(_ input: Named, _ call: Call) async throws -> JSON { try await host.grant(input.name) }
+    func trustList(_ input: Empty, _ call: Call) async throws -> JSON { await host.trustReport }
+    func trustAdd(_ input: Key, _ call: Call) async throws -> JSON { try await host.trust(input.name, pem: input.key) }
+    func trustRemove(_ input: Named, _ call: Call) async throws -> JSON { try await host.distrust(input.name) }
+    func trustUnpin(_ input: Named, _ call: Call) async throws -> JSON { try await host.unpin(input.name) }
     func enable(_ input: Named, _ call: Call) async throws -> JSON { try await host.enable(input.name, true) }
     func disable(_ input: Named, _ call: Call) async throws -> JSON { try await host.enable(input.name, false) }
     func reload(_ input: Named, _ call: Call) async throws -> JSON { try await host.reload(input.name) }

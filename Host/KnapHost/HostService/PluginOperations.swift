@@ -36,10 +36,24 @@ extension Host {
             throw PluginError(code: .failedPrecondition, message: "the file of \(name) is gone")
         }
         return begin("grant", name) { [self] () throws(PluginError) in
-            do throws(ConfigurationError) { try grants.grant(artifact.manifest, identity: "\(artifact.digest)") } catch {
-                throw PluginError(code: .failedPrecondition, message: error.message)
-            }
+            try await grantNow(artifact)
             return try await settle(name, "granted: " + artifact.manifest.permissions.requests.joined(separator: ", "))
+        }
+    }
+
+    private func grantNow(_ artifact: Artifact) async throws(PluginError) {
+        guard let record = records[artifact.manifest.name] else { return }
+        let (grants, signers) = (grants, verdict(on: artifact, record).fingerprints)
+        try await durably { () throws(ConfigurationError) in
+            try grants.grant(artifact.manifest, identity: "\(artifact.digest)", signers: signers)
+        }
+    }
+
+    /// Writes what the operator decided, on a thread that may wait for the disk.
+    func durably(_ write: @escaping @Sendable () throws(ConfigurationError) -> Void) async throws(PluginError) {
+        let written: Result<Void, ConfigurationError> = await onOwnThread { Result(catching: write) }
+        do throws(ConfigurationError) { try written.get() } catch {
+            throw PluginError(code: .failedPrecondition, message: error.message)
         }
     }
 
@@ -54,6 +68,26 @@ extension Host {
             await unreject(name)
             return try await settle(name, "released")
         }
+    }
+
+    /// Changes a setting and reloads the plugin with it. A value that its schema does not allow is not written.
+    func configure(_ name: String, _ key: String, _ value: JSON?, secret: Bool) async throws(PluginError) -> JSON {
+        if name == HostService.name { return try configureHost(key, value) }
+        try await write(name, key, value, secret: secret)
+        return records[name]?.instance != nil ? try reload(name) : ["applies": .string("when \(name) starts")]
+    }
+
+    func write(_ name: String, _ key: String, _ value: JSON?, secret: Bool) async throws(PluginError) {
+        let (store, manifest) = (configurationStore, manifest(of: name))
+        try await durably { () throws(ConfigurationError) in
+            try store.set(name, key, value, secret: secret, checkedBy: manifest)
+        }
+    }
+
+    /// By which the configuration of a plugin, or of the host itself, is checked; nil when there is no such plugin yet.
+    func manifest(of name: String) -> Manifest? {
+        if name == HostService.name { return try? HostManifest.manifest() }
+        return records[name]?.artifact?.manifest ?? records[name]?.instance?.manifest
     }
 
     /// Loads the plugin anew, by a transaction: its configuration is read again.
@@ -77,6 +111,7 @@ extension Host {
     /// Copies a library, and the manifest beside it, into the drop directory.
     func install(_ path: String) -> JSON {
         begin("install", path) { [self] () throws(PluginError) in
+            try await admit(path)
             let directory = configuration.state.plugins
             let target = directory + "/" + (path.split(separator: "/").last.map(String.init) ?? "")
             let copied: Result<Void, PluginError> = await onOwnThread {
@@ -96,6 +131,23 @@ extension Host {
                 throw PluginError(code: .internal, message: "\(target) was not taken")
             }
             return try await settle(name, "installed as \(target)")
+        }
+    }
+
+    /// Checks a file before it takes the place of another: what cannot run must not cost the version that does.
+    private func admit(_ path: String) async throws(PluginError) {
+        let store = store
+        let taken: Result<Artifact, StoreError> = await onOwnThread {
+            Result { () throws(StoreError) in try store.take(path) }
+        }
+        let artifact: Artifact
+        do throws(StoreError) { artifact = try taken.get() } catch {
+            throw PluginError(code: .failedPrecondition, message: error.message)
+        }
+        let name = artifact.manifest.name
+        if let refusal = signaturePolicy.verdict(on: name, signers: artifact.signers, trust.current).refusal {
+            throw PluginError(
+                code: .permissionDenied, message: "\(name) \(artifact.manifest.version) was not installed: \(refusal)")
         }
     }
 
@@ -139,10 +191,11 @@ extension Host {
         }
     }
 
-    private func choose(_ edit: (inout OperatorChoices.Choices) -> Void) throws(PluginError) {
-        do throws(ConfigurationError) { try choices.change(edit) } catch {
-            throw PluginError(code: .failedPrecondition, message: error.message)
-        }
+    private func choose(
+        _ edit: @escaping @Sendable (inout OperatorChoices.Choices) -> Void
+    ) async throws(PluginError) {
+        let choices = choices
+        try await durably { () throws(ConfigurationError) in try choices.change(edit) }
     }
 
     private func unreject(_ name: String) {

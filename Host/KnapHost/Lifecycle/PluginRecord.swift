@@ -13,6 +13,8 @@ struct PluginRecord: Sendable {
     var instance: Instance?
     /// What may be started when that cannot: what last ran here, best first. From the journal, at the host's start.
     var fallbacks: [Artifact] = []
+    /// Who signed the content that served last, in whichever file it came: it may come again without a signature.
+    private var served: (content: Digest, signers: [PublicKey])?
     var generation = 0
     /// The parties of its workers; see ``Host/seat(for:_:overlapping:)``.
     var seats: [WorkerSeat] = []
@@ -43,6 +45,18 @@ struct PluginRecord: Sendable {
 
     var state: PluginState { history.last?.state ?? .resolved }
     var reason: String { history.last?.reason ?? "" }
+
+    mutating func serves(_ artifact: Artifact) { served = (artifact.digest, signers(of: artifact)) }
+
+    /// A file with this content was found.
+    mutating func found(_ artifact: Artifact) {
+        if served?.content == artifact.digest { serves(artifact) }
+    }
+
+    func signers(of artifact: Artifact) -> [PublicKey] {
+        guard let served, served.content == artifact.digest else { return artifact.signers }
+        return artifact.signers + served.signers.filter { !artifact.signers.contains($0) }
+    }
 
     mutating func change(to state: PluginState, _ reason: String) {
         if state == self.state, reason == self.reason { return }

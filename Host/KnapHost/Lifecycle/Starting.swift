@@ -69,6 +69,7 @@ extension Host {
         services.publish(provisions, of: name)
         instance.party.open()
         records[name]?.instance = instance
+        if let artifact = instance.artifact { records[name]?.serves(artifact) }
         contribute(instance.manifest, isFirstParty: records[name]?.isFirstParty ?? false)
         records[name]?.change(to: .active, reason)
         updateHooks()
@@ -102,6 +103,10 @@ extension Host {
         guard var record = records[name] else {
             throw PluginError(code: .notFound, message: "\(name) was removed meanwhile")
         }
+        // Every way to run a content comes by here, whatever was planned and when.
+        if let refusal = verdict(on: artifact, record).refusal {
+            throw PluginError(code: .permissionDenied, message: "\(name) \(artifact.manifest.version) may not run: \(refusal)")
+        }
         record.generation += 1
         let isolation = isolation(of: artifact.manifest, record)
         records[name] = record
@@ -132,31 +137,41 @@ extension Host {
     private func load(
         _ artifact: Artifact, _ record: PluginRecord, _ party: Party
     ) async throws(PluginError) -> InProcessCode {
-        let (store, budget) = (store, swiftBudget)
-        if let refusal = LoadedImage.refusal(artifact, budget) {
+        if let refusal = LoadedImage.refusal(artifact, swiftBudget) {
             throw PluginError(code: .resourceExhausted, message: refusal)
         }
-        let loaded: Result<LoadedLibrary, PluginError> = await onOwnThread {
-            Result { () throws(PluginError) in
-                do {
-                    // Held open while it is loaded, so that what was checked is what is loaded.
-                    let verified = try store.open(artifact)
-                    return try LoadedLibrary.load(verified.path, artifact)
-                } catch let error as StoreError {
-                    throw PluginError(code: .dataLoss, message: "\(error)")
-                } catch let error as PluginError {
-                    throw error
-                } catch {
-                    throw PluginError(code: .internal, message: "\(error)")
-                }
-            }
+        let library = try await withStored(artifact, record) { (path) throws(PluginError) in
+            try LoadedLibrary.load(path, artifact)
         }
         let (name, generation) = (record.name, record.generation)
         return InProcessCode(
-            try loaded.get(), party: party, reasonToStay: artifact.manifest.reasonToStay
+            library, party: party, reasonToStay: artifact.manifest.reasonToStay
         ) { [weak self] residence in
             Task { await self?.left(name, generation, residence) }
         }
+    }
+
+    /// Has `body` do something with what the store holds, which is checked just before and held open meanwhile. Only the
+    /// host writes there: no worker can, and the directory is closed to other users.
+    private func withStored<T: Sendable>(
+        _ artifact: Artifact, _ record: PluginRecord, _ body: @escaping @Sendable (String) throws(PluginError) -> T
+    ) async throws(PluginError) -> T {
+        let (store, logger) = (store, logger)
+        let result: Result<T, PluginError> = await onOwnThread {
+            Result { () throws(PluginError) in
+                let verified: VerifiedLibrary
+                do throws(StoreError) { verified = try store.open(artifact, renewingFrom: record.source) } catch {
+                    throw PluginError(code: .dataLoss, message: error.message)
+                }
+                if verified.wasRenewed {
+                    logger.warning(
+                        "copy in the store was damaged and is made anew",
+                        metadata: ["plugin": .string(record.name), "file": .string(artifact.path)])
+                }
+                return try body(verified.path)
+            }
+        }
+        return try result.get()
     }
 
     private func startWorker(
@@ -165,11 +180,7 @@ extension Host {
         guard let program = configuration.worker else {
             throw PluginError(code: .failedPrecondition, message: "there is no program for workers in this installation")
         }
-        let store = store
-        let checked: Result<Void, StoreError> = await onOwnThread {
-            Result { () throws(StoreError) in _ = try store.open(artifact) }
-        }
-        do { try checked.get() } catch { throw PluginError(code: .dataLoss, message: "\(error)") }
+        try await withStored(artifact, record) { _ in }
         let options = WorkerOptions(artifact, program: program, context: context, environment: configuration.environment)
         let (name, generation) = (record.name, record.generation)
         let (process, report) = try await WorkerProcess.start(

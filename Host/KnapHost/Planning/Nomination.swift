@@ -19,6 +19,7 @@ struct Nomination {
 
     private mutating func nominate(_ candidates: [Candidate], running: RunningPlugin?) {
         var choices: [Nominee] = []
+        let earlier = refused.count
         if let candidate = single(candidates, running: running) {
             let isSameContent = candidate.identity == running?.identity
             let isRunning = isSameContent && candidate.isolation == running?.isolation
@@ -30,15 +31,23 @@ struct Nomination {
             }
             if let omission = refusal(of: candidate, nominee) {
                 refused.append((nominee, omission))
-                // The very content that runs may no longer do so.
-                if isSameContent { return }
+                // The very content that runs may no longer do so. (Whether its signature still lets it is known of what runs:
+                // the same content may have come again without the signature.)
+                if isSameContent, omission.code != .signatureRefused { return }
             } else {
                 choices.append(nominee)
             }
         }
-        if let running {
-            if choices.first?.isRunning != true { choices.append(Nominee(running)) }
-        } else if let candidate = candidates.first, candidates.count == 1 {
+        if let running, choices.first?.isRunning != true {
+            let nominee = Nominee(running)
+            if let reason = running.refusal {
+                let isSaid = refused.count > earlier && refused.last?.omission.message == reason
+                if choices.isEmpty, !isSaid { refused.insert((nominee, nominee.omission(.signatureRefused, reason)), at: earlier) }
+            } else {
+                choices.append(nominee)
+            }
+        }
+        if running == nil, let candidate = candidates.first, candidates.count == 1 {
             choices += candidate.fallbacks.map { Nominee(candidate, $0) }
         }
         if !choices.isEmpty { self.choices.append(choices) }
@@ -69,6 +78,7 @@ struct Nomination {
                 "this very library is in quarantine (\(reason)); replace it, or 'knap plugins release "
                     + "\(nominee.name)' to try it again")
         }
+        if let reason = candidate.refusal { return nominee.omission(.signatureRefused, reason) }
         guard candidate.manifest.isolations.contains(candidate.isolation) else {
             let supported = candidate.manifest.isolations.map(\.rawValue).joined(separator: ", ")
             return nominee.omission(

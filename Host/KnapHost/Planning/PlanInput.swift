@@ -32,6 +32,8 @@ package struct Candidate: Sendable {
     package var missingGrants: [String] = []
     /// Why this very content is not to be started again.
     package var quarantine: String?
+    /// Why the operator's policy on signatures keeps it from running.
+    package var refusal: String?
     /// What may be started when this cannot, best first: what ran here before.
     package var fallbacks: [Fallback] = []
 
@@ -60,6 +62,8 @@ package struct RunningPlugin: Sendable {
     package var identity: String
     package var isBuiltIn = false
     package var isolation = Isolation.worker
+    /// Why the operator's policy on signatures keeps it from running any longer.
+    package var refusal: String?
 
     package init(manifest: Manifest, source: String, identity: String) {
         self.manifest = manifest

@@ -69,7 +69,8 @@ extension Host {
         let identity = "\(artifact.digest)"
         return choices.quarantine[identity] == nil && rejected[identity] == nil
             && artifact.manifest.isolations.contains(isolation(of: artifact.manifest, record))
-            && (record.isFirstParty || grants.missing(artifact.manifest, identity: identity).isEmpty)
+            && verdict(on: artifact, record).refusal == nil
+            && (record.isFirstParty || missingGrants(artifact, verdict(on: artifact, record)).isEmpty)
     }
 
     // MARK: Starts that are replacements
@@ -103,10 +104,12 @@ extension Host {
 }
 
 extension Artifact {
-    /// Copies library and manifest to where the operator's file is, unless they are there already.
+    /// Copies library, signature and manifest to where the operator's file is, unless they are there already.
     fileprivate func place(at file: String) throws(PluginError) {
         let stored = ManifestSource.sidecarPath(of: path), sidecar = ManifestSource.sidecarPath(of: file)
         if access(stored, F_OK) == 0 { try copyFile(stored, to: sidecar) } else { unlink(sidecar) }
-        try copyFile(path, to: file)
+        do throws(StoreError) { try Signing.restore(path, to: file) } catch {
+            throw PluginError(code: .failedPrecondition, message: error.message)
+        }
     }
 }

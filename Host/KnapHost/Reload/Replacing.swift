@@ -81,6 +81,7 @@ extension Host {
         }
         if kind == .rollback { await commit(changes) } else { await beginProbation(changes) }
         for pair in pairs where !isOnProbation(pair.name) { await tellCommitted(pair.name) }
+        await rememberSigners()
     }
 
     private func abandon(_ pair: Pair, _ error: PluginError) async {

@@ -134,6 +134,14 @@ extension Host {
     private func rollbackNow(_ name: String) async throws(PluginError) -> String {
         let standing = replacements.standing(of: name)
         if let trial = standing.trial, trial.kind == .switched, records[name]?.instance != nil {
+            for change in trial.changes {
+                guard let from = change.from, let record = records[change.name] else { continue }
+                let artifact = try await stored(change.name, from.digest)
+                if let refusal = verdict(on: artifact, record).refusal {
+                    throw PluginError(
+                        code: .permissionDenied, message: "\(change.name) \(artifact.manifest.version) may not run: \(refusal)")
+                }
+            }
             if let problem = await giveBack(trial.changes, .operatorChose) {
                 await reconcile()
                 throw PluginError(code: .failedPrecondition, message: problem)
@@ -146,7 +154,7 @@ extension Host {
             let previous = try await stored(name, digest)
             try checkSchema(
                 Change(name: name, from: Content(current), to: Content(previous)), current.manifest.version)
-            try checkTogether([previous])
+            try checkTogether([previous], isNew: false)
             // First, so that whatever comes between the next start does not take it for an upgrade.
             quarantine("\(current.digest)", name, ReturnCause.operatorChose.reason)
             do throws(PluginError) {

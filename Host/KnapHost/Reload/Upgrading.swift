@@ -22,7 +22,7 @@ extension Host {
                 throw PluginError(code: .failedPrecondition, message: "\(upgrade.name) ships with Knap and is upgraded with it")
             }
         }
-        let plan = try checkTogether(upgrades.map(\.artifact))
+        let plan = try checkTogether(upgrades.map(\.artifact), isNew: true)
         let byName = Dictionary(upgrades.map { ($0.name, $0.artifact) }) { first, _ in first }
         let ordered = plan.starts.joined().compactMap { step in
             byName[step.plugin].map { Replacement(name: step.plugin, artifact: $0, file: records[step.plugin]?.source) }
@@ -44,7 +44,7 @@ extension Host {
 
     /// Plans what runs with these contents in place of their own; refuses what anything else would stop for.
     @discardableResult
-    func checkTogether(_ artifacts: [Artifact]) throws(PluginError) -> Plan {
+    func checkTogether(_ artifacts: [Artifact], isNew: Bool) throws(PluginError) -> Plan {
         var input = planInput()
         for artifact in artifacts {
             guard let index = input.candidates.firstIndex(where: { $0.manifest.name == artifact.manifest.name }) else { continue }
@@ -52,7 +52,11 @@ extension Host {
             var candidate = Candidate(manifest: artifact.manifest, source: old.source, identity: identity)
             candidate.isBuiltIn = old.isBuiltIn
             candidate.isolation = old.isolation
-            candidate.missingGrants = old.isBuiltIn ? [] : grants.missing(artifact.manifest, identity: identity)
+            if let record = records[artifact.manifest.name], !record.isFirstParty {
+                let verdict = verdict(on: artifact, record, isNew: isNew)
+                candidate.refusal = verdict.refusal
+                candidate.missingGrants = missingGrants(artifact, verdict)
+            }
             input.candidates[index] = candidate
         }
         let names = Set(artifacts.map(\.manifest.name))

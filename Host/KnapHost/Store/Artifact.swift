@@ -5,6 +5,8 @@ package struct Artifact: Sendable {
     /// Which generation this is: the digest of the library's and the manifest's digests.
     package let digest: Digest
     package let libraryDigest: Digest
+    /// Whose signatures fit it; whether anybody trusts them is another question.
+    package let signers: [PublicKey]
     package let manifest: Manifest
     /// The library in the store; no other file has its inode.
     package let path: String
@@ -17,6 +19,8 @@ package struct Artifact: Sendable {
 /// An artifact that was just checked again, open so that it stays what it is.
 package struct VerifiedLibrary: ~Copyable {
     let file: StoredFile
+    /// The copy in the store was damaged.
+    package var wasRenewed: Bool
     /// For `dlopen`.
     package var path: String { file.path }
     package var descriptor: CInt { file.descriptor }

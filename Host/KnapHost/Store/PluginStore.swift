@@ -35,21 +35,7 @@ package final class PluginStore: Sendable {
     package func take(_ path: String) throws(StoreError) -> Artifact {
         let file = try StoredFile(reading: path)
         let stamp = try file.stamp()
-        guard stamp.size <= Self.maximumLibrary else {
-            throw StoreError(code: .tooLarge, message: "\(path): it has \(stamp.size) bytes; 1 GiB is allowed")
-        }
-        let digest = try digest(of: file, stamp)
-        let sidecar = try sidecar(of: path)
-        let content = combine(digest, SHA256.digest(sidecar?.bytes ?? []))
-        if let reason = state.withLock({ $0.rejected[content] }) {
-            throw StoreError(code: .rejectedBefore, message: reason.message)
-        }
-        do {
-            return try take(file, stamp, digest, sidecar)
-        } catch {
-            if error.isFinal { state.withLock { $0.rejected[content] = error } }
-            throw error
-        }
+        return try take(file, stamp, SignedLayout(FileSource(descriptor: file.descriptor, size: stamp.size)))
     }
 
     /// Opens an artifact for loading, after checking that it is still what was stored.
@@ -61,13 +47,30 @@ package final class PluginStore: Sendable {
                 message:
                     "\(artifact.path): its content is no longer that of its name; remove it and drop the plugin again")
         }
-        return VerifiedLibrary(file: file)
+        return VerifiedLibrary(file: file, wasRenewed: false)
+    }
+
+    /// The same; a copy that is damaged or gone is made anew first, if the file that it came from still has the content.
+    package func open(_ artifact: Artifact, renewingFrom source: String) throws(StoreError) -> VerifiedLibrary {
+        do throws(StoreError) { return try open(artifact) } catch {
+            guard error.code == .corrupted || error.code == .input, source != artifact.path,
+                (try? take(source))?.digest == artifact.digest
+            else { throw error }
+            var verified = try open(artifact)
+            verified.wasRenewed = true
+            return verified
+        }
     }
 
     /// What the store holds of a plugin under a digest, checked as if it came from outside: for a start after a crash or
     /// a return to an older generation.
     package func stored(_ name: String, _ digest: Digest) throws(StoreError) -> Artifact {
-        let artifact = try take(path(name, digest, ".so"))
+        let file = try StoredFile(reading: path(name, digest, ".so"))
+        let stamp = try file.stamp()
+        // The signatures are not in what is loaded but beside it.
+        let signatures = Signing.signaturePath(of: file.path)
+        let block = access(signatures, F_OK) == 0 ? try StoredFile(reading: signatures).content(limit: 1 << 16) : nil
+        let artifact = try take(file, stamp, SignedLayout(librarySize: stamp.size, header: nil, block: block, problem: nil))
         guard artifact.digest == digest, artifact.manifest.name == name else {
             throw StoreError(
                 code: .corrupted, message: "\(path(name, digest, ".so")): its content is no longer that of its name")
@@ -87,53 +90,58 @@ package final class PluginStore: Sendable {
 
 extension PluginStore {
     private func take(
-        _ file: borrowing StoredFile, _ stamp: FileStamp, _ libraryDigest: Digest,
-        _ sidecar: (path: String, bytes: [UInt8])?
+        _ file: borrowing StoredFile, _ stamp: FileStamp, _ layout: SignedLayout
     ) throws(StoreError) -> Artifact {
-        let (image, warnings) = try image(of: file, stamp)
-        let source = try ManifestSource(library: file.path, embedded: image.manifest, sidecar: sidecar)
-        let manifest: Manifest
-        do throws(ManifestError) { manifest = try Manifest(source.bytes, file: source.name) } catch {
-            throw StoreError(code: .badManifest, message: error.description)
+        guard stamp.size <= Self.maximumLibrary else {
+            throw StoreError(code: .tooLarge, message: "\(file.path): it has \(stamp.size) bytes; 1 GiB is allowed")
         }
-        let digest = combine(libraryDigest, SHA256.digest(source.bytes))
-        try StoreDirectory.create("\(directory)/\(manifest.name)")
-        if source.isSidecar { try store(source.bytes, at: path(manifest.name, digest, ".json")) }
-        let stored = path(manifest.name, digest, ".so")
-        if stored != file.path { try copy(file, stamp, libraryDigest, to: stored) }
-        return Artifact(
-            digest: digest, libraryDigest: libraryDigest, manifest: manifest, path: stored, image: image,
-            warnings: warnings)
-    }
-
-    private func image(
-        of file: borrowing StoredFile, _ stamp: FileStamp
-    ) throws(StoreError) -> (ElfImage, warnings: [String]) {
-        do throws(ElfError) {
-            let image = try ElfImage(FileSource(descriptor: file.descriptor, size: stamp.size))
-            return (image, try image.checkEntry())
+        let digest = try digest(of: file, stamp, layout)
+        let sidecar = try ManifestSource.sidecar(of: file.path)
+        let content = SHA256.digest(
+            digest.bytes + SHA256.digest(sidecar?.bytes ?? []).bytes + SHA256.digest(layout.block ?? []).bytes)
+        if let reason = state.withLock({ $0.rejected[content] }) {
+            throw StoreError(code: .rejectedBefore, message: reason.message)
+        }
+        do throws(StoreError) {
+            let library = try InspectedLibrary(file, stamp.size, layout, digest, sidecar: sidecar, block: layout.block)
+            guard try file.stamp() == stamp else {
+                throw StoreError(
+                    code: .notStable, message: "\(file.path): it changed while it was read; it is tried again")
+            }
+            let signers = try library.signers()
+            return try keep(library, signers, file, stamp)
         } catch {
-            let code: StoreError.Code = error.code == .unreadable ? .input : .notAPlugin
-            throw StoreError(code: code, message: "\(file.path): \(error.message)")
+            if error.isFinal { state.withLock { $0.rejected[content] = error } }
+            throw error
         }
     }
 
-    private func sidecar(of path: String) throws(StoreError) -> (path: String, bytes: [UInt8])? {
-        let path = ManifestSource.sidecarPath(of: path)
-        guard access(path, F_OK) == 0 else { return nil }
-        return (path, try StoredFile(reading: path).content(limit: Int(ElfImage.maximumSection)))
+    /// Stores the library as it was before it was signed, so that what is loaded is byte for byte what was signed, and its
+    /// signatures beside it.
+    private func keep(
+        _ library: InspectedLibrary, _ signers: [PublicKey], _ file: borrowing StoredFile, _ stamp: FileStamp
+    ) throws(StoreError) -> Artifact {
+        let (manifest, digest) = (library.manifest, library.digest)
+        try StoreDirectory.create("\(directory)/\(manifest.name)")
+        if library.source.isSidecar { try store(library.source.bytes, at: path(manifest.name, digest, ".json")) }
+        if let block = library.block { try store(block.bytes, at: path(manifest.name, digest, ".sig")) }
+        let stored = path(manifest.name, digest, ".so")
+        if stored != file.path { try copy(file, stamp, library.layout, library.libraryDigest, to: stored) }
+        return Artifact(
+            digest: digest, libraryDigest: library.libraryDigest, signers: signers, manifest: manifest, path: stored,
+            image: library.image, warnings: library.warnings)
     }
 
     /// Copies unless the store has the very content already; what arrives must be what was checked.
     private func copy(
-        _ file: borrowing StoredFile, _ stamp: FileStamp, _ expected: Digest, to path: String
+        _ file: borrowing StoredFile, _ stamp: FileStamp, _ layout: SignedLayout, _ expected: Digest, to path: String
     ) throws(StoreError) {
         if let existing = try? StoredFile(reading: path), try digest(of: existing, try existing.stamp()) == expected {
             return
         }
         var hash = SHA256()
         let target = try StoredFileReplacement(path, mode: 0o400)
-        try file.forEachChunk { (chunk) throws(StoreError) in
+        try file.forEachChunk(of: layout) { (chunk) throws(StoreError) in
             hash.update(chunk)
             try target.file.write(chunk)
         }
@@ -156,9 +164,11 @@ extension PluginStore {
         try target.commit()
     }
 
-    private func digest(of file: borrowing StoredFile, _ stamp: FileStamp) throws(StoreError) -> Digest {
+    private func digest(
+        of file: borrowing StoredFile, _ stamp: FileStamp, _ layout: SignedLayout? = nil
+    ) throws(StoreError) -> Digest {
         if let known = state.withLock({ $0.cache.digest(for: stamp) }) { return known }
-        let digest = try file.digest()
+        let digest = try file.digest(of: layout)
         guard try file.stamp() == stamp else {
             throw StoreError(code: .notStable, message: "\(file.path): it changed while it was read; it is tried again")
         }
@@ -167,10 +177,6 @@ extension PluginStore {
             if stamp.isSettled { state.cache.remember(digest, for: stamp) }
         }
         return digest
-    }
-
-    private func combine(_ library: Digest, _ manifest: Digest) -> Digest {
-        SHA256.digest(library.bytes + manifest.bytes)
     }
 
     private func path(_ name: String, _ digest: Digest, _ suffix: String) -> String {

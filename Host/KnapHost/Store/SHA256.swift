@@ -6,26 +6,14 @@ package struct Digest: Sendable, Hashable, CustomStringConvertible {
     package let bytes: [UInt8]
 
     package init?(_ hex: String) {
-        let digits = hex.utf8.compactMap { Self.value(of: $0) }
-        guard digits.count == 2 * Self.size, hex.utf8.count == digits.count else { return nil }
-        bytes = stride(from: 0, to: digits.count, by: 2).map { digits[$0] << 4 | digits[$0 + 1] }
+        guard let bytes = Hexadecimal.bytes(hex), bytes.count == Self.size else { return nil }
+        self.bytes = bytes
     }
 
     init(bytes: [UInt8]) { self.bytes = bytes }
 
     /// 64 lower-case hexadecimal digits.
-    package var description: String {
-        let digits = Array("0123456789abcdef".utf8)
-        return String(decoding: bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
-    }
-
-    private static func value(of digit: UInt8) -> UInt8? {
-        switch digit {
-        case UInt8(ascii: "0")...UInt8(ascii: "9"): digit - UInt8(ascii: "0")
-        case UInt8(ascii: "a")...UInt8(ascii: "f"): digit - UInt8(ascii: "a") + 10
-        default: nil
-        }
-    }
+    package var description: String { Hexadecimal.text(bytes) }
 }
 
 /// SHA-256 over bytes that come in pieces, computed by OpenSSL's libcrypto.

@@ -7,7 +7,7 @@ package struct StoreError: Error, Sendable, CustomStringConvertible {
         /// The file or the store could not be read or written: the same content may do later.
         case input, output, notStable
         /// The content is bad and will be for ever.
-        case notAPlugin, noManifest, badManifest, manifestsDiffer, tooLarge
+        case notAPlugin, noManifest, badManifest, manifestsDiffer, badSignature, tooLarge
         /// What is in the store is no longer what was put there.
         case corrupted
         /// The content was found bad before.
@@ -22,7 +22,7 @@ package struct StoreError: Error, Sendable, CustomStringConvertible {
     package var isFinal: Bool {
         switch code {
         case .input, .output, .notStable: false
-        case .notAPlugin, .noManifest, .badManifest, .manifestsDiffer, .tooLarge: true
+        case .notAPlugin, .noManifest, .badManifest, .manifestsDiffer, .badSignature, .tooLarge: true
         case .corrupted, .rejectedBefore: true
         }
     }

@@ -71,24 +71,29 @@ struct StoredFile: ~Copyable {
 
     func stamp() throws(StoreError) -> FileStamp { FileStamp(try status()) }
 
-    /// Hands the whole content on in pieces, from the start.
-    func forEachChunk(_ body: (UnsafeRawBufferPointer) throws(StoreError) -> Void) throws(StoreError) {
+    /// Hands the content on in pieces, from the start: all of it, or the library in it, as it was before it was signed.
+    func forEachChunk(
+        of layout: SignedLayout? = nil, _ body: (UnsafeRawBufferPointer) throws(StoreError) -> Void
+    ) throws(StoreError) {
         let chunk = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 18, alignment: 16)
         defer { chunk.deallocate() }
         var offset: off_t = 0
         while true {
-            let count = pread(descriptor, chunk.baseAddress, chunk.count, offset)
+            let wanted = min(chunk.count, layout.map { $0.librarySize - Int(offset) } ?? chunk.count)
+            let count = pread(descriptor, chunk.baseAddress, wanted, offset)
             if count < 0 && errno == EINTR { continue }
             guard count >= 0 else { throw .system(.input, "it cannot be read", path) }
             if count == 0 { return }
-            try body(UnsafeRawBufferPointer(rebasing: chunk[..<count]))
+            let piece = UnsafeMutableRawBufferPointer(rebasing: chunk[..<count])
+            layout?.restore(piece, at: Int(offset))
+            try body(UnsafeRawBufferPointer(piece))
             offset += off_t(count)
         }
     }
 
-    func digest() throws(StoreError) -> Digest {
+    func digest(of layout: SignedLayout? = nil) throws(StoreError) -> Digest {
         var hash = SHA256()
-        try forEachChunk { hash.update($0) }
+        try forEachChunk(of: layout) { hash.update($0) }
         return hash.finish()
     }
 

@@ -48,10 +48,11 @@ extension Host {
             return false
         }
         var record = records[name] ?? PluginRecord(name: name, source: path, isFirstParty: isFirstParty, feed: feed)
-        guard record.artifact?.digest != artifact.digest else { return false }
+        guard record.artifact?.digest != artifact.digest || record.artifact?.signers != artifact.signers else { return false }
         record.source = path
         record.isFirstParty = isFirstParty
         record.artifact = artifact
+        record.found(artifact)
         record.warnings = artifact.warnings
         if record.instance == nil { record.change(to: .resolved, "found") }
         records[name] = record

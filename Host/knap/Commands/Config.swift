@@ -11,6 +11,7 @@ struct Config: ParsableCommand {
               knap config get gateway                       all settings of a plugin, with defaults
               knap config get gateway.port
               knap config set gateway.port 8800
+              knap config set host.signatures signed        run only what a trusted key signed (any, signed, pinned)
               knap config set --secret agents.key - < key   a secret, from stdin: stored apart, never shown
             """,
         subcommands: [Get.self, Set.self, List.self])
@@ -47,7 +48,7 @@ struct Config: ParsableCommand {
         @Argument(help: ArgumentHelp("For instance gateway.port.", valueName: "plugin.key")) var setting: String
         @Argument(help: "JSON, or else text; '-' reads it from stdin, as text.") var value: String
         @Flag(help: "Store it where only this plugin can read it, and never show it.") var secret = false
-        @OptionGroup var host: HostOptions
+        @OptionGroup var change: ChangeOptions
 
         func validate() throws {
             if SettingName(setting).key == nil {
@@ -60,7 +61,7 @@ struct Config: ParsableCommand {
             guard let key = name.key else { return }
             var input: JSONObject = ["name": .string(name.plugin), "key": .string(key), "value": parsed]
             if secret { input["secret"] = true }
-            host.show(try host.call("host.config_set", .object(input)))
+            try change.run("host.config_set", .object(input))
         }
 
         private var parsed: JSON {

@@ -18,12 +18,15 @@ struct Plugins: ParsableCommand {
               knap plugins reload foo               load it anew; no call fails
               knap plugins rollback foo             return to the version before
               knap plugins isolate foo in-process   choose where it runs
+              knap plugins keygen me.pem            make a key; me.pem.pub is for those who trust you
+              knap plugins sign libfoo.so --key me.pem
+              knap plugins trust add me.pem.pub     run what this key signed, where host.signatures wants it
 
             A change is waited for; --no-wait prints its number instead, for `knap call host.operation`.
             """,
         subcommands: [
             List.self, Info.self, Watch.self, Install.self, Upgrade.self, Remove.self, Enable.self, Disable.self, Reload.self,
-            Rollback.self, Isolate.self, Grant.self, Release.self,
+            Rollback.self, Isolate.self, Grant.self, Release.self, Keygen.self, Sign.self, Verify.self, TrustCommand.self,
         ], defaultSubcommand: List.self)
 
     static let columns = ["name", "version", "state", "isolation", "reason"]

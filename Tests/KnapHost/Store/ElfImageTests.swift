@@ -23,7 +23,6 @@ struct ElfImageTests {
         let source = #"""
             #include <math.h>
             __asm__(".section .knap,\"\",@progbits\n.incbin \"\#(scratch.path)/manifest.json\"\n.previous");
-            __asm__(".section .knap.sig,\"\",@progbits\n.ascii \"sig\"\n.previous");
             double knap_plugin_draft(double x) { return cos(x); }
             """#
         let flags = ["-Wl,-soname,plugin.so.1", "-Wl,-z,nodelete", "-Wl,--no-as-needed", "-lm"]
@@ -33,7 +32,6 @@ struct ElfImageTests {
         #expect(image.soname == "plugin.so.1")
         #expect(image.isNeverUnloaded)
         #expect(image.manifest.map { String(decoding: $0, as: UTF8.self) } == #"{"name":"a"}"#)
-        #expect(image.signature.map { String(decoding: $0, as: UTF8.self) } == "sig")
         #expect(image.runtimes == [])
         #expect(try image.checkEntry() == [])
     }

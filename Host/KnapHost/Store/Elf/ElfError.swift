@@ -3,6 +3,7 @@ package struct ElfError: Error, Sendable, Equatable, CustomStringConvertible {
     package enum Code: String, Sendable {
         case unreadable, notELF, truncated, wrongClass, wrongByteOrder, foreignMachine, notSharedObject
         case noDynamicSection, corrupt, missingEntry, foreignABI
+        case badSignature
     }
 
     package let code: Code

@@ -13,8 +13,6 @@ package struct ElfImage: Sendable {
     package let runtimes: Set<Runtime>
     /// The section `.knap`: the manifest's bytes.
     package let manifest: [UInt8]?
-    /// The section `.knap.sig`: a signature over the rest.
-    package let signature: [UInt8]?
     /// `DF_STATIC_TLS`: wants room in the static TLS block, of which a running process has little left.
     package let usesStaticThreadLocals: Bool
     /// `DF_1_NODELETE`: `dlclose` leaves it mapped.
@@ -47,7 +45,6 @@ package struct ElfImage: Sendable {
         hasThreadLocals = dynamic.hasThreadLocals
         runtimes = try Self.runtimes(sections, dynamic, reader)
         manifest = try Self.content(".knap", sections, reader)
-        signature = try Self.content(".knap.sig", sections, reader)
     }
 
     private enum Flag { static let staticThreadLocals: UInt64 = 0x10 }
