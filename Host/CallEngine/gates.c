@@ -37,10 +37,10 @@ static bool descends(knap_engine_t *engine, knap_call_t parent, const knap_gate_
 
 knap_admission_t knap_admit_gated(knap_party_t *party, knap_cell_t *holder, const knap_slot_t *slot,
                                   knap_result_t *refusal) {
-   bool gated = atomic_load_explicit(&party->open, memory_order_seq_cst) == PARTY_GATED;
-   if (gated && slot->parent && descends(party->engine, slot->parent, atomic_load(&party->gate))) return ADMITTED;
+   int open = atomic_load_explicit(&party->open, memory_order_seq_cst);
+   if (open == PARTY_GATED && slot->parent && descends(party->engine, slot->parent, atomic_load(&party->gate))) return ADMITTED;
    knap_dismiss(party, holder);
-   if (gated) return GATED;
+   if (open != PARTY_CLOSED) return GATED; // PARTY_OPEN: it was opened just now, so the call looks again
    return knap_refuse(party, refusal, KNAP_UNAVAILABLE, "the plugin is not active; see `knap plugins list`");
 }
 
@@ -54,6 +54,7 @@ static void enqueue(knap_gate_t *gate, knap_waiting_t *waiting) {
 
 knap_gating_t knap_gate_wait(knap_party_t *party, knap_slot_t *slot, knap_bytes_t body, knap_buffer_t *buffer) {
    knap_gate_t *gate = atomic_load_explicit(&party->gate, memory_order_seq_cst);
+   if (!gate) return MOVED; // the party was opened for the first time meanwhile
    knap_waiting_t *waiting = calloc(1, sizeof *waiting);
    if (waiting) waiting->body = knap_buffers.keep(NULL, body, buffer, &waiting->bytes);
    if (!waiting || !waiting->body) {
