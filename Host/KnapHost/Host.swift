@@ -208,14 +208,15 @@ package actor Host {
     }
 
     /// Changes of what runs, one after the other.
-    func change(_ body: @escaping @Sendable () async -> Void) async {
+    @discardableResult
+    func change<T: Sendable>(_ body: @escaping @Sendable () async -> T) async -> T {
         let earlier = lastChange
         let task = Task {
             await earlier?.value
-            await body()
+            return await body()
         }
-        lastChange = task
-        await task.value
+        lastChange = Task { _ = await task.value }
+        return await task.value
     }
 
     func makeContext(

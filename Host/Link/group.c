@@ -18,7 +18,17 @@ knap_group_t *knap_group_create(const knap_group_config_t *config) {
    return group;
 }
 
-void knap_group_destroy(knap_group_t *group) { free(group); }
+// Takes out these seats; with the last of them ends a group that is to end.
+static void clear(knap_group_t *group, uint64_t seats, bool ends) {
+   pthread_mutex_lock(&group->lock);
+   group->taken &= ~seats;
+   group->ends |= ends;
+   bool is_over = group->ends && !group->taken;
+   pthread_mutex_unlock(&group->lock);
+   if (is_over) free(group);
+}
+
+void knap_group_destroy(knap_group_t *group) { clear(group, 0, true); }
 
 knap_seat_t *group_seat(knap_group_t *group, knap_link_t *link) {
    pthread_mutex_lock(&group->lock);
@@ -34,11 +44,7 @@ knap_seat_t *group_seat(knap_group_t *group, knap_link_t *link) {
 
 static uint64_t bit_of(const knap_group_t *group, const knap_seat_t *seat) { return 1ull << (seat - group->seats); }
 
-void group_unseat(knap_group_t *group, knap_seat_t *seat) {
-   pthread_mutex_lock(&group->lock);
-   group->taken &= ~bit_of(group, seat);
-   pthread_mutex_unlock(&group->lock);
-}
+void group_unseat(knap_group_t *group, knap_seat_t *seat) { clear(group, bit_of(group, seat), false); }
 
 void knap_group_admit(knap_link_t *link, bool admits) {
    uint64_t bit = bit_of(link->group, link->seat);

@@ -15,8 +15,9 @@ struct knap_seat {
 struct knap_group {
    knap_group_config_t config;
    const knap_host_t  *host;
-   pthread_mutex_t     lock;  // of `taken`
+   pthread_mutex_t     lock;  // of these:
    uint64_t            taken; // a bit for each seat with a link
+   bool                ends;  // with its last link
    _Alignas(64) _Atomic uint64_t open; // those whose link takes calls
    atomic_bool         pressed;
    knap_seat_t         seats[MOST_MEMBERS];

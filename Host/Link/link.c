@@ -168,6 +168,6 @@ void knap_link_count(knap_link_t *link, knap_link_counts_t *counts) {
    if (link->seat) in_flight = seat_calls(link->seat); // more by those that are about to be forwarded
    *counts = (knap_link_counts_t){.sent = link->out.sent, .received = link->received, .wakes = link->out.wakes,
                                   .queued_bytes = link->out.unsent_bytes,
-                                  .in_flight = in_flight + link->inbound_count,
+                                  .in_flight = in_flight + link->inbound_count, .outgoing = in_flight,
                                   .broken = atomic_load(&link->broken)};
 }

@@ -1,6 +1,7 @@
 import CKnap
 import Glibc
 import KnapCallEngine
+import KnapJSON
 import KnapPlugin
 import Synchronization
 
@@ -28,7 +29,12 @@ final class InProcessCode: PluginCode {
     }
 
     var isolation: Isolation { .inProcess }
-    var details: [(String, String)] { [] }
+    var workers: Int { 0 }
+    var details: [(String, JSON)] { [] }
+
+    // It ends with the host.
+    func serves(_ isServing: Bool) {}
+    var ended: String? { nil }
 
     func create(timeout: Duration) async throws(PluginError) {
         let status = await onOwnThread { [self] in library.table.pointee.create(party.host, &instance) }

@@ -1,5 +1,6 @@
 import CKnap
 import KnapCallEngine
+import KnapJSON
 import KnapPlugin
 
 /// A loaded plugin's code and its one instance, wherever it runs. The host drives both kinds the same way.
@@ -28,9 +29,16 @@ protocol PluginCode: Sendable {
     /// How this instance takes part in every call; only code in the host's process can.
     func hooked(_ manifest: Manifest, party: Party) -> knap_hooked_t?
 
+    /// Says whether calls are routed here: only then does the end of a worker hold back its party's calls.
+    func serves(_ isServing: Bool)
+    /// Why what it ran in ended; nil while it runs.
+    var ended: String? { get }
+
     var isolation: Isolation { get }
+    /// Processes that take calls.
+    var workers: Int { get }
     /// What `knap plugins info` says of where it runs.
-    var details: [(String, String)] { get }
+    var details: [(String, JSON)] { get }
 }
 
 /// What an instance saved, for the next generation.

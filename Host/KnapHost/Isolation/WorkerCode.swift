@@ -1,5 +1,6 @@
 import CKnap
 import KnapCallEngine
+import KnapJSON
 import KnapLink
 import KnapPlugin
 
@@ -26,9 +27,14 @@ final class WorkerCode: PluginCode {
     }
 
     var isolation: Isolation { .worker }
-    var details: [(String, String)] {
-        [("process", "\(process.pid)"), ("sandbox", sandbox)] + (report.remarks.isEmpty ? [] : [("not_achieved", report.remarks)])
+    var workers: Int { process.end == nil ? 1 : 0 }
+    var details: [(String, JSON)] {
+        [("process", .string("\(process.pid)")), ("sandbox", .string(sandbox))]
+            + (report.remarks.isEmpty ? [] : [("not_achieved", .string(report.remarks))])
     }
+
+    func serves(_ isServing: Bool) { process.serves(isServing) }
+    var ended: String? { process.end }
 
     private var sandbox: String {
         let names = ["no new privileges", "no capabilities", "Landlock", "seccomp"]
@@ -39,7 +45,10 @@ final class WorkerCode: PluginCode {
     func create(timeout: Duration) async throws(PluginError) { try await run("create", .create, timeout: timeout) }
     func prepare(timeout: Duration) async throws(PluginError) { try await run("prepare", .prepare, timeout: timeout) }
     func activate(timeout: Duration) async throws(PluginError) { try await run("activate", .activate, timeout: timeout) }
-    func suspend(timeout: Duration) async throws(PluginError) { try await run("suspend", .suspend, timeout: timeout) }
+    func suspend(timeout: Duration) async throws(PluginError) {
+        process.context.registry.unwatchAll(of: process.context.id)
+        try await run("suspend", .suspend, timeout: timeout)
+    }
 
     func save(timeout: Duration) async throws(PluginError) -> SavedState? {
         let bytes = try await run("save", .save, timeout: timeout)
@@ -77,8 +86,11 @@ final class WorkerCode: PluginCode {
         return (Int32(clamping: status), String(decoding: bytes.dropFirst(4), as: UTF8.self))
     }
 
+    /// Where the library's table has the method.
+    func index(of method: String) -> Int? { report.methods.firstIndex(of: method) }
+
     func provision(of method: String, party: Party) -> knap_provision_t? {
-        guard let index = report.methods.firstIndex(of: method), let link = process.linkPointer else { return nil }
+        guard let index = index(of: method), let link = process.linkPointer else { return nil }
         return knap_provision_t(
             party: party.pointer, method: WorkerHook.forwarding, instance: UnsafeMutableRawPointer(link),
             index: UInt32(index), flags: 0, timeout_ns: 0)
@@ -110,6 +122,9 @@ enum WorkerHook: UInt32 {
     // Immutable after this; read by any thread.
     nonisolated(unsafe) static let forwarding = permanent(
         knap_method_t(size: UInt32(MemoryLayout<knap_method_t>.size), reserved: 0, name: nil, call: knap_link_forward))
+    /// The same for a pool.
+    nonisolated(unsafe) static let sharing = permanent(
+        knap_method_t(size: UInt32(MemoryLayout<knap_method_t>.size), reserved: 0, name: nil, call: knap_group_forward))
 
     /// Whether the process takes a message and answers it in time.
     static func isAnswered(by process: WorkerProcess, within limit: Duration) async -> Bool {

@@ -13,6 +13,8 @@ struct WorkerEnd: Sendable {
     var isWanted: Bool
     /// Closed before the plugin's party at the moment of the end, so that its calls wait for a successor.
     var gate: Gate?
+    /// Other workers of its pool do.
+    var othersServe = false
 }
 
 /// One process that runs one instance of one plugin, joined to the call engine by a link (Host/Link).
@@ -24,6 +26,8 @@ final class WorkerProcess: Sendable {
     let party: Party
     let pid: Int32
     let engine: CallEngine
+    /// The pool's, of which it is to be a member.
+    let group: WorkerGroup?
     let pidfd: Int32
     let control: ControlChannel
     let output: Int32
@@ -60,13 +64,14 @@ final class WorkerProcess: Sendable {
     }
 
     init(
-        context: InstanceContext, party: Party, engine: CallEngine, pid: Int32, pidfd: Int32, control: ControlChannel,
+        context: InstanceContext, party: Party, engine: CallEngine, group: WorkerGroup?, pid: Int32, pidfd: Int32, control: ControlChannel,
         output: Int32, doorbells: (Int32, Int32), memory: UnsafeMutableRawPointer,
         onEnd: @escaping @Sendable (WorkerEnd) async -> Void
     ) throws(PluginError) {
         self.context = context
         self.party = party
         self.engine = engine
+        self.group = group
         self.pid = pid
         self.pidfd = pidfd
         self.control = control
@@ -78,6 +83,7 @@ final class WorkerProcess: Sendable {
         config.party = party.pointer
         config.memory = memory
         config.is_host = 1
+        config.group = group?.pointer
         config.doorbell = doorbells.0
         config.other_doorbell = doorbells.1
         // The link is destroyed before this object goes: see `finish`.
@@ -133,6 +139,20 @@ final class WorkerProcess: Sendable {
 
     /// Says whether calls are routed here: only then does its end hold back its party's calls.
     func serves(_ isServing: Bool) { state.withLock { $0.isServing = isServing } }
+
+    /// Lets calls of its pool in, or keeps them out.
+    func admits(_ isAdmitting: Bool) {
+        link.withLock { link in if let link { knap_group_admit(link.pointer, isAdmitting) } }
+    }
+
+    /// Calls that it serves.
+    var outgoing: Int {
+        link.withLock { link in
+            var counts = knap_link_counts_t()
+            if let link { knap_link_count(link.pointer, &counts) }
+            return Int(counts.outgoing)
+        }
+    }
 
     // MARK: The watchdog
 
@@ -216,7 +236,8 @@ final class WorkerProcess: Sendable {
             return (reason, state.isStopping || !state.isServing)
         }
         // New calls wait, those in flight end or wait too, and then nobody is in the link any more.
-        let gate = isWanted ? nil : engine.closeGate(of: [party])
+        let consequence = isWanted ? .noneServes(nil) : group?.ends(self, reason) ?? .noneServes(engine.closeGate(of: [party]))
+        let gate = if case .noneServes(let gate) = consequence { gate } else { nil as Gate? }
         context.registry.unwatchAll(of: context.id)
         if let link = link.withLock({ link in
             defer { link = nil }
@@ -235,7 +256,9 @@ final class WorkerProcess: Sendable {
             return Array(state.connections.values)
         }) { close(descriptor) }
         let onEnd = onEnd
-        Task.detached { await onEnd(WorkerEnd(reason: reason, isWanted: isWanted, gate: gate)) }
+        var end = WorkerEnd(reason: reason, isWanted: isWanted, gate: gate)
+        if case .othersServe = consequence { end.othersServe = true }
+        Task.detached { [end] in await onEnd(end) }
     }
 
     /// Frees the link when no thread can be in it: no call is admitted behind the gate, or, without one, its own places

@@ -21,11 +21,11 @@ extension WorkerProcess {
     /// Starts a process and waits until it has loaded its library, or failed to.
     static func start(
         _ options: WorkerOptions, manifest: Manifest, context: InstanceContext, party: Party, engine: CallEngine,
-        onEnd: @escaping @Sendable (WorkerEnd) async -> Void
+        group: WorkerGroup? = nil, onEnd: @escaping @Sendable (WorkerEnd) async -> Void
     ) async throws(PluginError) -> (WorkerProcess, LoadedReport) {
         let spawned: Result<WorkerProcess, PluginError> = await onOwnThread {
             Result { () throws(PluginError) in
-                try spawn(options, manifest: manifest, context: context, party: party, engine: engine, onEnd: onEnd)
+                try spawn(options, manifest: manifest, context: context, party: party, engine: engine, group: group, onEnd: onEnd)
             }
         }
         let process = try spawned.get()
@@ -50,7 +50,7 @@ extension WorkerProcess {
 
     private static func spawn(
         _ options: WorkerOptions, manifest: Manifest, context: InstanceContext, party: Party, engine: CallEngine,
-        onEnd: @escaping @Sendable (WorkerEnd) async -> Void
+        group: WorkerGroup? = nil, onEnd: @escaping @Sendable (WorkerEnd) async -> Void
     ) throws(PluginError) -> WorkerProcess {
         func failure(_ what: String) -> PluginError {
             PluginError(code: .resourceExhausted, message: "a worker cannot be started: \(what): \(errorText(errno))")
@@ -89,7 +89,7 @@ extension WorkerProcess {
             throw reason
         }
         let process = try WorkerProcess(
-            context: context, party: party, engine: engine, pid: pid, pidfd: pidfd,
+            context: context, party: party, engine: engine, group: group, pid: pid, pidfd: pidfd,
             control: ControlChannel(descriptor: pair[0]), output: pipes[0], doorbells: (own, other), memory: mapped,
             onEnd: onEnd)
         process.begin(options, manifest)

@@ -83,6 +83,7 @@ extension PluginRecord {
         if let instance {
             object["generation"] = .number(JSONNumber(instance.generation))
             object["isolation"] = .string(instance.code.isolation.rawValue)
+            object["workers"] = .number(JSONNumber(instance.code.workers))
             object["calls"] = instance.party.json
         }
         return .object(object)
@@ -100,7 +101,10 @@ extension PluginRecord {
             })
         if let left { object["left"] = ["generation": .number(JSONNumber(left.generation)), "code": .string(left.residence.description)] }
         object["warnings"] = .array(warnings.map { .string($0) })
-        for (name, value) in instance?.code.details ?? [] { object[name] = .string(value) }
+        if let instance, instance.code.isolation == .inProcess, instance.manifest.pool.maximum > 1 {
+            object["pool"] = "one instance serves, because it runs in the host's process"
+        }
+        for (name, value) in instance?.code.details ?? [] { object[name] = value }
         if let artifact = instance?.artifact ?? artifact {
             object["digest"] = .string("\(artifact.digest)")
             object["asks"] = .array(artifact.manifest.permissions.requests.map { .string($0) })

@@ -62,10 +62,8 @@ extension Host {
     /// Routes calls and contributions to an active instance.
     func serve(_ instance: Instance, _ name: String, _ reason: String) throws(PluginError) {
         let provisions = try instance.provisions()
-        if let worker = instance.code as? WorkerCode {
-            worker.process.serves(true)
-            if let end = worker.process.end { throw PluginError(code: .unavailable, message: end) }
-        }
+        instance.code.serves(true)
+        if let end = instance.code.ended { throw PluginError(code: .unavailable, message: end) }
         services.publish(provisions, of: name)
         instance.party.open()
         records[name]?.instance = instance
@@ -115,8 +113,11 @@ extension Host {
             artifact.manifest, record.generation, record.isFirstParty, seat?.bindings ?? BindingTable())
         let party = seat?.party ?? makeParty(artifact.manifest, context)
         let code: any PluginCode =
-            isolation == .worker
-            ? try await startWorker(artifact, record, context, party) : try await load(artifact, record, party)
+            switch (isolation, seat) {
+            case (.inProcess, _), (_, nil): try await load(artifact, record, party)
+            case (.worker, let seat?) where artifact.manifest.pool.maximum > 1: try await startPool(artifact, record, seat)
+            case (.worker, _): try await startWorker(artifact, record, context, party)
+            }
         let instance = Instance(
             artifact: artifact, manifest: artifact.manifest, generation: record.generation, context: context,
             party: party, code: code)
@@ -174,8 +175,8 @@ extension Host {
         return try result.get()
     }
 
-    private func startWorker(
-        _ artifact: Artifact, _ record: PluginRecord, _ context: InstanceContext, _ party: Party
+    func startWorker(
+        _ artifact: Artifact, _ record: PluginRecord, _ context: InstanceContext, _ party: Party, _ group: WorkerGroup? = nil
     ) async throws(PluginError) -> WorkerCode {
         guard let program = configuration.worker else {
             throw PluginError(code: .failedPrecondition, message: "there is no program for workers in this installation")
@@ -184,7 +185,7 @@ extension Host {
         let options = WorkerOptions(artifact, program: program, context: context, environment: configuration.environment)
         let (name, generation) = (record.name, record.generation)
         let (process, report) = try await WorkerProcess.start(
-            options, manifest: artifact.manifest, context: context, party: party, engine: engine
+            options, manifest: artifact.manifest, context: context, party: party, engine: engine, group: group
         ) { [weak self] end in await self?.workerEnded(name, generation, end) }
         do { return try WorkerCode(process, report, artifact.manifest) } catch {
             process.kill()
@@ -209,7 +210,7 @@ extension Host {
         updateHooks()
         await endRetiring(name)
         do throws(PluginError) {
-            if let worker = instance.code as? WorkerCode { worker.process.serves(false) }
+            instance.code.serves(false)
             var isIdle = isDrained
             if !isIdle { isIdle = await instance.endCalls() }
             guard isIdle || instance.code.isolation == .worker else {

@@ -97,10 +97,16 @@ package struct HookTimeouts: Sendable, Hashable {
     package var suspend = Duration.seconds(10)
 }
 
-/// How many instances of a plugin serve together.
+/// How many workers of a plugin serve together. See ``PoolSizing`` for when there are more or fewer.
 package struct Pool: Sendable, Hashable {
     package var minimum = 1
     package var maximum = 1
+    /// Calls that one worker works on at a time; more wait.
+    package var concurrency = 1
+    /// How long calls must have waited at every worker before there is one more.
+    package var growAfter = Duration.milliseconds(100)
+    /// How long one fewer must have been enough before there is one fewer.
+    package var shrinkAfter = Duration.seconds(30)
 }
 
 /// The settings that a plugin has.

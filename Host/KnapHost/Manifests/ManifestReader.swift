@@ -180,8 +180,11 @@ extension RestartPolicy {
 
 extension Pool {
     fileprivate init(_ fields: inout FieldReader) {
-        minimum = fields["min"].integer(in: 1...1024, default: 1)
-        maximum = fields["max"].integer(in: 1...1024, default: max(1, minimum))
+        minimum = fields["min"].integer(in: 1...32, default: 1)
+        maximum = fields["max"].integer(in: 1...32, default: max(1, minimum))
+        concurrency = fields["concurrency"].integer(in: 1...4096, default: 1)
+        growAfter = fields["grow_after_ms"].milliseconds(in: 10...3_600_000, default: .milliseconds(100))
+        shrinkAfter = fields["shrink_after_ms"].milliseconds(in: 100...3_600_000, default: .seconds(30))
         if minimum > maximum { fields.refuse("min", "it is \(minimum), more than max (\(maximum))") }
     }
 }

@@ -120,7 +120,7 @@ extension Host {
                 if let state = states[pair.name], new.manifest.extensions.contains("knap.state/1") { try await new.load(state) }
                 try await new.activate()
             }
-            for pair in pairs { (pair.old.code as? WorkerCode)?.process.serves(false) }
+            for pair in pairs { pair.old.code.serves(false) }
             for pair in pairs {
                 if let new = pair.new { try serve(new, pair.name, "reloaded") }
             }

@@ -78,7 +78,7 @@ extension Host {
     private func end(_ new: Instance) async {
         var isIdle = await new.drain(mayServeOn: false)
         if !isIdle { isIdle = await new.endCalls() }
-        if let worker = new.code as? WorkerCode { worker.process.serves(false) }
+        new.code.serves(false)
         do throws(PluginError) {
             if isIdle { try await new.suspend() }
             if isIdle || new.code.isolation == .worker { await new.code.end() }

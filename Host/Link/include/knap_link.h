@@ -79,7 +79,7 @@ typedef struct knap_group_config {
 } knap_group_config_t;
 
 knap_group_t *knap_group_create(const knap_group_config_t *config); // null: out of memory
-// When its links are destroyed and no call is admitted that could be routed to it.
+// When no call is admitted any more that could be routed to it. Its memory goes with its last link.
 void knap_group_destroy(knap_group_t *group);
 void knap_group_admit(knap_link_t *link, bool admits);
 void knap_group_rearm(knap_group_t *group);
@@ -96,7 +96,8 @@ void knap_poller_remove(knap_poller_t *poller, knap_link_t *link);
 
 typedef struct knap_link_counts {
    uint64_t sent, received, wakes, queued_bytes;
-   uint32_t in_flight;
+   uint32_t in_flight; // both ways
+   uint32_t outgoing;  // of them those that the other side serves
    int32_t  broken;
 } knap_link_counts_t;
 void knap_link_count(knap_link_t *link, knap_link_counts_t *counts);

@@ -42,7 +42,7 @@ enum ManifestExamples {
             "policy": "transient", "scope": "dependants", "max_restarts": 3, "period_ms": 1000,
             "backoff_initial_ms": 10, "backoff_max_ms": 20
           },
-          "pool": { "min": 2, "max": 4 },
+          "pool": { "min": 2, "max": 4, "concurrency": 8, "grow_after_ms": 50, "shrink_after_ms": 500 },
           "isolations": ["worker"],
           "reload": "overlap",
           "drain_timeout_ms": 5,
@@ -190,6 +190,10 @@ enum ManifestExamples {
         Bad(
             #""pool": {"min": 3, "max": 2}"#, "/pool/min", .contradiction, "it is 3, more than max (2)", inSchema: false
         ),
+        Bad(#""pool": {"max": 33}"#, "/pool/max", .outOfRange, "1 to 32"),
+        Bad(#""pool": {"concurrency": 0}"#, "/pool/concurrency", .outOfRange, "1 to 4096"),
+        Bad(#""pool": {"grow_after_ms": 5}"#, "/pool/grow_after_ms", .outOfRange, "10 to 3600000"),
+        Bad(#""pool": {"shrink_after_ms": 99}"#, "/pool/shrink_after_ms", .outOfRange, "100 to 3600000"),
         Bad(#""isolations": []"#, "/isolations", .outOfRange, "at least one"),
         Bad(#""isolations": ["workers"]"#, "/isolations/0", .outOfRange, "did you mean 'worker'?"),
         Bad(#""reload": "both""#, "/reload", .outOfRange, "exclusive, overlap"),

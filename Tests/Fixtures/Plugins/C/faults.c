@@ -111,6 +111,10 @@ static void slow(void *instance, const knap_request_t *request) {
    usleep(300000);
    answer(instance, request->call, "\"slow\"");
 }
+static void nap(void *instance, const knap_request_t *request) {
+   usleep(3000000);
+   answer(instance, request->call, "\"rested\"");
+}
 static void twice(void *instance, const knap_request_t *request) {
    answer(instance, request->call, "1");
    answer(instance, request->call, "2");
@@ -282,7 +286,7 @@ ESCAPE(live) {
 // ## The table
 
 #define METHODS(X) \
-   X(echo, echo) X(version, version) X(pid, pid) X(add, add) X(slow, slow) X(twice, twice) X(never, never) X(late, late) \
+   X(echo, echo) X(version, version) X(pid, pid) X(add, add) X(slow, slow) X(nap, nap) X(twice, twice) X(never, never) X(late, late) \
    X(huge, huge) X(pass_on, pass_on) X(crash, crash_call) X(divide, divide_call) X(trap, trap_call) X(deep, deep_call) \
    X(leave, leave_call) X(spin, spin_call) X(stop, stop_call) X(hang, hang_call) X(shut, shut_call) X(leak, leak_call) \
    X(thread, thread_call) X(garbage, garbage_call) X(ignore_signals, ignore_signals_call) X(read_file, read_file) \
