@@ -1,154 +1,9 @@
-#include "engine.h"
-#include <stdio.h>
+#include "hot.h"
 #include <string.h>
 
-// A call from its start to its end.
+// How a call begins: what it takes from the call it serves, who lets it in, and where it runs.
 
-knap_call_t knap_callee_handle(const knap_slot_t *slot, uint64_t word) {
-   return (word & ~0xffffffffull) | slot->index;
-}
-
-knap_call_t knap_caller_handle(const knap_slot_t *slot, uint64_t word) {
-   return knap_callee_handle(slot, word) | HANDLE_CALLER;
-}
-
-static uint64_t word_of(const knap_slot_t *slot) { return atomic_load_explicit(&slot->word, memory_order_acquire); }
-
-// ## Answers
-
-static void tell_caller(knap_slot_t *slot, const knap_result_t *result, uint64_t word) {
-   if (slot->observed) knap_observe_end(slot, knap_callee_handle(slot, word), result->status);
-   slot->caller->complete(slot->caller_context, knap_caller_handle(slot, word), result);
-}
-
-// Gives the caller its answer, for which the right was won (WORD_ANSWERED), and drops the answer's reference.
-void knap_deliver(knap_slot_t *slot, const knap_result_t *result) {
-   knap_thread_t *self = knap_thread_self(slot->caller_party->engine);
-   if (knap_depth(self) >= KNAP_MAX_DEPTH) {
-      knap_defer(self, (knap_deferred_t){.slot = slot, .kind = DEFER_ANSWER, .answer = knap_answer_copy(result)});
-      return;
-   }
-   knap_frame_enter(self);
-   tell_caller(slot, result, word_of(slot));
-   knap_slot_release(slot);
-   knap_frame_leave(self);
-}
-
-// Answers in place of the callee, which goes on holding its slot. False: the caller has its answer already.
-static bool answer(knap_slot_t *slot, uint32_t serial, const knap_result_t *result) {
-   uint64_t before;
-   if (knap_slot_change(slot, serial, 0, WORD_ANSWERED | WORD_USERS, WORD_ANSWERED, 0, &before)) {
-      knap_deliver(slot, result);
-      return true;
-   }
-   // A callback to the caller is running; the answer follows it.
-   if (!knap_slot_change(slot, serial, 0, WORD_ANSWERED, WORD_ANSWERED, WORD_USER | WORD_REF, &before)) return false;
-   slot->deferred = knap_answer_copy(result);
-   knap_leave_caller(slot);
-   return true;
-}
-
-void knap_tell_cancel(knap_slot_t *slot, uint32_t serial, knap_status_t reason) {
-   knap_slot_change(slot, serial, 0, WORD_DONE | WORD_CANCELLED, WORD_CANCELLED, 0, NULL);
-   if (!knap_enter_callee(slot, serial)) return;
-   uint64_t before;
-   if (knap_slot_change(slot, serial, WORD_CANCELLED, WORD_CANCEL_TOLD, WORD_CANCEL_TOLD, 0, &before)) {
-      knap_thread_t *self = knap_thread_self(slot->caller_party->engine);
-      knap_frame_enter(self);
-      slot->callee->cancel(slot->callee_context, knap_callee_handle(slot, before), reason);
-      knap_frame_leave(self);
-   }
-   knap_slot_release(slot);
-}
-
-void knap_give_up(knap_slot_t *slot, uint32_t serial, knap_status_t reason, const char *message) {
-   // Keeps the slot while both ends are told.
-   if (!knap_slot_change(slot, serial, 0, WORD_ANSWERED, 0, WORD_REF, NULL)) return;
-   knap_result_t result = {.size = sizeof result, .status = reason, .message = {message, strlen(message)}};
-   if (answer(slot, serial, &result)) knap_tell_cancel(slot, serial, reason);
-   knap_slot_release(slot);
-}
-
-uint32_t knap_party_end_calls(knap_party_t *party, const knap_result_t *result) {
-   knap_engine_t *engine = party->engine;
-   uint32_t ended = 0;
-   for (uint32_t number = 0; number < KNAP_MAX_CHUNKS; number++) {
-      knap_slot_t *chunk = atomic_load_explicit(&engine->chunks[number], memory_order_acquire);
-      for (uint32_t i = 0; chunk && i < KNAP_CHUNK_SLOTS; i++) {
-         knap_slot_t *slot = &chunk[i];
-         uint32_t serial = WORD_SERIAL(word_of(slot));
-         if (!knap_slot_change(slot, serial, 0, WORD_ANSWERED | WORD_DONE, 0, WORD_REF, NULL)) continue;
-         const knap_target_t *target = atomic_load(&slot->target);
-         // Hooks are the host's own, and what waits at a gate has not begun.
-         if (target->party == party && target->route && !atomic_load(&slot->waits) && answer(slot, serial, result)) {
-            knap_tell_cancel(slot, serial, KNAP_CANCELLED);
-            ended++;
-         }
-         knap_slot_release(slot);
-      }
-   }
-   return ended;
-}
-
-static const knap_result_t empty = {.size = sizeof(knap_result_t)};
-
-knap_status_t knap_complete(const knap_host_t *host, knap_call_t call, const knap_result_t *result) {
-   knap_party_t *party = knap_party_of(host);
-   knap_slot_t *slot = call & HANDLE_CALLER ? NULL : knap_slot_of(party->engine, call);
-   uint32_t serial = HANDLE_SERIAL(call);
-   knap_result_t prefix;
-   if (!result) result = &empty;
-   else if (result->size < sizeof(knap_result_t)) { // an older plugin's shorter table
-      prefix = empty;
-      memcpy(&prefix, result, result->size);
-      result = &prefix;
-   }
-   uint64_t word = slot ? word_of(slot) : 0;
-   do {
-      if (!slot || WORD_SERIAL(word) != serial || !(word & WORD_REFS) || (word & WORD_DONE)) {
-         atomic_fetch_add_explicit(&party->misused, 1, memory_order_relaxed);
-         return KNAP_FAILED_PRECONDITION;
-      }
-      if (slot->target->party != party) return KNAP_PERMISSION_DENIED;
-      uint64_t next = word | WORD_DONE | WORD_ANSWERED;
-      if (!(word & WORD_ANSWERED) && (word & WORD_USERS)) next += WORD_USER | WORD_REF;
-      if (atomic_compare_exchange_weak_explicit(&slot->word, &word, next, memory_order_seq_cst, memory_order_acquire)) break;
-   } while (true);
-
-   knap_dismiss(party, slot->cell);
-   if (word & WORD_ANSWERED) { // cancelled or too late
-      atomic_fetch_add_explicit(&party->late, 1, memory_order_relaxed);
-      knap_slot_release(slot);
-      return KNAP_CANCELLED;
-   }
-   knap_account(party, result->status);
-   if (word & WORD_USERS) { // an item of this call is being delivered: the answer follows it
-      slot->deferred = knap_answer_copy(result);
-      knap_leave_caller(slot);
-      knap_slot_release(slot);
-      return KNAP_OK;
-   }
-   knap_thread_t *self = knap_thread_self(party->engine);
-   if ((word & WORD_REFS) == 2 * WORD_REF && knap_depth(self) < KNAP_MAX_DEPTH) { // nobody else can get at it
-      knap_frame_enter(self);
-      tell_caller(slot, result, word);
-      knap_slot_free(slot, word);
-      knap_frame_leave(self);
-      return KNAP_OK;
-   }
-   knap_deliver(slot, result);
-   knap_slot_release(slot);
-   return KNAP_OK;
-}
-
-knap_status_t knap_cancel(const knap_host_t *host, knap_call_t call) {
-   knap_party_t *party = knap_party_of(host);
-   knap_slot_t *slot = call & HANDLE_CALLER ? knap_slot_of(party->engine, call & ~HANDLE_CALLER) : NULL;
-   if (!slot || WORD_SERIAL(word_of(slot)) != HANDLE_SERIAL(call)) return KNAP_FAILED_PRECONDITION;
-   if (slot->caller_party != party) return KNAP_PERMISSION_DENIED;
-   knap_give_up(slot, HANDLE_SERIAL(call), KNAP_CANCELLED, "the caller cancelled the call");
-   return KNAP_OK;
-}
+enum { MOST_ROUNDS = 1000 };
 
 // ## Deadlines
 // A call under its method's default time-out reads the clock only when somebody asks for the deadline or the callee
@@ -161,14 +16,176 @@ uint64_t knap_deadline(knap_slot_t *slot) {
    return atomic_compare_exchange_strong(&slot->deadline_ns, &deadline, computed) ? computed : deadline;
 }
 
+// What is left to do when the callee's function returned, or the call waits: a deadline that has not ended it yet.
+static inline void watch_deadline(knap_engine_t *engine, knap_slot_t *slot, uint32_t serial, uint64_t timeout_ns) {
+   // Another thread may be completing it, or it may serve another call by now: arming checks the serial.
+   if (WORD_SERIAL(knap_word(slot)) == serial && !(knap_word(slot) & (WORD_ANSWERED | WORD_DONE))
+       && atomic_load_explicit(&slot->deadline_ns, memory_order_relaxed))
+      knap_timer_arm(engine, slot, serial, timeout_ns);
+}
+
+// ## Running
+
+// Runs the method on this thread. The callee's part of the slot keeps it alive until it completes.
+void knap_run(knap_slot_t *slot, knap_bytes_t body, knap_buffer_t *buffer) {
+   const knap_target_t *target = slot->target;
+   uint64_t word = knap_word(slot);
+   if (word & WORD_ANSWERED) { // given up while it waited
+      knap_complete(&target->party->host, knap_callee_handle(slot, word), NULL);
+      return;
+   }
+   knap_request_t request = {.size = sizeof request, .method = target->index,
+                             .call = knap_callee_handle(slot, word), .body = body, .buffer = buffer};
+   knap_thread_t *self = knap_thread_self(target->party->engine);
+   knap_frame_enter(self);
+   target->call(target->instance, &request);
+   knap_frame_leave(self);
+}
+
+static void dispatch(knap_thread_t *self, knap_slot_t *slot, knap_bytes_t bytes, knap_buffer_t *buffer) {
+   const knap_target_t *target = slot->target;
+   bool blocking = target->flags & KNAP_ROUTE_BLOCKING;
+   if (blocking || knap_depth(self) >= KNAP_MAX_DEPTH) {
+      if (blocking) {
+         if (knap_pool_run(slot, bytes, buffer, false)) return;
+      } else {
+         knap_bytes_t kept;
+         knap_buffer_t *body = knap_buffers.keep(NULL, bytes, NULL, &kept);
+         if (body) return knap_defer(self, (knap_deferred_t){.slot = slot, .kind = DEFER_CALL, .body = body});
+      }
+      knap_refusal_t full;
+      knap_refusal_make(&full, KNAP_RESOURCE_EXHAUSTED, RETRY_LATER, false, "no memory to run %s; try again later", target->name);
+      knap_complete(&target->party->host, knap_callee_handle(slot, knap_word(slot)), &full.result);
+      return;
+   }
+   knap_request_t request = {.size = sizeof request, .method = target->index,
+                             .call = knap_callee_handle(slot, knap_word(slot)), .body = bytes, .buffer = buffer};
+   knap_frame_enter(self);
+   target->call(target->instance, &request);
+   knap_frame_leave(self);
+}
+
+// ## Admission
+
+// Who serves the call's route now: its stand-in where nobody else does or the call was passed on to it.
+static const knap_target_t *current_target(knap_slot_t *slot, knap_route_t *route) {
+   const knap_target_t *target = atomic_load_explicit(&route->target, memory_order_acquire);
+   if (target && !slot->marks.fell_back) return target;
+   const knap_target_t *fallback = atomic_load_explicit(&route->fallback, memory_order_acquire);
+   if (!fallback) return target;
+   slot->marks.fell_back = true;
+   return fallback;
+}
+
+static inline bool is_current(const knap_target_t *target) {
+   const knap_route_t *route = target->route;
+   // Whoever provides the route anew and then sees no call in flight on this party knows that none comes after.
+   return __builtin_expect(atomic_load_explicit(&route->target, memory_order_seq_cst) == target, 1)
+          || (target->is_fallback && atomic_load_explicit(&route->fallback, memory_order_seq_cst) == target);
+}
+
+static void nobody_serves(knap_slot_t *slot) {
+   const knap_target_t *target = atomic_load_explicit(&slot->target, memory_order_relaxed);
+   knap_refusal_t refusal;
+   knap_refusal_make(&refusal, KNAP_UNAVAILABLE, RETRY_LATER, false,
+                     "%s stopped while the call waited, and nobody else serves %s; see `knap plugins info %s`",
+                     target->party->name, target->name, target->party->name);
+   knap_refuse(target->party, &refusal);
+   knap_turn_away(slot, &refusal.result);
+}
+
+// What only some calls need before they run.
+static void prepare_again(knap_slot_t *slot, const knap_target_t *target, knap_bytes_t body, knap_buffer_t *buffer) {
+   if (target->is_fallback) atomic_fetch_add_explicit(&target->party->stood_in, 1, memory_order_relaxed);
+   bool falls_back = (target->flags & KNAP_ROUTE_IDEMPOTENT) && !target->is_fallback
+                     && atomic_load_explicit(&target->route->fallback, memory_order_relaxed);
+   if (target->retries || falls_back) knap_keep_body(slot, body, buffer);
+}
+
+// Passes the bulkhead, the breaker, a gate and the interceptors, and is called. `target` is the slot's; `permitted`: it
+// has its party's permit, of that cell.
+static inline void proceed(knap_thread_t *self, knap_slot_t *slot, const knap_target_t *target, knap_bytes_t body,
+                           knap_buffer_t *buffer, bool permitted, knap_cell_t *cell) {
+   knap_refusal_t refusal;
+   for (int round = 0;; round++) {
+      if (__builtin_expect(round > MOST_ROUNDS, 0)) return nobody_serves(slot); // it was neither replaced nor opened again
+      knap_admission_t admission =
+         permitted ? knap_admit_slowly(self, slot, target, true, &cell, body, buffer, &refusal)
+                   : knap_admit(self, slot, target, &cell, body, buffer, &refusal);
+      permitted = false;
+      if (__builtin_expect(admission == ADMITTED, 1)) {
+         if (is_current(target)) {
+            slot->cell = cell;
+            break;
+         }
+         knap_dismiss(slot, target, cell);
+      } else if (admission == WAITING) {
+         return;
+      } else if (admission == REFUSED) {
+         if (refusal.result.status != KNAP_UNAVAILABLE || !knap_again(slot, false, !refusal.by_breaker, body, buffer))
+            knap_turn_away(slot, &refusal.result);
+         return;
+      } else {
+         switch (knap_gate_wait(target->party, slot, body, buffer)) {
+            case WAITS: return;
+            case FULL:
+               knap_refusal_make(&refusal, KNAP_RESOURCE_EXHAUSTED, RETRY_LATER, false,
+                                 "too many calls wait for %s to be replaced; try again later", target->party->name);
+               knap_refuse(target->party, &refusal);
+               return knap_turn_away(slot, &refusal.result);
+            case MOVED: break;
+         }
+      }
+      const knap_target_t *now = current_target(slot, target->route);
+      if (!now) return nobody_serves(slot);
+      target = now;
+      atomic_store_explicit(&slot->target, target, memory_order_relaxed);
+   }
+   const knap_hook_list_t *hooks = atomic_load_explicit(&self->engine->hooks, memory_order_acquire);
+   if (__builtin_expect(hooks != NULL, 0)) {
+      if (knap_intercept(hooks, slot, body, &refusal.result) != KNAP_OK) {
+         knap_dismiss(slot, target, cell);
+         atomic_fetch_add_explicit(&target->party->refused, 1, memory_order_relaxed);
+         return knap_turn_away(slot, &refusal.result);
+      }
+      if (hooks->observes && !slot->observed) knap_observe_begin(hooks, slot, knap_callee_handle(slot, knap_word(slot)));
+   }
+   if (__builtin_expect((target->flags & (TARGET_RETRIES | TARGET_FALLBACK))
+                        || atomic_load_explicit(&target->route->fallback, memory_order_relaxed), 0))
+      prepare_again(slot, target, body, buffer);
+   dispatch(self, slot, body, buffer);
+}
+
+void knap_proceed(knap_slot_t *slot, knap_bytes_t body, knap_buffer_t *buffer, knap_bulkhead_t *got, knap_cell_t *cell) {
+   uint32_t serial = WORD_SERIAL(knap_word(slot));
+   const knap_target_t *old = atomic_load_explicit(&slot->target, memory_order_relaxed);
+   bool permitted = got && got == &old->party->bulkhead;
+   if (got && !permitted) slot->marks.placed = true;
+   const knap_target_t *target = NULL;
+   bool given_up = knap_word(slot) & WORD_ANSWERED;
+   if (!given_up) target = current_target(slot, old->route);
+   if (target != old) { // what it has is of no use
+      if (permitted) knap_dismiss(slot, old, cell);
+      else knap_place_leave(slot, old);
+      permitted = false;
+   }
+   if (given_up) return knap_end_unserved(slot);
+   if (!target) return nobody_serves(slot);
+   atomic_store_explicit(&slot->target, target, memory_order_relaxed);
+   knap_engine_t *engine = target->party->engine;
+   proceed(knap_thread_self(engine), slot, target, body, buffer, permitted, cell);
+   watch_deadline(engine, slot, serial, target->timeout_ns);
+}
+
 // ## Starting
 
 // What a call takes from the call it serves.
 static knap_status_t inherit(knap_slot_t *slot, knap_party_t *caller, knap_call_t call) {
    knap_slot_t *parent = call & HANDLE_CALLER ? NULL : knap_slot_of(caller->engine, call);
-   if (!parent || !knap_slot_change(parent, HANDLE_SERIAL(call), 0, WORD_DONE, 0, WORD_REF, NULL))
+   uint64_t word;
+   if (!parent || !knap_slot_change(parent, HANDLE_SERIAL(call), 0, WORD_DONE, 0, WORD_REF, &word))
       return KNAP_INVALID_ARGUMENT;
-   if (parent->target->party != caller) {
+   if (parent->target->party != caller || !knap_handle_fits(word, call)) {
       knap_slot_release(parent);
       return KNAP_INVALID_ARGUMENT;
    }
@@ -181,8 +198,8 @@ static knap_status_t inherit(knap_slot_t *slot, knap_party_t *caller, knap_call_
    slot->parent = call;
    slot->principal = knap_buffer_share(parent->principal ? parent->principal : parent->caller_party->principal);
    slot->trace = knap_buffer_share(parent->trace);
-   slot->traced = true;
-   bool stopped = word_of(parent) & WORD_CANCELLED;
+   slot->holds = true;
+   bool stopped = knap_word(parent) & WORD_CANCELLED;
    knap_slot_release(parent);
    return stopped ? KNAP_CANCELLED : KNAP_OK;
 }
@@ -196,136 +213,16 @@ static knap_status_t take_context(knap_slot_t *slot, knap_party_t *caller, const
    slot->parent = 0;
    if (!outgoing->principal.size && !outgoing->trace.size) return KNAP_OK;
    if (outgoing->principal.size && !caller->assert_principal) return KNAP_PERMISSION_DENIED;
-   slot->traced = true;
+   slot->holds = true;
    if (outgoing->principal.size) slot->principal = knap_buffer_copy(outgoing->principal.data, outgoing->principal.size);
    if (outgoing->trace.size) slot->trace = knap_buffer_copy(outgoing->trace.data, outgoing->trace.size);
    return KNAP_OK;
 }
 
-// Runs the method on this thread. The callee's part of the slot keeps it alive until it completes.
-void knap_run(knap_slot_t *slot, knap_bytes_t body, knap_buffer_t *buffer) {
-   const knap_target_t *target = slot->target;
-   uint64_t word = word_of(slot);
-   if (word & WORD_ANSWERED) { // given up while it waited
-      knap_complete(&target->party->host, knap_callee_handle(slot, word), NULL);
-      return;
-   }
-   knap_request_t request = {.size = sizeof request, .method = target->index,
-                             .call = knap_callee_handle(slot, word), .body = body, .buffer = buffer};
-   knap_thread_t *self = knap_thread_self(target->party->engine);
-   knap_frame_enter(self);
-   target->call(target->instance, &request);
-   knap_frame_leave(self);
-}
-
-// Tells the caller that the call did not run. Its slot was never seen by a callee.
-static void refuse(knap_slot_t *slot, const knap_result_t *refusal) {
-   if (!knap_slot_change(slot, WORD_SERIAL(word_of(slot)), 0, WORD_ANSWERED, WORD_ANSWERED | WORD_DONE, 0, NULL)) {
-      // Given up meanwhile: only the callee's part is left to give back.
-      knap_slot_change(slot, WORD_SERIAL(word_of(slot)), 0, WORD_DONE, WORD_DONE, 0, NULL);
-      knap_slot_release(slot);
-      return;
-   }
-   knap_deliver(slot, refusal);
-   knap_slot_release(slot);
-}
-
-// Ends a call that no callee ever saw, in its stead.
-void knap_turn_away(knap_slot_t *slot, knap_status_t status, const char *message) {
-   knap_result_t result = {.size = sizeof result, .status = status, .message = {message, strlen(message)}};
-   refuse(slot, &result);
-}
-
-static void dispatch(knap_thread_t *self, knap_slot_t *slot, knap_bytes_t bytes, knap_buffer_t *buffer) {
-   const knap_target_t *target = slot->target;
-   uint32_t serial = WORD_SERIAL(word_of(slot));
-   bool blocking = target->flags & KNAP_ROUTE_BLOCKING;
-   if (blocking || knap_depth(self) >= KNAP_MAX_DEPTH) {
-      knap_slot_change(slot, serial, 0, 0, 0, WORD_REF, NULL);
-      if (blocking) {
-         if (knap_pool_run(slot, bytes, buffer)) return;
-      } else {
-         knap_bytes_t kept;
-         knap_buffer_t *body = knap_buffers.keep(NULL, bytes, NULL, &kept);
-         if (body) return knap_defer(self, (knap_deferred_t){.slot = slot, .kind = DEFER_CALL, .body = body});
-      }
-      knap_result_t full = {.size = sizeof full, .status = KNAP_RESOURCE_EXHAUSTED,
-                            .message = {"no thread or memory to run the call", 35}};
-      knap_complete(&target->party->host, (uint64_t)serial << 32 | slot->index, &full);
-      knap_slot_release(slot);
-      return;
-   }
-   knap_request_t request = {.size = sizeof request, .method = target->index,
-                             .call = (uint64_t)serial << 32 | slot->index, .body = bytes, .buffer = buffer};
-   knap_frame_enter(self);
-   target->call(target->instance, &request);
-   knap_frame_leave(self);
-}
-
-// Passes the bulkhead, the breaker, a gate and the interceptors, and is called. `target` is the slot's.
-static inline void proceed(knap_thread_t *self, knap_slot_t *slot, const knap_target_t *target, knap_bytes_t body,
-                           knap_buffer_t *buffer) {
-   knap_result_t refusal;
-   for (int round = 0;; round++) {
-      knap_cell_t *cell = NULL;
-      if (__builtin_expect(round > 1000, 0)) // its party was neither replaced nor opened again
-         return knap_turn_away(slot, KNAP_UNAVAILABLE, "the plugin is not active; see `knap plugins list`");
-      knap_admission_t admission = knap_admit(target->party, self, slot, &cell, &refusal);
-      if (__builtin_expect(admission == ADMITTED, 1)) {
-         // Whoever provides the route anew and then sees no call in flight on this party knows that none comes after.
-         if (__builtin_expect(atomic_load_explicit(&target->route->target, memory_order_seq_cst) == target, 1)) {
-            slot->cell = cell;
-            break;
-         }
-         knap_dismiss(target->party, cell);
-      } else if (admission == REFUSED) {
-         return refuse(slot, &refusal);
-      } else {
-         switch (knap_gate_wait(target->party, slot, body, buffer)) {
-            case WAITS: return;
-            case FULL: return knap_turn_away(slot, KNAP_RESOURCE_EXHAUSTED,
-                                             "too many calls wait for the plugin to be replaced; try again later");
-            case MOVED: break;
-         }
-      }
-      target = atomic_load_explicit(&target->route->target, memory_order_acquire);
-      if (!target) return knap_turn_away(slot, KNAP_UNAVAILABLE, "the plugin stopped while the call waited for it");
-      atomic_store_explicit(&slot->target, target, memory_order_relaxed);
-   }
-   const knap_hook_list_t *hooks = atomic_load_explicit(&self->engine->hooks, memory_order_acquire);
-   if (__builtin_expect(hooks != NULL, 0)) {
-      if (knap_intercept(hooks, slot, body, &refusal) != KNAP_OK) {
-         knap_dismiss(target->party, slot->cell);
-         atomic_fetch_add_explicit(&target->party->refused, 1, memory_order_relaxed);
-         return refuse(slot, &refusal);
-      }
-      if (hooks->observes) knap_observe_begin(hooks, slot, knap_callee_handle(slot, word_of(slot)));
-   }
-   dispatch(self, slot, body, buffer);
-}
-
-// What is left to do when the callee's function returned, or the call waits: a deadline that has not ended it yet.
-static inline void watch_deadline(knap_slot_t *slot, uint32_t serial) {
-   // Another thread may be completing it, or it may serve another call by now: arming checks the serial.
-   if (WORD_SERIAL(word_of(slot)) == serial && !(word_of(slot) & (WORD_ANSWERED | WORD_DONE))
-       && atomic_load_explicit(&slot->deadline_ns, memory_order_relaxed))
-      knap_timer_arm(slot, serial);
-}
-
-// Goes on with a call that waited at a gate; its target may have changed.
-void knap_proceed(knap_slot_t *slot, knap_bytes_t body, knap_buffer_t *buffer) {
-   atomic_store(&slot->waits, false);
-   uint64_t word = word_of(slot);
-   if (word & WORD_ANSWERED) { // given up while it waited
-      if (knap_slot_change(slot, WORD_SERIAL(word), 0, WORD_DONE, WORD_DONE, 0, NULL)) knap_slot_release(slot);
-      return;
-   }
-   const knap_target_t *target = atomic_load_explicit(&slot->target, memory_order_relaxed);
-   target = atomic_load_explicit(&target->route->target, memory_order_acquire);
-   if (!target) return knap_turn_away(slot, KNAP_UNAVAILABLE, "the plugin stopped while the call waited for it");
-   atomic_store_explicit(&slot->target, target, memory_order_relaxed);
-   proceed(knap_thread_self(slot->caller_party->engine), slot, target, body, buffer);
-   watch_deadline(slot, WORD_SERIAL(word));
+static void turn_away(knap_slot_t *slot, knap_status_t status, const char *message) {
+   knap_refusal_t refusal;
+   knap_refusal_make(&refusal, status, RETRY_NEVER, false, "%s", message);
+   knap_turn_away(slot, &refusal.result);
 }
 
 // Everything after the target is known. Hooks need no permit and pass every gate.
@@ -343,7 +240,8 @@ static knap_status_t start(knap_party_t *caller, const knap_target_t *target, co
    slot->caller_context = outgoing->context;
    slot->caller_party = caller;
    slot->cell = NULL;
-   slot->attempts = 0;
+   slot->marks = (knap_marks_t){.fell_back = target->is_fallback};
+   atomic_store_explicit(&slot->had_time, false, memory_order_relaxed);
    atomic_store_explicit(&slot->credit_to_caller, (int)outgoing->credit, memory_order_relaxed);
    atomic_store_explicit(&slot->credit_to_callee, 0, memory_order_relaxed);
    knap_status_t status = take_context(slot, caller, outgoing);
@@ -356,7 +254,7 @@ static knap_status_t start(knap_party_t *caller, const knap_target_t *target, co
       slot->origin = knap_buffer_share(origin->caller);
       slot->principal = knap_buffer_share(origin->principal);
       slot->trace = knap_buffer_share(origin->trace);
-      slot->traced = true;
+      slot->holds = true;
    }
    uint64_t word = (slot->word & ~0xffffffffull) | 2 * WORD_REF
                    | (outgoing->flags & KNAP_OUTGOING_STREAMS ? 0 : WORD_INPUT_CLOSED);
@@ -365,17 +263,17 @@ static knap_status_t start(knap_party_t *caller, const knap_target_t *target, co
    if (call) *call = knap_caller_handle(slot, word);
 
    if (status == KNAP_CANCELLED)
-      return knap_turn_away(slot, KNAP_CANCELLED, "the call that this one serves was cancelled"), KNAP_OK;
+      return turn_away(slot, KNAP_CANCELLED, "the call that this one serves was cancelled"), KNAP_OK;
    uint64_t deadline = atomic_load_explicit(&slot->deadline_ns, memory_order_relaxed);
    if (deadline && deadline != DEADLINE_LAZY && deadline <= knap_now_ns())
-      return knap_turn_away(slot, KNAP_DEADLINE_EXCEEDED, "the deadline had passed before the call began"), KNAP_OK;
+      return turn_away(slot, KNAP_DEADLINE_EXCEEDED, "the deadline had passed before the call began"), KNAP_OK;
    if (hook) {
-      atomic_fetch_sub_explicit(&target->party->common, 1, memory_order_relaxed); // given back by complete
+      atomic_fetch_sub_explicit(&target->party->bulkhead.common, 1, memory_order_relaxed); // given back by complete
       dispatch(self, slot, outgoing->body, outgoing->buffer);
    } else {
-      proceed(self, slot, target, outgoing->body, outgoing->buffer);
+      proceed(self, slot, target, outgoing->body, outgoing->buffer, false, NULL);
    }
-   watch_deadline(slot, serial);
+   watch_deadline(caller->engine, slot, serial, hook ? 0 : target->timeout_ns);
    return KNAP_OK;
 }
 
@@ -409,13 +307,13 @@ knap_status_t knap_engine_call_for(const knap_host_t *host, uint64_t binding, co
    knap_route_t *route = bound(caller, binding);
    if (!route || !outgoing->caller) return KNAP_INVALID_ARGUMENT;
    const knap_target_t *target = atomic_load_explicit(&route->target, memory_order_acquire);
+   if (__builtin_expect(!target, 0)) target = atomic_load_explicit(&route->fallback, memory_order_acquire);
    if (!target) {
-      char text[256];
-      int size = snprintf(text, sizeof text, "no active plugin provides %s; see `knap plugins list`", route->name);
-      knap_result_t result = {.size = sizeof result, .status = KNAP_UNAVAILABLE, .message = {text, (uint64_t)size}};
-      if (result.message.size >= sizeof text) result.message.size = sizeof text - 1;
+      knap_refusal_t refusal;
+      knap_refusal_make(&refusal, KNAP_UNAVAILABLE, RETRY_LATER, false,
+                        "no active plugin provides %s; see `knap plugins list`", route->name);
       if (call) *call = 0;
-      outgoing->caller->complete(outgoing->context, 0, &result);
+      outgoing->caller->complete(outgoing->context, 0, &refusal.result);
       return KNAP_OK;
    }
    return start(caller, target, outgoing, origin, false, call);

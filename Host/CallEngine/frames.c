@@ -1,11 +1,10 @@
-#include "engine.h"
+#include "hot.h"
 #include <stdlib.h>
 
 // Plugin frames on a thread's stack. What would go deeper than KNAP_MAX_DEPTH is put off until the thread leaves its
 // outermost frame; then it runs at depth one, in the order in which it was put off.
 
 static void run(knap_deferred_t *work) {
-   uint64_t word = atomic_load_explicit(&work->slot->word, memory_order_acquire);
    switch (work->kind) {
       case DEFER_ANSWER:
          knap_deliver(work->slot, &work->answer->result); // and its reference
@@ -14,10 +13,13 @@ static void run(knap_deferred_t *work) {
       case DEFER_CALL:
          knap_run(work->slot, (knap_bytes_t){work->body->bytes, work->body->size}, work->body);
          knap_buffer_drop(work->body);
-         break;
+         return;
+      case DEFER_TURN:
+         knap_turn(work->bulkhead, NULL);
+         return;
       case DEFER_CREDIT_CALLER:
       case DEFER_CREDIT_CALLEE:
-         knap_tell_credit(work->slot, WORD_SERIAL(word), work->kind == DEFER_CREDIT_CALLER);
+         knap_tell_credit(work->slot, WORD_SERIAL(knap_word(work->slot)), work->kind == DEFER_CREDIT_CALLER);
          break;
    }
    knap_slot_release(work->slot);

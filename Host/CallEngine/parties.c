@@ -1,4 +1,4 @@
-#include "engine.h"
+#include "hot.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +24,8 @@ knap_engine_t *knap_engine_create(const knap_engine_config_t *config) {
    pthread_mutex_init(&engine->lock, NULL);
    pthread_mutex_init(&engine->timer_lock, NULL);
    pthread_mutex_init(&engine->pool_lock, NULL);
+   pthread_mutex_init(&engine->line_lock, NULL);
+   atomic_init(&engine->random, config && config->seed ? config->seed : knap_now_ns());
    make_condition(&engine->timer_changed);
    make_condition(&engine->pool_work);
    make_condition(&engine->pool_ended);
@@ -35,6 +37,7 @@ knap_engine_t *knap_engine_create(const knap_engine_config_t *config) {
 static void free_party(knap_party_t *party) {
    for (uint32_t i = 0; i < KNAP_BIND_CHUNKS; i++) free((void *)party->bindings[i]);
    knap_buffer_drop(party->principal);
+   free(party->waits_for);
    free(party->name);
    free(party);
 }
@@ -75,12 +78,12 @@ knap_party_t *knap_party_create(knap_engine_t *engine, const knap_party_config_t
    party->context = config->context;
    party->extension = config->extension;
    party->assert_principal = config->assert_principal;
-   party->limit = limit;
    // Enough for a thread's own call and one nested in it; the rest stays in common, where any thread can use it.
    party->share = limit >= 1024 ? 2 : limit >= 256 ? 1 : 0;
-   party->common = (long long)limit - (long long)party->share * KNAP_CELLS;
-   party->breaker_limit = config->breaker_failures;
-   party->breaker_open_ns = config->breaker_open_ns;
+   party->queue_limit = config->queue;
+   knap_bulkhead_init(&party->bulkhead, party, limit, party->share * KNAP_CELLS);
+   knap_breaker_init(&party->breaker, config);
+   knap_budget_init(party);
    pthread_mutex_init(&party->bind_lock, NULL);
    char principal[256];
    int size = snprintf(principal, sizeof principal, "plugin:%s", config->name);
@@ -102,19 +105,21 @@ knap_party_t *knap_party_of(const knap_host_t *host) { return (knap_party_t *)ho
 void *knap_party_context(const knap_host_t *host) { return knap_party_of(host)->context; }
 
 void knap_party_open(knap_party_t *party, int32_t open) {
-   if (open) {
-      atomic_store_explicit(&party->breaker_failures, 0, memory_order_relaxed);
-      atomic_store_explicit(&party->breaker_until, 0, memory_order_relaxed);
-   }
+   if (open) knap_breaker_reset(party);
    atomic_store_explicit(&party->open, open ? PARTY_OPEN : PARTY_CLOSED, memory_order_seq_cst);
+   if (!open) knap_bulkhead_flush(party); // nobody waits for a closed one
 }
 
 void knap_party_count(const knap_party_t *party, knap_party_counts_t *counts) {
    *counts = (knap_party_counts_t){
-      .failed_caller = party->failed[0], .failed_transient = party->failed[1], .failed_overload = party->failed[2],
-      .failed_plugin = party->failed[3], .late = party->late, .misused = party->misused, .refused = party->refused,
-      .breaker_open = party->breaker_until != 0,
+      .failed_caller = party->failed[KNAP_FAILURE_CALLER], .failed_transient = party->failed[KNAP_FAILURE_TRANSIENT],
+      .failed_permanent = party->failed[KNAP_FAILURE_PERMANENT], .failed_plugin = party->failed[KNAP_FAILURE_PLUGIN],
+      .failed_overload = party->failed[KNAP_FAILURE_OVERLOAD],
+      .late = party->late, .misused = party->misused, .refused = party->refused, .queued = party->queued,
+      .waited = party->waited, .retried = party->retried, .retries_denied = party->retries_denied,
+      .fell_back = party->fell_back, .stood_in = party->stood_in,
    };
+   knap_breaker_count((knap_party_t *)party, counts);
    atomic_thread_fence(memory_order_seq_cst); // after a change of routes or gates that the caller made
    for (uint32_t i = 0; i < KNAP_CELLS; i++) {
       uint64_t calls = atomic_load_explicit(&party->cells[i].calls, memory_order_acquire);
@@ -123,8 +128,8 @@ void knap_party_count(const knap_party_t *party, knap_party_counts_t *counts) {
    }
    // What came from the common pool is what the pool lacks now.
    uint32_t shared = party->share * KNAP_CELLS;
-   long long common = atomic_load_explicit(&party->common, memory_order_acquire);
-   long long whole = party->limit - (long long)shared;
+   long long common = atomic_load_explicit(&party->bulkhead.common, memory_order_acquire);
+   long long whole = party->bulkhead.limit - (long long)shared;
    if (common < whole) counts->in_flight += (uint64_t)(whole - common);
 }
 
@@ -132,7 +137,8 @@ knap_route_t *knap_route_named(knap_engine_t *engine, const char *name) {
    pthread_mutex_lock(&engine->lock);
    knap_route_t *route = engine->routes;
    while (route && strcmp(route->name, name)) route = route->next;
-   if (!route && (route = calloc(1, sizeof *route))) {
+   if (!route && (route = aligned_alloc(64, sizeof *route))) {
+      memset(route, 0, sizeof *route);
       route->name = strdup(name);
       route->next = engine->routes;
       engine->routes = route;
@@ -141,20 +147,41 @@ knap_route_t *knap_route_named(knap_engine_t *engine, const char *name) {
    return route;
 }
 
-void knap_route_provide(knap_engine_t *engine, knap_route_t *route, const knap_provision_t *provision) {
-   knap_target_t *target = NULL;
-   if (provision) {
-      target = calloc(1, sizeof *target);
-      if (!target) return;
-      *target = (knap_target_t){.call = provision->method->call, .instance = provision->instance,
-                                .party = provision->party, .index = provision->index, .flags = provision->flags,
-                                .timeout_ns = provision->timeout_ns, .name = route->name, .route = route};
-      pthread_mutex_lock(&engine->lock);
-      target->next = engine->targets; // kept until the end: a call may have loaded it and not yet entered
-      engine->targets = target;
-      pthread_mutex_unlock(&engine->lock);
+static const knap_target_t *make_target(knap_engine_t *engine, knap_route_t *route, const knap_provision_t *provision,
+                                        bool is_fallback) {
+   knap_target_t *target = calloc(1, sizeof *target);
+   if (!target) return NULL;
+   uint32_t extra = (provision->retries ? TARGET_RETRIES : 0) | (is_fallback ? TARGET_FALLBACK : 0);
+   *target = (knap_target_t){.call = provision->method->call, .instance = provision->instance,
+                             .party = provision->party, .index = provision->index, .flags = provision->flags | extra,
+                             .timeout_ns = provision->timeout_ns, .name = route->name, .route = route,
+                             .retries = provision->retries > UINT8_MAX ? UINT8_MAX : (uint8_t)provision->retries,
+                             .is_fallback = is_fallback};
+   if (provision->concurrency) {
+      target->places = &route->places[is_fallback];
+      knap_bulkhead_limit(target->places, provision->party, provision->concurrency);
    }
-   atomic_store_explicit(&route->target, target, memory_order_seq_cst);
+   pthread_mutex_lock(&engine->lock);
+   target->next = engine->targets; // kept until the end: a call may have loaded it and not yet entered
+   engine->targets = target;
+   pthread_mutex_unlock(&engine->lock);
+   return target;
+}
+
+static void provide(knap_engine_t *engine, knap_route_t *route, const knap_provision_t *provision, bool is_fallback) {
+   const knap_target_t *target = provision ? make_target(engine, route, provision, is_fallback) : NULL;
+   if (!target && provision) return; // no memory
+   const knap_target_t *old = atomic_exchange(is_fallback ? &route->fallback : &route->target, target);
+   // What waits for a place of the old one need not wait for its calls to end.
+   if (old && (!target || target->party != old->party) && atomic_load(&old->party->queued)) knap_bulkhead_flush(old->party);
+}
+
+void knap_route_provide(knap_engine_t *engine, knap_route_t *route, const knap_provision_t *provision) {
+   provide(engine, route, provision, false);
+}
+
+void knap_route_provide_fallback(knap_engine_t *engine, knap_route_t *route, const knap_provision_t *provision) {
+   provide(engine, route, provision, true);
 }
 
 uint64_t knap_party_bind(knap_party_t *party, knap_route_t *route) {

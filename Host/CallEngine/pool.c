@@ -1,4 +1,4 @@
-#include "engine.h"
+#include "hot.h"
 #include <stdlib.h>
 #include <time.h>
 
@@ -26,8 +26,8 @@ static void *run(void *context) {
    pthread_mutex_lock(&engine->pool_lock);
    for (knap_job_t *job; (job = wait_for_job(engine));) {
       pthread_mutex_unlock(&engine->pool_lock);
-      knap_run(job->slot, job->bytes, job->body);
-      knap_slot_release(job->slot);
+      if (job->proceeds) knap_proceed(job->slot, job->bytes, job->body, NULL, NULL);
+      else knap_run(job->slot, job->bytes, job->body);
       knap_buffer_drop(job->body);
       free(job);
       pthread_mutex_lock(&engine->pool_lock);
@@ -49,12 +49,11 @@ static void grow(knap_engine_t *engine) {
    pthread_attr_destroy(&attributes);
 }
 
-// Takes over the reference that the caller holds on the slot, unless it returns false.
-bool knap_pool_run(knap_slot_t *slot, knap_bytes_t body, knap_buffer_t *buffer) {
+bool knap_pool_run(knap_slot_t *slot, knap_bytes_t body, knap_buffer_t *buffer, bool proceeds) {
    knap_engine_t *engine = slot->caller_party->engine;
    knap_job_t *job = malloc(sizeof *job);
    if (!job) return false;
-   *job = (knap_job_t){.slot = slot};
+   *job = (knap_job_t){.slot = slot, .proceeds = proceeds};
    job->body = knap_buffers.keep(NULL, body, buffer, &job->bytes);
    if (!job->body) {
       free(job);

@@ -1,4 +1,4 @@
-#include "engine.h"
+#include "hot.h"
 #include <stdlib.h>
 
 // Slots, their words and the threads that own them. A thread takes slots from its own list and gets them back through
@@ -88,12 +88,13 @@ void knap_slot_clean(knap_slot_t *slot, uint64_t word) {
       knap_frame_leave(self);
    }
    if (atomic_load_explicit(&slot->timer.place, memory_order_seq_cst)) knap_timer_disarm(slot);
-   if (!slot->traced) return;
+   if (!slot->holds) return;
    knap_buffer_drop(slot->principal);
    knap_buffer_drop(slot->trace);
    knap_buffer_drop(slot->origin);
-   slot->principal = slot->trace = slot->origin = NULL;
-   slot->traced = false;
+   knap_buffer_drop(slot->kept);
+   slot->principal = slot->trace = slot->origin = slot->kept = NULL;
+   slot->holds = false;
 }
 
 // Gives a slot back to the thread that owns it, from another one.

@@ -1,4 +1,4 @@
-#include "engine.h"
+#include "hot.h"
 
 // Items, credit and half-close.
 
@@ -8,7 +8,7 @@ static bool counts(uint32_t kind) { return kind != KNAP_ITEM_PROGRESS && kind !=
 static knap_slot_t *end_of(const knap_host_t *host, knap_call_t call) {
    knap_party_t *party = knap_party_of(host);
    knap_slot_t *slot = knap_slot_of(party->engine, call & ~HANDLE_CALLER);
-   if (!slot || WORD_SERIAL(atomic_load_explicit(&slot->word, memory_order_acquire)) != HANDLE_SERIAL(call)) return NULL;
+   if (!slot || !knap_handle_fits(knap_word(slot), call)) return NULL;
    return (call & HANDLE_CALLER ? slot->caller_party : slot->target->party) == party ? slot : NULL;
 }
 
@@ -28,7 +28,7 @@ knap_status_t knap_listen(const knap_host_t *host, knap_call_t call, const knap_
    knap_slot_t *slot = call & HANDLE_CALLER ? NULL : end_of(host, call);
    uint32_t serial = HANDLE_SERIAL(call);
    // Listening twice is refused before anything is written: only the callee's own thread gets here.
-   uint64_t word = slot ? atomic_load_explicit(&slot->word, memory_order_acquire) : 0;
+   uint64_t word = slot ? knap_word(slot) : 0;
    if (!slot || (word & (WORD_LISTENING | WORD_DONE))) return KNAP_FAILED_PRECONDITION;
    slot->callee = callee;
    slot->callee_context = context;
@@ -88,6 +88,8 @@ static knap_status_t send_to_caller(knap_slot_t *slot, uint32_t serial, const kn
    } else if (counts(item->kind) && !take_credit(slot, serial, true)) {
       status = KNAP_RESOURCE_EXHAUSTED;
    } else {
+      // What the caller has seen part of is not made again.
+      if (knap_word(slot) & WORD_AGAIN) knap_slot_change(slot, serial, WORD_AGAIN, 0, 0, -WORD_AGAIN, NULL);
       knap_frame_enter(self);
       slot->caller->item(slot->caller_context, (uint64_t)serial << 32 | HANDLE_CALLER | slot->index, item);
       knap_frame_leave(self);
@@ -97,7 +99,7 @@ static knap_status_t send_to_caller(knap_slot_t *slot, uint32_t serial, const kn
 }
 
 static knap_status_t send_to_callee(knap_slot_t *slot, uint32_t serial, const knap_item_t *item) {
-   uint64_t word = atomic_load_explicit(&slot->word, memory_order_acquire);
+   uint64_t word = knap_word(slot);
    if (WORD_SERIAL(word) != serial || (word & (WORD_DONE | WORD_ANSWERED))) return KNAP_CANCELLED;
    if (word & WORD_INPUT_CLOSED) return KNAP_FAILED_PRECONDITION;
    knap_thread_t *self = knap_thread_self(slot->caller_party->engine);
@@ -111,7 +113,7 @@ static knap_status_t send_to_callee(knap_slot_t *slot, uint32_t serial, const kn
    if (counts(item->kind) && !take_credit(slot, serial, false)) return KNAP_RESOURCE_EXHAUSTED;
    if (!knap_enter_callee(slot, serial)) return word & WORD_LISTENING ? KNAP_CANCELLED : KNAP_OK;
    knap_frame_enter(self);
-   slot->callee->item(slot->callee_context, (uint64_t)serial << 32 | slot->index, item);
+   slot->callee->item(slot->callee_context, knap_callee_handle(slot, word), item);
    knap_frame_leave(self);
    knap_slot_release(slot);
    return KNAP_OK;
@@ -137,14 +139,15 @@ knap_status_t knap_half_close(const knap_host_t *host, knap_call_t call) {
 
 // Passes a grant on to an end that relays the call.
 static void tell_relay(knap_slot_t *slot, uint32_t serial, bool by_caller, uint32_t items) {
-   knap_call_t call = (uint64_t)serial << 32 | slot->index;
    if (by_caller) {
       if (!knap_enter_callee(slot, serial)) return;
       if (slot->callee->size >= sizeof(knap_callee_relay_t))
-         ((const knap_callee_relay_t *)slot->callee)->granted(slot->callee_context, call, items);
+         ((const knap_callee_relay_t *)slot->callee)
+            ->granted(slot->callee_context, knap_callee_handle(slot, knap_word(slot)), items);
       knap_slot_release(slot);
    } else if (slot->caller->size >= sizeof(knap_caller_relay_t) && knap_enter_caller(slot, serial)) {
-      ((const knap_caller_relay_t *)slot->caller)->granted(slot->caller_context, call | HANDLE_CALLER, items);
+      ((const knap_caller_relay_t *)slot->caller)
+         ->granted(slot->caller_context, (uint64_t)serial << 32 | HANDLE_CALLER | slot->index, items);
       knap_leave_caller(slot);
    }
 }

@@ -1,4 +1,4 @@
-#include "engine.h"
+#include "hot.h"
 #include <stdlib.h>
 #include <time.h>
 
@@ -43,11 +43,14 @@ static void take_out(knap_engine_t *engine, knap_timer_node_t *node) {
 }
 
 static void fire(knap_engine_t *engine, knap_timer_node_t *node) {
-   if (node->slot) {
+   if (node->kind != TIMER_PLUGIN) {
+      // A retry's node may be gone once the lock is.
+      knap_timer_kind_t kind = node->kind;
       knap_slot_t *slot = node->slot;
       uint32_t serial = node->serial;
       pthread_mutex_unlock(&engine->timer_lock);
-      knap_give_up(slot, serial, KNAP_DEADLINE_EXCEEDED, "the deadline passed before the call completed");
+      if (kind == TIMER_DEADLINE) knap_give_up(slot, serial, KNAP_DEADLINE_EXCEEDED);
+      else knap_retry_due(slot, serial);
    } else {
       engine->timers[node->index] = NULL;
       pthread_mutex_unlock(&engine->timer_lock);
@@ -102,13 +105,14 @@ static bool insert(knap_engine_t *engine, knap_timer_node_t *node) {
    return true;
 }
 
-void knap_timer_arm(knap_slot_t *slot, uint32_t serial) {
-   knap_engine_t *engine = slot->caller_party->engine;
+void knap_timer_arm(knap_engine_t *engine, knap_slot_t *slot, uint32_t serial, uint64_t timeout_ns) {
    uint64_t deadline = knap_deadline(slot);
+   bool had_time = timeout_ns && deadline >= knap_now_ns() + timeout_ns / 2;
    pthread_mutex_lock(&engine->timer_lock);
    if (!atomic_load_explicit(&slot->timer.place, memory_order_relaxed)) {
       slot->timer.when_ns = deadline;
       slot->timer.serial = serial;
+      atomic_store_explicit(&slot->had_time, had_time, memory_order_relaxed);
       insert(engine, &slot->timer);
       // Whoever ended the call in between either sees the place or is seen here.
       uint64_t word = atomic_load_explicit(&slot->word, memory_order_seq_cst);
@@ -119,10 +123,18 @@ void knap_timer_arm(knap_slot_t *slot, uint32_t serial) {
    pthread_mutex_unlock(&engine->timer_lock);
 }
 
-void knap_timer_disarm(knap_slot_t *slot) {
-   knap_engine_t *engine = slot->caller_party->engine;
+void knap_timer_disarm(knap_slot_t *slot) { knap_timer_remove(slot->caller_party->engine, &slot->timer); }
+
+bool knap_timer_start(knap_engine_t *engine, knap_timer_node_t *node) {
    pthread_mutex_lock(&engine->timer_lock);
-   if (atomic_load_explicit(&slot->timer.place, memory_order_relaxed)) take_out(engine, &slot->timer);
+   bool started = insert(engine, node);
+   pthread_mutex_unlock(&engine->timer_lock);
+   return started;
+}
+
+void knap_timer_remove(knap_engine_t *engine, knap_timer_node_t *node) {
+   pthread_mutex_lock(&engine->timer_lock);
+   if (atomic_load_explicit(&node->place, memory_order_relaxed)) take_out(engine, node);
    pthread_mutex_unlock(&engine->timer_lock);
 }
 
@@ -150,6 +162,7 @@ knap_status_t knap_engine_timer(const knap_host_t *host, uint64_t when_ns, void 
    knap_timer_node_t *node = calloc(1, sizeof *node);
    if (!node) return KNAP_RESOURCE_EXHAUSTED;
    node->when_ns = when_ns;
+   node->kind = TIMER_PLUGIN;
    node->fire = callback;
    node->context = context;
    node->party = party;

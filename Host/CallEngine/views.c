@@ -1,9 +1,7 @@
-#include "engine.h"
+#include "hot.h"
 #include <string.h>
 
 // What may be asked about a call: by the plugins at its ends, and by an end that passes it on to another process.
-
-static uint64_t word_of(const knap_slot_t *slot) { return atomic_load_explicit(&slot->word, memory_order_acquire); }
 
 knap_status_t knap_info(const knap_host_t *host, knap_call_t call, knap_call_info_t *info) {
    knap_party_t *party = knap_party_of(host);
@@ -12,7 +10,9 @@ knap_status_t knap_info(const knap_host_t *host, knap_call_t call, knap_call_inf
    if (!slot || !knap_slot_change(slot, HANDLE_SERIAL(call), 0, WORD_DONE, 0, WORD_REF, &word))
       return KNAP_FAILED_PRECONDITION;
    knap_status_t status = KNAP_PERMISSION_DENIED;
-   if ((call & HANDLE_CALLER ? slot->caller_party : atomic_load(&slot->target)->party) == party) {
+   if (!knap_handle_fits(word, call)) {
+      status = KNAP_FAILED_PRECONDITION;
+   } else if ((call & HANDLE_CALLER ? slot->caller_party : atomic_load(&slot->target)->party) == party) {
       knap_buffer_t *principal = slot->principal ? slot->principal : slot->caller_party->principal;
       knap_call_info_t full = {
          .size = info->size,
@@ -32,8 +32,8 @@ knap_status_t knap_info(const knap_host_t *host, knap_call_t call, knap_call_inf
 
 bool knap_call_view(const knap_host_t *host, knap_call_t call, knap_call_view_t *view) {
    knap_slot_t *slot = call & HANDLE_CALLER ? NULL : knap_slot_of(knap_party_of(host)->engine, call);
-   uint64_t word = slot ? word_of(slot) : 0;
-   if (!slot || WORD_SERIAL(word) != HANDLE_SERIAL(call) || (word & WORD_DONE)) return false;
+   uint64_t word = slot ? knap_word(slot) : 0;
+   if (!slot || !knap_handle_fits(word, call) || (word & WORD_DONE)) return false;
    const knap_buffer_t *principal = slot->principal ? slot->principal : slot->caller_party->principal;
    uint64_t deadline = atomic_load_explicit(&slot->deadline_ns, memory_order_relaxed);
    int credit = atomic_load_explicit(&slot->credit_to_caller, memory_order_relaxed);
@@ -48,8 +48,9 @@ bool knap_call_view(const knap_host_t *host, knap_call_t call, knap_call_view_t 
 
 void *knap_call_context(const knap_host_t *host, knap_call_t call, const knap_caller_t *caller) {
    knap_slot_t *slot = call & HANDLE_CALLER ? NULL : knap_slot_of(knap_party_of(host)->engine, call);
-   if (!slot || !knap_slot_change(slot, HANDLE_SERIAL(call), 0, WORD_DONE, 0, WORD_REF, NULL)) return NULL;
-   void *context = slot->caller == caller ? slot->caller_context : NULL;
+   uint64_t word;
+   if (!slot || !knap_slot_change(slot, HANDLE_SERIAL(call), 0, WORD_DONE, 0, WORD_REF, &word)) return NULL;
+   void *context = slot->caller == caller && knap_handle_fits(word, call) ? slot->caller_context : NULL;
    knap_slot_release(slot);
    return context;
 }

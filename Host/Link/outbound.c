@@ -198,11 +198,12 @@ static void abandon(outbound_t *place, uint64_t begun) {
    bool again = place->method < KNAP_LINK_SPECIAL && (!begun_with || twice)
                 && (link->seat ? group_take_over(place, begun_with)
                                : knap_call_requeue(link->host, place->call, place->body, place->kept, begun_with));
-   if (!again)
-      fail(link, place->call, begun_with ? KNAP_UNKNOWN : KNAP_UNAVAILABLE,
-           begun_with ? "the plugin's process ended during the call, which may have run"
-                      : "the plugin's process ended before it ran the call; try again",
-           begun_with ? "{\"may_have_run\":true}" : "{\"may_have_run\":false}");
+   if (!again && begun_with)
+      fail(link, place->call, KNAP_UNKNOWN, "the plugin's process ended during the call, which may have run",
+           "{\"class\":\"plugin\",\"retry\":false,\"may_have_run\":true}");
+   else if (!again)
+      knap_call_unserved(link->host, place->call, "its process ended before it ran the call; try again", place->body,
+                         place->kept);
    release(place);
 }
 

@@ -20,7 +20,12 @@ typedef struct knap_route  knap_route_t;
 typedef struct knap_engine_config {
    uint32_t pool_threads;      // most threads for blocking methods; 0: 64
    uint32_t pool_idle_ms;      // after which an idle one ends; 0: 10,000
+   uint64_t seed;              // of the jitter between retries; 0: a different one each time
 } knap_engine_config_t;
+
+// A circuit breaker lets calls through while it is closed and refuses them while it is open. When its time is over it is
+// half-open: one call tries, and its end closes it or opens it again.
+typedef enum { KNAP_BREAKER_CLOSED, KNAP_BREAKER_OPEN, KNAP_BREAKER_HALF_OPEN } knap_breaker_state_t;
 
 typedef struct knap_party_config {
    const char *name;           // copied
@@ -28,13 +33,19 @@ typedef struct knap_party_config {
    const void *(*extension)(const knap_host_t *host, const char *id);
    void       *context;        // the host's own, see knap_party_context
    uint32_t    in_flight;      // bulkhead: calls served at once; 0: 4,096
-   uint32_t    breaker_failures; // consecutive failures that open the breaker; 0: never
+   uint32_t    breaker_failures; // failures within `breaker_period_ns` that open the breaker; 0: never
    uint64_t    breaker_open_ns;  // how long it stays open before one call may try
    int32_t     assert_principal; // may name a principal on calls without a parent
+   uint32_t    queue;            // calls that may wait for one of those places, in order
+   uint64_t    breaker_period_ns; // 0: 60 s
+   // Called once for each change to open and to closed, on the thread whose call brought it about, with no lock held.
+   // May be null.
+   void      (*breaker_changed)(const knap_host_t *host, knap_breaker_state_t state);
 } knap_party_config_t;
 
 enum {
-   KNAP_ROUTE_BLOCKING = 1u << 0,
+   KNAP_ROUTE_BLOCKING   = 1u << 0,
+   KNAP_ROUTE_IDEMPOTENT = 1u << 1, // a call that may have run can be run again
 };
 
 // Who serves a route. `method.call` is run with `instance`; `index` is passed in the request.
@@ -45,16 +56,42 @@ typedef struct knap_provision {
    uint32_t             index;
    uint32_t             flags;
    uint64_t             timeout_ns; // default deadline; 0: none
+   uint32_t             retries;    // how often a call that failed with UNAVAILABLE is tried again; of idempotent methods
+   uint32_t             concurrency; // calls of the method served at once; 0: as many as the party serves
 } knap_provision_t;
+
+// Whose business a failure is. KNAP_FAILURE_NONE is no failure.
+typedef enum {
+   KNAP_FAILURE_NONE,
+   KNAP_FAILURE_CALLER,    // what was asked is wrong: another call with the same input fails the same way
+   KNAP_FAILURE_TRANSIENT, // the same call may succeed a moment later
+   KNAP_FAILURE_PERMANENT, // nobody can serve it before something is changed
+   KNAP_FAILURE_PLUGIN,    // the plugin went wrong
+   KNAP_FAILURE_OVERLOAD,  // too much at once: later, and less
+   KNAP_FAILURES
+} knap_failure_t;
+// The one place that decides it. `by_host`: the host itself answered, instead of the plugin.
+knap_failure_t knap_failure_of(knap_status_t status, bool by_host);
+const char *knap_failure_name(knap_failure_t failure); // "caller", "transient", ...
 
 typedef struct knap_party_counts {
    uint64_t entered;    // calls that were admitted
    uint64_t in_flight;  // calls that have not completed
-   uint64_t failed_caller, failed_transient, failed_overload, failed_plugin;
+   uint64_t failed_caller, failed_transient, failed_overload, failed_plugin; // answers of failure, the host's included
    uint64_t late;       // results that came after the caller had its answer
    uint64_t misused;    // completions of calls that had already completed, and stale handles
    uint64_t refused;    // calls not admitted: bulkhead, breaker, interceptor, closed
    int32_t  breaker_open;
+   uint64_t failed_permanent;
+   uint64_t queued;     // calls that wait for a place now
+   uint64_t waited;     // calls that had to
+   uint64_t retried;    // attempts after the first
+   uint64_t retries_denied; // failures that were not tried again, because the retry budget was used up
+   uint64_t fell_back;  // calls that its stand-in took over
+   uint64_t stood_in;   // calls that it took over as a stand-in
+   knap_breaker_state_t breaker;
+   uint64_t breaker_opened; // how often
+   uint64_t breaker_open_ns; // how long it stays open yet
 } knap_party_counts_t;
 
 knap_engine_t *knap_engine_create(const knap_engine_config_t *config);
@@ -106,10 +143,20 @@ bool knap_call_requeue(const knap_host_t *host, knap_call_t call, knap_bytes_t b
                        bool may_have_run);
 bool knap_call_detach(const knap_host_t *host, knap_call_t call, bool may_have_run);
 
+// Ends a call that the party has but did not run, with UNAVAILABLE: a stand-in may run it. `body` (kept) is the call's.
+void knap_call_unserved(const knap_host_t *host, knap_call_t call, const char *message, knap_bytes_t body,
+                        knap_buffer_t *buffer);
+
 // The route of that name, made when it does not exist. Routes are never removed.
 knap_route_t *knap_route_named(knap_engine_t *engine, const char *name);
 // From the next call on, `provision` (copied) serves the route; null: nobody does.
 void knap_route_provide(knap_engine_t *engine, knap_route_t *route, const knap_provision_t *provision);
+// The same for a stand-in: it serves calls while nobody else serves the route or the one who does has an open breaker, and
+// those that failed there with UNAVAILABLE and did not run, or may run twice. What fails at the stand-in has failed.
+void knap_route_provide_fallback(knap_engine_t *engine, knap_route_t *route, const knap_provision_t *provision);
+
+// How long to wait before retry number `retry` (from 0): exponential back-off with full jitter, drawn by `random`.
+uint64_t knap_backoff_ns(uint32_t retry, uint64_t random);
 
 // Lets `party` call `route`. 0 when the party has no place left (65,536 bindings).
 uint64_t knap_party_bind(knap_party_t *party, knap_route_t *route);

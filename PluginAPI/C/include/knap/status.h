@@ -7,12 +7,15 @@
 // passes unchanged through every protocol. Which class a code belongs to decides what the host does with it:
 //
 //   caller's      INVALID_ARGUMENT NOT_FOUND ALREADY_EXISTS PERMISSION_DENIED UNAUTHENTICATED FAILED_PRECONDITION
-//                 OUT_OF_RANGE CANCELLED
+//                 OUT_OF_RANGE, and CANCELLED where the caller did cancel
 //   transient     UNAVAILABLE ABORTED DEADLINE_EXCEEDED
+//   permanent     UNIMPLEMENTED DATA_LOSS
 //   overload      RESOURCE_EXHAUSTED
-//   plugin's      UNKNOWN INTERNAL DATA_LOSS UNIMPLEMENTED
+//   plugin's      UNKNOWN INTERNAL, and CANCELLED where nobody cancelled
 //
-// Only transient and plugin's failures count against a plugin's circuit breaker.
+// Only transient and plugin's failures count against a plugin's circuit breaker, and only UNAVAILABLE is retried: answer
+// with it where the same call may succeed a moment later. Failures that the host itself answers with have the details
+// {"class", "retry": whether to try again, "may_have_run", "retry_after_ms"}.
 typedef int32_t knap_status_t;
 
 enum {

@@ -16,7 +16,7 @@ typedef struct knap_observation {
    uint64_t      start_ns; // CLOCK_MONOTONIC
    uint64_t      end_ns;   // valid at the end
    knap_text_t   caller;
-   knap_text_t   callee;
+   knap_text_t   callee;   // at the end: who served, which may be the stand-in of the one at the beginning
    knap_text_t   method;
 } knap_observation_t;
 

@@ -1,43 +1,7 @@
-#include "engine.h"
-#include <stdio.h>
+#include "hot.h"
 #include <string.h>
 
-// Who is let in: the bulkhead, the circuit breaker, interceptors; and what is counted about it.
-
-knap_admission_t knap_refuse(knap_party_t *party, knap_result_t *refusal, knap_status_t status, const char *message) {
-   atomic_fetch_add_explicit(&party->refused, 1, memory_order_relaxed);
-   *refusal = (knap_result_t){.size = sizeof *refusal, .status = status, .message = {message, strlen(message)}};
-   return REFUSED;
-}
-
-// An open breaker lets one call through when its time is over; that call's end closes it or opens it again.
-bool knap_breaker_passes(knap_party_t *party) {
-   uint64_t until = atomic_load_explicit(&party->breaker_until, memory_order_relaxed);
-   if (!until) return true;
-   uint64_t now = knap_now_ns();
-   return now >= until
-          && atomic_compare_exchange_strong(&party->breaker_until, &until, now + party->breaker_open_ns);
-}
-
-enum { CALLERS, TRANSIENT, OVERLOAD, PLUGINS };
-
-static int class_of(knap_status_t status) {
-   switch (status) {
-      case KNAP_UNAVAILABLE: case KNAP_ABORTED: case KNAP_DEADLINE_EXCEEDED: return TRANSIENT;
-      case KNAP_RESOURCE_EXHAUSTED: return OVERLOAD;
-      case KNAP_UNKNOWN: case KNAP_INTERNAL: case KNAP_DATA_LOSS: case KNAP_UNIMPLEMENTED: return PLUGINS;
-      default: return CALLERS;
-   }
-}
-
-void knap_account_failure(knap_party_t *party, knap_status_t status) {
-   int class = class_of(status);
-   atomic_fetch_add_explicit(&party->failed[class], 1, memory_order_relaxed);
-   if (!party->breaker_limit || class == CALLERS || class == OVERLOAD) return;
-   int failures = atomic_fetch_add_explicit(&party->breaker_failures, 1, memory_order_relaxed) + 1;
-   if (failures >= (int)party->breaker_limit)
-      atomic_store_explicit(&party->breaker_until, knap_now_ns() + party->breaker_open_ns, memory_order_relaxed);
-}
+// Who judges and who sees every call.
 
 static knap_text_t text(const char *string) { return (knap_text_t){string, strlen(string)}; }
 
