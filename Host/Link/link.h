@@ -98,8 +98,6 @@ void link_send(knap_link_t *link, knap_message_t header, const knap_piece_t *pie
 // The call is counted already. `spins`: waits a moment for the answer.
 void outbound_forward(knap_link_t *link, knap_call_t call, uint32_t method, knap_bytes_t body, knap_buffer_t *buffer,
                       bool spins);
-void outbound_fail(const knap_host_t *host, knap_call_t call, knap_status_t status, const char *message,
-                   const char *details);
 bool outbound_result(knap_link_t *link, const knap_message_t *message, const uint8_t *body);
 bool outbound_item(knap_link_t *link, const knap_message_t *message, const uint8_t *body);
 outbound_t *outbound_of(knap_link_t *link, uint32_t tag, uint32_t serial);

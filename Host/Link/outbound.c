@@ -113,15 +113,10 @@ static const knap_callee_relay_t callee = {
 
 // ## Forwarding
 
-void outbound_fail(const knap_host_t *host, knap_call_t call, knap_status_t status, const char *message,
-                   const char *details) {
+static void fail(knap_link_t *link, knap_call_t call, knap_status_t status, const char *message, const char *details) {
    knap_result_t result = {.size = sizeof result, .status = status, .message = {message, strlen(message)},
                            .body = {(const uint8_t *)details, details ? strlen(details) : 0}};
-   host->calls->complete(host, call, &result);
-}
-
-static void fail(knap_link_t *link, knap_call_t call, knap_status_t status, const char *message, const char *details) {
-   outbound_fail(link->host, call, status, message, details);
+   link->host->calls->complete(link->host, call, &result);
 }
 
 // Keeps the body, for another process if this one dies.
