@@ -7,12 +7,15 @@
 
 enum { DEFAULT_PERIOD_S = 60 };
 
-void knap_breaker_init(knap_breaker_t *breaker, const knap_party_config_t *config) {
-   pthread_mutex_init(&breaker->lock, NULL);
+void knap_breaker_init(knap_breaker_t *breaker) { pthread_mutex_init(&breaker->lock, NULL); }
+
+void knap_breaker_set(knap_breaker_t *breaker, const knap_party_config_t *config) {
+   pthread_mutex_lock(&breaker->lock);
    breaker->limit = config->breaker_failures;
    breaker->period_ns = config->breaker_period_ns ? config->breaker_period_ns : DEFAULT_PERIOD_S * 1000000000ull;
    breaker->open_ns = config->breaker_open_ns;
    breaker->changed = config->breaker_changed;
+   pthread_mutex_unlock(&breaker->lock);
 }
 
 static uint64_t milliseconds(uint64_t ns) { return (ns + 999999) / 1000000; }
@@ -75,8 +78,8 @@ bool knap_breaker_admits(knap_party_t *party, uint64_t call, knap_refusal_t *ref
 
 void knap_breaker_note(knap_party_t *party, uint64_t call, knap_attempt_t attempt) {
    knap_breaker_t *breaker = &party->breaker;
-   if (!breaker->limit) return;
    pthread_mutex_lock(&breaker->lock);
+   if (!breaker->limit) attempt = ATTEMPT_UNDECIDED;
    knap_breaker_state_t before = breaker->state, after;
    bool tried = before != KNAP_BREAKER_CLOSED && breaker->trying == call;
    if (tried && attempt == ATTEMPT_UNDECIDED) breaker->trying = 0;
@@ -91,10 +94,11 @@ void knap_breaker_note(knap_party_t *party, uint64_t call, knap_attempt_t attemp
       if (failures >= breaker->limit) open_until(party, now + breaker->open_ns);
    }
    after = breaker->state;
+   void (*changed)(const knap_host_t *, knap_breaker_state_t) = breaker->changed;
    pthread_mutex_unlock(&breaker->lock);
    bool opened = before == KNAP_BREAKER_CLOSED && after == KNAP_BREAKER_OPEN;
    bool closed = before != KNAP_BREAKER_CLOSED && after == KNAP_BREAKER_CLOSED;
-   if (breaker->changed && (opened || closed)) breaker->changed(&party->host, after);
+   if (changed && (opened || closed)) changed(&party->host, after);
 }
 
 void knap_breaker_reset(knap_party_t *party) {
@@ -109,7 +113,6 @@ void knap_breaker_reset(knap_party_t *party) {
 
 void knap_breaker_count(knap_party_t *party, knap_party_counts_t *counts) {
    knap_breaker_t *breaker = &party->breaker;
-   if (!breaker->limit) return;
    pthread_mutex_lock(&breaker->lock);
    uint64_t now = knap_now_ns();
    counts->breaker = breaker->state;

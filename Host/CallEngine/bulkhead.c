@@ -5,10 +5,22 @@
 // gets a place of its method, then one of its party. One that descends from a call in flight on the party is served beyond
 // the limits, and so is one that would wait for itself (circles.c): no limit brings calls to a standstill.
 
-void knap_bulkhead_init(knap_bulkhead_t *bulkhead, knap_party_t *party, uint32_t limit, uint32_t shared) {
+// What of a limit is in common.
+static long long common_of(uint32_t limit, uint32_t share) { return (long long)limit - (long long)share * KNAP_CELLS; }
+
+void knap_bulkhead_set(knap_party_t *party, uint32_t limit, uint32_t queue) {
+   knap_bulkhead_t *bulkhead = &party->bulkhead;
+   // Enough for a thread's own call and one nested in it; the rest stays in common, where any thread can use it.
+   uint32_t share = limit >= 1024 ? 2 : limit >= 256 ? 1 : 0;
+   pthread_mutex_lock(&party->engine->line_lock);
    bulkhead->party = party;
+   long long more = common_of(limit, share) - (bulkhead->limit ? common_of(bulkhead->limit, party->share) : 0);
+   atomic_fetch_add_explicit(&bulkhead->common, more, memory_order_seq_cst);
+   atomic_store_explicit(&party->share, share, memory_order_seq_cst);
    bulkhead->limit = limit;
-   atomic_init(&bulkhead->common, (long long)limit - (long long)shared);
+   atomic_store_explicit(&party->queue_limit, queue, memory_order_relaxed);
+   pthread_mutex_unlock(&party->engine->line_lock);
+   if (knap_alerted(bulkhead, ALERT_QUEUE)) knap_turn(bulkhead, NULL);
 }
 
 static bool is_partys(const knap_bulkhead_t *bulkhead) { return bulkhead == &bulkhead->party->bulkhead; }

@@ -101,7 +101,7 @@ bool knap_note_waiting(const knap_holders_t *holders, knap_party_t *party);
 void knap_forget_waiting(const knap_holders_t *holders, knap_party_t *party);
 
 // bulkhead.c
-void knap_bulkhead_init(knap_bulkhead_t *bulkhead, knap_party_t *party, uint32_t limit, uint32_t shared);
+void knap_bulkhead_set(knap_party_t *party, uint32_t limit, uint32_t queue);
 knap_admission_t knap_admit_slowly(knap_thread_t *self, knap_slot_t *slot, const knap_target_t *target,
                                    bool permitted, knap_cell_t **cell, knap_bytes_t body, knap_buffer_t *buffer,
                                    knap_refusal_t *refusal);
@@ -140,7 +140,8 @@ void knap_budget_init(knap_party_t *party);
 void knap_budget_earn(knap_party_t *party);
 
 // breaker.c
-void knap_breaker_init(knap_breaker_t *breaker, const knap_party_config_t *config);
+void knap_breaker_init(knap_breaker_t *breaker);
+void knap_breaker_set(knap_breaker_t *breaker, const knap_party_config_t *config);
 // Whether a call may run now; where one is to try, `call` (serial and index; 0: just asking) is the one from now on.
 // False: `refusal` says until when not.
 bool knap_breaker_admits(knap_party_t *party, uint64_t call, knap_refusal_t *refusal);

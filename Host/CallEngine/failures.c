@@ -52,7 +52,6 @@ void knap_refuse(knap_party_t *party, const knap_refusal_t *refusal) {
 void knap_account_failure(knap_party_t *party, const knap_slot_t *slot, knap_status_t status, bool by_host) {
    knap_failure_t failure = knap_failure_of(status, by_host);
    atomic_fetch_add_explicit(&party->failed[failure], 1, memory_order_relaxed);
-   if (!party->breaker.limit) return;
    knap_attempt_t attempt = failure == KNAP_FAILURE_TRANSIENT || failure == KNAP_FAILURE_PLUGIN ? ATTEMPT_FAILED
                                                                                                  : ATTEMPT_SUCCEEDED;
    // A caller that allows next to no time must not open the breaker for all others.

@@ -88,7 +88,7 @@ static inline bool knap_common_take(knap_bulkhead_t *bulkhead) {
 static inline bool knap_permit_take(knap_party_t *party, knap_cell_t *cell, knap_cell_t **holder) {
    uint64_t before = atomic_fetch_add_explicit(&cell->calls, (1ull << 32) | 1, memory_order_seq_cst);
    *holder = cell;
-   if (__builtin_expect((uint32_t)before < party->share, 1)) return true;
+   if (__builtin_expect((uint32_t)before < atomic_load_explicit(&party->share, memory_order_relaxed), 1)) return true;
    atomic_fetch_sub_explicit(&cell->calls, 1, memory_order_relaxed);
    *holder = NULL;
    if (knap_common_take(&party->bulkhead)) return true;

@@ -71,18 +71,14 @@ knap_party_t *knap_party_create(knap_engine_t *engine, const knap_party_config_t
    memset(party, 0, sizeof *party);
    party->host = (knap_host_t){.size = sizeof(knap_host_t), .abi = 0, .calls = &calls, .buffers = &knap_buffers,
                                .extension = extension};
-   uint32_t limit = config->in_flight ? config->in_flight : 4096;
    party->engine = engine;
    party->name = strdup(config->name);
    party->name_size = strlen(config->name);
    party->context = config->context;
    party->extension = config->extension;
    party->assert_principal = config->assert_principal;
-   // Enough for a thread's own call and one nested in it; the rest stays in common, where any thread can use it.
-   party->share = limit >= 1024 ? 2 : limit >= 256 ? 1 : 0;
-   party->queue_limit = config->queue;
-   knap_bulkhead_init(&party->bulkhead, party, limit, party->share * KNAP_CELLS);
-   knap_breaker_init(&party->breaker, config);
+   knap_breaker_init(&party->breaker);
+   knap_party_limit(party, config);
    knap_budget_init(party);
    pthread_mutex_init(&party->bind_lock, NULL);
    char principal[256];
@@ -97,6 +93,11 @@ knap_party_t *knap_party_create(knap_engine_t *engine, const knap_party_config_t
    engine->parties = party;
    pthread_mutex_unlock(&engine->lock);
    return party;
+}
+
+void knap_party_limit(knap_party_t *party, const knap_party_config_t *config) {
+   knap_bulkhead_set(party, config->in_flight ? config->in_flight : 4096, config->queue);
+   knap_breaker_set(&party->breaker, config);
 }
 
 const knap_host_t *knap_party_host(const knap_party_t *party) { return &party->host; }

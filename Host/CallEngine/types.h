@@ -171,8 +171,8 @@ struct knap_party {
    int32_t        assert_principal;
    knap_buffer_t *principal; // "plugin:NAME"
    // Bulkhead: each cell may hold `share` calls without asking; what is more comes from the common pool.
-   uint32_t       share;
-   uint32_t       queue_limit;
+   atomic_uint    share;
+   atomic_uint    queue_limit;
    knap_bulkhead_t bulkhead;
    atomic_uint    queued;        // in its bulkhead's line and those of its routes; changed under the line lock
    knap_breaker_t breaker;

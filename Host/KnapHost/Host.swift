@@ -290,7 +290,7 @@ package actor Host {
         RunningHosts.add(self, serviceDirectory: context.stateDirectory)
         let table = exportPlugin(HostService.self)
         try LoadedLibrary.check(table, manifest)
-        let party = engine.makeParty(CallEngine.PartyOptions(name: "host", inFlight: 65_536), context: context)
+        let party = engine.makeParty(CallEngine.PartyOptions(name: "host", limits: Limits(inFlight: 65_536)), context: context)
         let instance = Instance(
             artifact: nil, manifest: manifest, generation: 1, context: context, party: party,
             code: InProcessCode(LoadedLibrary(table: table), party: party))

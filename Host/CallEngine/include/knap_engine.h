@@ -109,6 +109,10 @@ void *knap_party_context(const knap_host_t *host);
 void knap_party_open(knap_party_t *party, int32_t open);
 void knap_party_count(const knap_party_t *party, knap_party_counts_t *counts);
 
+// Sets bulkhead, line and breaker anew, as in the party's configuration: another generation serves, with other limits. No
+// call may be in flight, or the new limit holds only once those have ended.
+void knap_party_limit(knap_party_t *party, const knap_party_config_t *config);
+
 // Gives the callers of all calls in flight on this party `result`, and tells the callee to stop; it still owes its
 // completions, and until then the calls count as in flight. Calls that wait at a gate are left. Returns how many ended.
 uint32_t knap_party_end_calls(knap_party_t *party, const knap_result_t *result);

@@ -22,8 +22,7 @@ package final class CallEngine: Sendable {
     /// What a party is called, how much it may serve at once and what it may say.
     struct PartyOptions {
         var name: String
-        var inFlight: Int = 0
-        var breaker: Breaker?
+        var limits = Limits()
         var assertsPrincipal = false
     }
 
@@ -37,9 +36,7 @@ package final class CallEngine: Sendable {
                 return ExtensionTables.table(String(cString: id), for: host)
             }
             config.context = Unmanaged.passRetained(context).toOpaque()
-            config.in_flight = UInt32(clamping: options.inFlight)
-            config.breaker_failures = UInt32(clamping: options.breaker?.failures ?? 0)
-            config.breaker_open_ns = options.breaker?.open.wholeNanoseconds ?? 0
+            config.set(options.limits)
             config.assert_principal = options.assertsPrincipal ? 1 : 0
             return knap_party_create(pointer, &config)
         }
@@ -99,6 +96,13 @@ struct Party: Sendable {
     /// Answers new calls with UNAVAILABLE.
     func close() { knap_party_open(pointer, 0) }
 
+    /// Applies the limits of the generation that is to serve from now on.
+    func limit(_ limits: Limits) {
+        var config = knap_party_config_t()
+        config.set(limits)
+        knap_party_limit(pointer, &config)
+    }
+
     var counts: knap_party_counts_t {
         var counts = knap_party_counts_t()
         knap_party_count(pointer, &counts)
@@ -125,6 +129,25 @@ struct Party: Sendable {
 
     /// A right of this party to call the route; 0 when it has too many.
     func bind(_ route: Route) -> UInt64 { knap_party_bind(pointer, route.pointer) }
+}
+
+extension knap_party_config_t {
+    fileprivate mutating func set(_ limits: Limits) {
+        in_flight = UInt32(clamping: limits.inFlight)
+        queue = UInt32(clamping: limits.queue)
+        breaker_failures = UInt32(clamping: limits.breaker?.failures ?? 0)
+        breaker_period_ns = limits.breaker?.period.wholeNanoseconds ?? 0
+        breaker_open_ns = limits.breaker?.open.wholeNanoseconds ?? 0
+        breaker_changed = { host, state in
+            guard let host else { return }
+            let context = InstanceContext.of(host)
+            if state == KNAP_BREAKER_OPEN {
+                context.logger.warning("circuit breaker opened: its calls fail at once for a while")
+            } else {
+                context.logger.notice("circuit breaker closed")
+            }
+        }
+    }
 }
 
 extension Duration {

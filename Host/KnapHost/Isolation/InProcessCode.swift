@@ -129,7 +129,7 @@ final class InProcessCode: PluginCode {
         guard let found = library.methods().first(where: { $0.name == method }) else { return nil }
         return knap_provision_t(
             party: party.pointer, method: found.method, instance: instance, index: UInt32(found.index), flags: 0,
-            timeout_ns: 0)
+            timeout_ns: 0, retries: 0, concurrency: 0)
     }
 
     func hooked(_ manifest: Manifest, party: Party) -> knap_hooked_t? {

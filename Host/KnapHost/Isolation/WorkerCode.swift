@@ -93,7 +93,7 @@ final class WorkerCode: PluginCode {
         guard let index = index(of: method), let link = process.linkPointer else { return nil }
         return knap_provision_t(
             party: party.pointer, method: WorkerHook.forwarding, instance: UnsafeMutableRawPointer(link),
-            index: UInt32(index), flags: 0, timeout_ns: 0)
+            index: UInt32(index), flags: 0, timeout_ns: 0, retries: 0, concurrency: 0)
     }
 
     func hooked(_ manifest: Manifest, party: Party) -> knap_hooked_t? { nil }

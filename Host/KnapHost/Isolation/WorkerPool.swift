@@ -151,7 +151,7 @@ final class WorkerPool: PluginCode {
         guard let index = living.first?.index(of: method) else { return nil }
         return knap_provision_t(
             party: party.pointer, method: WorkerHook.sharing, instance: UnsafeMutableRawPointer(group.pointer),
-            index: UInt32(index), flags: 0, timeout_ns: 0)
+            index: UInt32(index), flags: 0, timeout_ns: 0, retries: 0, concurrency: 0)
     }
 
     func hooked(_ manifest: Manifest, party: Party) -> knap_hooked_t? { nil }

@@ -114,8 +114,7 @@ final class Instance: Sendable {
                 }
                 // In a worker the method runs on that process's threads.
                 let blocks = method.isBlocking && code.isolation == .inProcess
-                provision.flags = blocks ? UInt32(KNAP_ROUTE_BLOCKING) : 0
-                provision.timeout_ns = method.deadline?.wholeNanoseconds ?? 0
+                provision.apply(method, blocks: blocks)
                 var provided = ServiceDirectory.Provided(
                     plugin: manifest.name, service: service.service, version: service.version, method: method)
                 do {
@@ -138,4 +137,15 @@ final class Instance: Sendable {
 
     /// How this instance takes part in every call, if it does.
     var hooked: knap_hooked_t? { code.hooked(manifest, party: party) }
+}
+
+extension knap_provision_t {
+    /// What the manifest says of how the method is called.
+    fileprivate mutating func apply(_ method: Method, blocks: Bool) {
+        flags = blocks ? UInt32(KNAP_ROUTE_BLOCKING) : 0
+        if method.isIdempotent && method.streams == .none { flags |= UInt32(KNAP_ROUTE_IDEMPOTENT) }
+        timeout_ns = method.deadline?.wholeNanoseconds ?? 0
+        retries = UInt32(clamping: method.retries)
+        concurrency = UInt32(clamping: method.concurrency ?? 0)
+    }
 }

@@ -116,21 +116,3 @@ extension PluginRecord {
         return .object(object)
     }
 }
-
-extension Party {
-    /// The counts of its calls.
-    var json: JSON {
-        let counts = counts
-        return [
-            "admitted": .number(JSONNumber(counts.entered)), "in_flight": .number(JSONNumber(counts.in_flight)),
-            "refused": .number(JSONNumber(counts.refused)), "late": .number(JSONNumber(counts.late)),
-            "misused": .number(JSONNumber(counts.misused)), "breaker_open": .bool(counts.breaker_open != 0),
-            "failed": [
-                "caller": .number(JSONNumber(counts.failed_caller)),
-                "transient": .number(JSONNumber(counts.failed_transient)),
-                "overload": .number(JSONNumber(counts.failed_overload)),
-                "plugin": .number(JSONNumber(counts.failed_plugin)),
-            ],
-        ]
-    }
-}

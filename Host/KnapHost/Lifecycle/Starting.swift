@@ -64,6 +64,7 @@ extension Host {
         let provisions = try instance.provisions()
         instance.code.serves(true)
         if let end = instance.code.ended { throw PluginError(code: .unavailable, message: end) }
+        instance.party.limit(instance.manifest.limits)
         services.publish(provisions, of: name)
         instance.party.open()
         records[name]?.instance = instance
@@ -131,8 +132,7 @@ extension Host {
     func makeParty(_ manifest: Manifest, _ context: InstanceContext) -> Party {
         engine.makeParty(
             CallEngine.PartyOptions(
-                name: manifest.name, inFlight: manifest.limits.inFlight, breaker: manifest.limits.breaker,
-                assertsPrincipal: context.grants.assertsPrincipal), context: context)
+                name: manifest.name, limits: manifest.limits, assertsPrincipal: context.grants.assertsPrincipal), context: context)
     }
 
     private func load(
