@@ -124,6 +124,7 @@ package actor Host {
         candidate.missingGrants = record.isFirstParty ? [] : missingGrants(artifact, verdict)
         candidate.quarantine = choices.quarantine[identity] ?? rejected[identity]
         if record.instance == nil {
+            candidate.ranLast = replacements.standing(of: record.name).serving(record.name)?.digest == artifact.digest
             candidate.fallbacks = record.fallbacks.filter { mayFallBack(to: $0, record, choices) }.map {
                 Fallback(manifest: $0.manifest, identity: "\($0.digest)")
             }

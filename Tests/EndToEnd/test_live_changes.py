@@ -228,13 +228,50 @@ def test_several_upgrades_apply_together_or_not_at_all(served):
     plugins.build(served.root / "good", "bee", version="2.0.0")
     plugins.build(served.root / "good", "ay", version="2.0.0", defines=['OTHER="test.bee.version"'],
                   requires=[{"service": "test.bee", "version": "^2.0.0"}])
-    with Load(served, "test.ay.pass_on") as load:
+    # Nobody sees the new one of them with the old one of the other.
+    with Load(served, "test.ay.pair", callers=3) as load:
         done = command(served, "plugins", "upgrade", str(served.root / "good"))
     assert done.returncode == 0, done.stderr
-    assert load.failures == [] and set(load.answers) <= {'"1.0.0"\n', '"2.0.0"\n'}
+    assert load.failures == [] and set(load.answers) <= {'"1.0.0 1.0.0"\n', '"2.0.0 2.0.0"\n'}, set(load.answers)
     assert served.call("test.ay.pass_on") == "2.0.0" and info(served, "ay")["version"] == "2.0.0"
     # The files were replaced too.
     served.processes[0].terminate()
     served.processes[0].wait(10)
     served.serve()
     assert served.call("test.ay.pass_on") == "2.0.0"
+
+
+def test_an_upgrade_that_a_running_plugin_does_not_allow_is_held_back_until_that_one_goes(served):
+    start(served, "bee")
+    start(served, "ay", defines=['OTHER="test.bee.version"'], requires=[{"service": "test.bee", "version": "^1.0.0"}])
+    plugins.drop(served, plugins.build(served.root / "built", "bee", version="2.0.0"))
+    shown = wait_for(lambda: (shown := info(served, "bee"))["warnings"] and shown, "the refusal")
+    assert "ay, which runs, requires" in shown["warnings"][0], shown["warnings"]
+    assert shown["state"] == info(served, "ay")["state"] == "active"
+    assert served.call("test.ay.pair") == "1.0.0 1.0.0"
+    # The next host does the same: what ran is what runs.
+    served.processes[0].terminate()
+    served.processes[0].wait(10)
+    served.serve()
+    assert command(served, "plugins", "remove", "ay").returncode == 0
+    wait_for(lambda: info(served, "bee")["version"] == "2.0.0", "the upgrade")
+
+
+def test_an_upgrade_that_asks_for_more_waits_while_the_old_version_serves(served):
+    start(served, "wheel")
+    plugins.drop(served, plugins.build(
+        served.root / "built", "wheel", version="2.0.0", permissions={"network": {"connect": ["example.org:443"]}}))
+    shown = wait_for(lambda: (shown := info(served, "wheel"))["warnings"] and shown, "the wait")
+    assert "waiting for connect to example.org:443" in shown["warnings"][0] and shown["version"] == "1.0.0"
+    assert served.call("test.wheel.version") == "1.0.0"
+    # Another host knows what ran before.
+    served.processes[0].terminate()
+    served.processes[0].wait(10)
+    served.serve()
+    wait_for(lambda: state_of(served, "wheel") == "active", "the start")
+    assert served.call("test.wheel.version") == "1.0.0"
+    assert command(served, "plugins", "grant", "wheel").returncode == 0
+    wait_for(lambda: info(served, "wheel")["version"] == "2.0.0", "the upgrade")
+    # The old version keeps what it was granted, so there is a way back.
+    assert command(served, "plugins", "rollback", "wheel").returncode == 0
+    assert served.call("test.wheel.version") == "1.0.0"

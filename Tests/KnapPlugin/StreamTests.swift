@@ -25,6 +25,34 @@ import Testing
         }
     }
 
+    private func series(_ series: String, _ stage: Stage) throws -> MovingItems {
+        try stage.bind("greeter.series").items(parent: nil, window: 4) { resume in
+            let from = resume?["from"]?.intValue ?? 1
+            return Array(#"{"from": \#(from), \#(series)}"#.utf8)
+        }
+    }
+
+    @Test("goes on where it stopped when its plugin is replaced, and loses and doubles nothing", arguments: [1, 3, 10, 100])
+    func moving(piece: Int) async throws {
+        try await Stage.run { stage in
+            var numbers: [String] = []
+            for try await item in try series(#""to": 50, "piece": \#(piece), "saysWhere": true"#, stage) { numbers.append(item.text) }
+            #expect(numbers == (1...50).map { "\($0)" })
+        }
+    }
+
+    @Test("ends with the error when its plugin does not say where to go on")
+    func movedForGood() async throws {
+        try await Stage.run { stage in
+            var numbers: [String] = []
+            let error = await #expect(throws: PluginError.self) {
+                for try await item in try series(#""to": 50, "piece": 3, "saysWhere": false"#, stage) { numbers.append(item.text) }
+            }
+            #expect(error?.isMoved == true && error?.resume == nil)
+            #expect(numbers == ["1", "2", "3"])
+        }
+    }
+
     @Test("waits for a reader that does not read, and goes on when it does")
     func backPressure() async throws {
         try await Stage.run { stage in

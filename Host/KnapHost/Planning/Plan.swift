@@ -43,6 +43,8 @@ package struct Omission: Sendable, Hashable {
         case duplicateName, quarantined, signatureRefused, isolationUnsupported, waitingForGrants
         case missingDependency, versionMismatch, versionConflict, dependencyLeftOut, cycle
         case conflict, serviceTaken, unknownPlugin
+        /// Something that runs needs the version that runs.
+        case heldBack
 
         package var isProblem: Bool { self != .disabled && self != .notWanted }
     }

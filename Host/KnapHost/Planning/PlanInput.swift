@@ -36,6 +36,8 @@ package struct Candidate: Sendable {
     package var refusal: String?
     /// What may be started when this cannot, best first: what ran here before.
     package var fallbacks: [Fallback] = []
+    /// It does not run now, and is what ran last.
+    package var ranLast = false
 
     package init(manifest: Manifest, source: String, identity: String) {
         self.manifest = manifest

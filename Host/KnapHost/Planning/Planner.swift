@@ -4,6 +4,20 @@
 /// equal plan, whatever the order of the lists in it.
 package enum Planner {
     package static func plan(_ input: PlanInput) -> Plan {
+        var input = input
+        var heldBack: [Omission] = []
+        while true {
+            var plan = planOnce(input)
+            // Each round holds back one more, so there are only so many.
+            guard let harm = Harm(of: plan, input), input.keepRunning(harm.upgrade) else {
+                plan.omissions = (plan.omissions + heldBack).sorted(by: inOrder)
+                return plan
+            }
+            heldBack.append(harm.omission)
+        }
+    }
+
+    private static func planOnce(_ input: PlanInput) -> Plan {
         let resolution = Resolution(Nomination(input), input: input)
         let target = TargetGraph(resolution)
         var plan = Plan()
@@ -56,7 +70,11 @@ package enum Planner {
             var omission = omission
             omission.stillRunning = running[omission.plugin]
             return omission
-        }.sorted { ($0.plugin, $0.source, $0.code.rawValue) < ($1.plugin, $1.source, $1.code.rawValue) }
+        }.sorted(by: inOrder)
+    }
+
+    private static func inOrder(_ a: Omission, _ b: Omission) -> Bool {
+        (a.plugin, a.source, a.code.rawValue) < (b.plugin, b.source, b.code.rawValue)
     }
 }
 

@@ -66,7 +66,7 @@ final class Inbox: Sendable {
         wakeup.signal()
     }
 
-    /// Nothing follows; with an error, what has not been taken is not given out any more.
+    /// Nothing follows; with an error, other than that the stream moved, what has not been taken is not given out any more.
     func finish(_ error: PluginError? = nil) {
         state.withLock { state in
             guard !state.hasEnded else { return }
@@ -96,8 +96,9 @@ final class Inbox: Sendable {
 
 extension Inbox.State {
     fileprivate mutating func step(window: UInt32) -> Inbox.Step {
-        if let error { return .end(error) }
-        guard head < items.count else { return hasEnded ? .end(nil) : .empty }
+        // Where a stream goes on elsewhere, what was sent before counts.
+        if let error, !error.isMoved { return .end(error) }
+        guard head < items.count else { return hasEnded ? .end(error) : .empty }
         let item = items[head]
         head += 1
         if head == items.count {

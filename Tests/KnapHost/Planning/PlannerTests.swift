@@ -50,6 +50,50 @@ struct PlannerTests {
         #expect(plan.stops.flatMap { $0 }.map(\.action) == [.stop(reason: "it was removed")])
     }
 
+    @Test("holds back an upgrade that would stop a running plugin, and upgrades both when both are there")
+    func heldBackUpgrade() throws {
+        let base = try plugin("base", "1.0.0", offers: ["x 1.0.0"]), top = try plugin("top", "1.0.0", needs: ["x ^1"], offers: ["y 1.0.0"])
+        let above = try plugin("above", needs: ["y"])
+        let running = [base, top, above]
+        let newBase = try plugin("base", "2.0.0", offers: ["x 2.0.0"])
+        let alone = Planner.plan(PlanInput([newBase, top, above], running: running))
+        #expect(alone.isEmpty && alone.kept == ["above", "base", "top"])
+        let omission = try #require(alone.omission("base"))
+        #expect(omission.code == .heldBack && omission.stillRunning == Version(1, 0, 0))
+        #expect(omission.message.contains("top, which runs, requires 'x ^1'"), "\(omission.message)")
+        let newTop = try plugin("top", "2.0.0", needs: ["x ^2"], offers: ["y 1.1.0"])
+        let both = Planner.plan(PlanInput([newBase, newTop, above], running: running))
+        #expect(both.startNames == [["base"], ["top"]] && both.stops == [] && both.omissions == [])
+        // One that was removed or switched off holds nobody back.
+        let gone = Planner.plan(PlanInput([newBase], running: [base, top]))
+        #expect(gone.startNames == [["base"]] && gone.stopNames == [["top"]])
+        let disabled = try plugin("top", "1.0.0", needs: ["x ^1"], offers: ["y 1.0.0"]) { $0.isEnabled = false }
+        #expect(Planner.plan(PlanInput([newBase, disabled], running: [base, top])).startNames == [["base"]])
+    }
+
+    @Test("starts what ran before where the newest content cannot run")
+    func fallbacks() throws {
+        let old = try plugin("a", "1.0.0", offers: ["x 1.0.0"])
+        let new = try plugin("a", "2.0.0", needs: ["nowhere"], offers: ["x 1.0.0"]) {
+            $0.fallbacks = [Fallback(manifest: old.manifest, identity: old.identity)]
+        }
+        let plan = Planner.plan(PlanInput([new, try plugin("b", needs: ["x"])]))
+        #expect(plan.startNames == [["a"], ["b"]])
+        #expect(plan.starts.first?.first?.identity == old.identity)
+        #expect(plan.omission("a")?.code == .missingDependency)
+        // What waits for grants falls back too; what is disabled does not.
+        let waiting = try plugin("a", "2.0.0") {
+            $0.missingGrants = ["connect to x:1"]
+            $0.fallbacks = new.fallbacks
+        }
+        #expect(Planner.plan(PlanInput([waiting])).starts.first?.first?.identity == old.identity)
+        let disabled = try plugin("a", "2.0.0") {
+            $0.isEnabled = false
+            $0.fallbacks = new.fallbacks
+        }
+        #expect(Planner.plan(PlanInput([disabled])).starts == [])
+    }
+
     @Test("starts only what is wanted and what that requires")
     func only() throws {
         let plan = Planner.plan(

@@ -138,19 +138,30 @@ static void pass_on_done(void *context, knap_call_t call, const knap_result_t *r
    self->host->calls->complete(self->host, (knap_call_t)(uintptr_t)((void **)context)[1], result);
    free(context);
 }
+// The answer of the other plugin, with this one's version before it.
+static void pair_done(void *context, knap_call_t call, const knap_result_t *result) {
+   (void)call;
+   instance_t *self = ((void **)context)[0];
+   knap_call_t own = (knap_call_t)(uintptr_t)((void **)context)[1];
+   free(context);
+   if (result->status != KNAP_OK) self->host->calls->complete(self->host, own, result);
+   else answer(self, own, "\"%s %.*s\"", VERSION, (int)result->body.size - 2, (const char *)result->body.data + 1);
+}
 static void no_item(void *context, knap_call_t call, const knap_item_t *item) { (void)context; (void)call; (void)item; }
 static void no_credit(void *context, knap_call_t call) { (void)context; (void)call; }
 static const knap_caller_t passing = {sizeof passing, 0, pass_on_done, no_item, no_credit};
+static const knap_caller_t pairing = {sizeof pairing, 0, pair_done, no_item, no_credit};
 // Calls the method of another plugin that it was compiled for, with the same body.
-static void pass_on(void *instance, const knap_request_t *request) {
+static void ask_other(void *instance, const knap_request_t *request, const knap_caller_t *caller) {
    instance_t *self = instance;
+   (void)caller;
 #ifdef OTHER
    const knap_host_services_t *services = self->host->extension(self->host, KNAP_EXT_SERVICES);
    if (!self->other) services->bind(self->host, (knap_text_t){OTHER, strlen(OTHER)}, (knap_text_t){"", 0}, &self->other);
    void **context = malloc(2 * sizeof *context);
    context[0] = self;
    context[1] = (void *)(uintptr_t)request->call;
-   knap_outgoing_t outgoing = {.size = sizeof outgoing, .parent = request->call, .body = request->body, .caller = &passing,
+   knap_outgoing_t outgoing = {.size = sizeof outgoing, .parent = request->call, .body = request->body, .caller = caller,
                                .context = context};
    knap_status_t status = services->call(self->host, self->other, &outgoing, NULL);
    if (status != KNAP_OK) answer(self, request->call, "\"refused %d\"", status);
@@ -158,6 +169,9 @@ static void pass_on(void *instance, const knap_request_t *request) {
    answer(self, request->call, "null");
 #endif
 }
+
+static void pass_on(void *instance, const knap_request_t *request) { ask_other(instance, request, &passing); }
+static void pair(void *instance, const knap_request_t *request) { ask_other(instance, request, &pairing); }
 
 // ## Ways out of the sandbox: each answers "refused" or what it got
 
@@ -287,7 +301,7 @@ ESCAPE(live) {
 
 #define METHODS(X) \
    X(echo, echo) X(version, version) X(pid, pid) X(add, add) X(slow, slow) X(nap, nap) X(twice, twice) X(never, never) X(late, late) \
-   X(huge, huge) X(pass_on, pass_on) X(crash, crash_call) X(divide, divide_call) X(trap, trap_call) X(deep, deep_call) \
+   X(huge, huge) X(pass_on, pass_on) X(pair, pair) X(crash, crash_call) X(divide, divide_call) X(trap, trap_call) X(deep, deep_call) \
    X(leave, leave_call) X(spin, spin_call) X(stop, stop_call) X(hang, hang_call) X(shut, shut_call) X(leak, leak_call) \
    X(thread, thread_call) X(garbage, garbage_call) X(ignore_signals, ignore_signals_call) X(read_file, read_file) \
    X(write_file, write_file) X(remove_file, remove_file) X(connect_tcp, connect_tcp) X(connect_udp, connect_udp) \

@@ -16,6 +16,7 @@ public final class Greeter: Plugin {
         .inline("greeter.same", same),
         .stream("greeter.chat", chat),
         .stream("greeter.numbers", numbers),
+        .stream("greeter.series", series),
     ]
 
     struct Settings: Decodable {
@@ -151,6 +152,26 @@ extension Greeter {
     /// Sends the numbers from 1.
     func numbers(_ range: Range, _ call: DuplexCall) async throws {
         for number in 1...max(1, range.to) { try await call.send(encoding: number) }
+    }
+}
+
+extension Greeter {
+    struct Series: Codable, Sendable {
+        var from: Int
+        var to: Int
+        /// After how many numbers the stream moves.
+        var piece: Int
+        var saysWhere: Bool
+    }
+
+    /// Sends the numbers in pieces, as if the plugin were replaced after each.
+    func series(_ series: Series, _ call: DuplexCall) async throws {
+        for number in series.from...series.to {
+            if number == series.from + series.piece {
+                throw PluginError.moved(resume: series.saysWhere ? ["from": .number(JSONNumber(number))] : nil)
+            }
+            try await call.send(encoding: number)
+        }
     }
 }
 
