@@ -16,7 +16,7 @@ DATA = pathlib.Path(os.environ.get("KNAP_DATA", pathlib.Path(__file__).parents[2
 REAL_VAULTS = DATA.parent / "vaults/obsidian-tasks"
 
 
-def wait_for(condition, what, seconds=20):
+def wait_for(condition, what, seconds=60):
     """Waits until `condition` gives something true, and returns it."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

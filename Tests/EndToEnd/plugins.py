@@ -18,7 +18,7 @@ def methods_of(source):
 
 
 # Those that need a thread of their own, because they block; the others run where calls are taken.
-BLOCKING = {"slow", "nap", "hang"}
+BLOCKING = {"patient", "slow", "nap", "hang"}
 IDEMPOTENT = {"echo", "version", "pid"}
 
 

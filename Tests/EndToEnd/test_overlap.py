@@ -4,7 +4,6 @@ import os
 import pathlib
 import signal
 import subprocess
-import time
 
 import pytest
 
@@ -23,7 +22,7 @@ def served(place):
 
 
 def build(place, version="1.0.0", **options):
-    options = {"extensions": [], "reload": "overlap", **options}
+    options = {"extensions": [], "reload": "overlap", "deadline_ms": 30_000, **options}
     return plugins.build(place.root / "built", "tide", version=version, **options)
 
 
@@ -39,6 +38,11 @@ def upgrade(place, version, **options):
     wait_for(lambda: info(place, "tide")["version"] == version, f"version {version}")
 
 
+def let_go(place):
+    """Has the calls of `patient` end, now and later."""
+    (place.state / "data/tide/go").touch()
+
+
 class InFlight:
     """A call that is under way in a process of its own."""
 
@@ -49,21 +53,23 @@ class InFlight:
         wait_for(lambda: info(place, "tide")["calls"]["in_flight"] > 0, f"the entry of {method}")
 
     def end(self):
-        out, error = self.process.communicate(timeout=20)
+        """What came of it. One that waits to be let go of must have been."""
+        out, error = self.process.communicate(timeout=60)
         return self.process.returncode, out, error
 
 
 @pytest.mark.parametrize("isolation", ISOLATIONS)
 def test_the_new_generation_serves_while_the_old_one_ends_its_calls(served, isolation):
     begin(served, isolation)
-    call = InFlight(served, "test.tide.slow")
+    call = InFlight(served, "test.tide.patient")
     before = info(served, "tide")["generation"]
     assert command(served, "plugins", "reload", "tide").returncode == 0
-    # Nothing waited for the call of 300 ms, which its own generation answers.
+    # Nothing waited for the call, which its own generation answers.
     assert call.process.poll() is None
     assert served.call("test.tide.echo", text="new") == {"text": "new"}
     assert info(served, "tide")["generation"] == before + 1
-    assert call.end() == (0, '"slow"\n', "")
+    let_go(served)
+    assert call.end() == (0, '"patient"\n', "")
 
 
 @pytest.mark.parametrize("isolation", ISOLATIONS)
@@ -90,8 +96,10 @@ def test_calls_that_outlast_the_drain_are_told_that_the_plugin_moved(served, iso
 def test_the_process_of_an_old_generation_ends_with_its_last_call(served):
     begin(served, "worker")
     process = int(info(served, "tide")["process"])
-    call = InFlight(served, "test.tide.slow")
+    call = InFlight(served, "test.tide.patient")
     upgrade(served, "2.0.0")
+    assert running(process)
+    let_go(served)
     assert call.end()[0] == 0
     wait_for(lambda: not running(process), "the end of the old process")
 
@@ -100,25 +108,29 @@ def test_the_process_of_an_old_generation_ends_with_its_last_call(served):
 def test_a_generation_that_fails_before_the_switch_leaves_the_old_one_untouched(served, fault):
     begin(served, "worker")
     process = info(served, "tide")["process"]
-    call = InFlight(served, "test.tide.slow")
+    call = InFlight(served, "test.tide.patient")
     plugins.drop(served, build(served, "2.0.0", defines=[fault]))
     wait_for(lambda: "reload failed" in info(served, "tide")["reason"], "the refusal")
+    let_go(served)
     assert call.end()[0] == 0
     shown = info(served, "tide")
     assert (shown["version"], shown["process"], shown["state"]) == ("1.0.0", process, "active")
 
 
 def test_calls_of_an_old_process_that_dies_are_run_again_by_the_new_one(served):
-    begin(served, "worker", idempotent={"slow"})
+    begin(served, "worker", idempotent={"patient"})
     # What the command line sends is a stream, and those are not run again.
-    start(served, "ay", defines=['OTHER="test.tide.slow"'], requires=[{"service": "test.tide", "version": "*"}])
+    start(served, "ay", defines=['OTHER="test.tide.patient"'], deadline_ms=30_000, requires=[{"service": "test.tide", "version": "*"}])
     for _ in range(5):
         process = int(info(served, "tide")["process"])
         call = InFlight(served, "test.ay.pass_on")
         assert command(served, "plugins", "reload", "tide").returncode == 0
-        assert running(process)
         os.kill(process, signal.SIGKILL)
-        assert call.end() == (0, '"slow"\n', "")
+        wait_for(lambda: not running(process), "the end of the old process")
+        let_go(served)
+        assert call.end() == (0, '"patient"\n', "")
+        (served.state / "data/tide/go").unlink()
+        wait_for(lambda: info(served, "tide")["calls"]["in_flight"] == 0, "the end of the call")
 
 
 def test_a_stop_does_not_wait_for_the_drain_of_old_generations(served):

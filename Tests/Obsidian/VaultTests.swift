@@ -175,7 +175,7 @@ struct VaultTests {
     }
 
     private func found(_ query: String, _ expected: [String], _ vault: Vault) async throws {
-        let deadline = ContinuousClock.now + .seconds(10)
+        let deadline = ContinuousClock.now + .seconds(60)
         var paths: [String] = []
         while ContinuousClock.now < deadline {
             paths = try vault.index.search(SearchQuery(query), folder: nil, limit: 10, offset: 0).hits.map(\.summary.path)

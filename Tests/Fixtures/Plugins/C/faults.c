@@ -115,6 +115,17 @@ static void nap(void *instance, const knap_request_t *request) {
    usleep(3000000);
    answer(instance, request->call, "\"rested\"");
 }
+static void add_text(void *context, knap_bytes_t piece) { strncat(context, (const char *)piece.data, piece.size); }
+// Answers once there is a file `go` in the plugin's state directory.
+static void patient(void *instance, const knap_request_t *request) {
+   instance_t *self = instance;
+   const knap_host_state_directory_t *directory = self->host->extension(self->host, KNAP_EXT_STATE_DIRECTORY);
+   char path[1024] = "";
+   directory->path(self->host, &(knap_writer_t){path, add_text});
+   strcat(path, "/go");
+   while (access(path, F_OK)) usleep(2000);
+   answer(instance, request->call, "\"patient\"");
+}
 static void twice(void *instance, const knap_request_t *request) {
    answer(instance, request->call, "1");
    answer(instance, request->call, "2");
@@ -300,7 +311,7 @@ ESCAPE(live) {
 // ## The table
 
 #define METHODS(X) \
-   X(echo, echo) X(version, version) X(pid, pid) X(add, add) X(slow, slow) X(nap, nap) X(twice, twice) X(never, never) X(late, late) \
+   X(echo, echo) X(version, version) X(pid, pid) X(add, add) X(slow, slow) X(patient, patient) X(nap, nap) X(twice, twice) X(never, never) X(late, late) \
    X(huge, huge) X(pass_on, pass_on) X(pair, pair) X(crash, crash_call) X(divide, divide_call) X(trap, trap_call) X(deep, deep_call) \
    X(leave, leave_call) X(spin, spin_call) X(stop, stop_call) X(hang, hang_call) X(shut, shut_call) X(leak, leak_call) \
    X(thread, thread_call) X(garbage, garbage_call) X(ignore_signals, ignore_signals_call) X(read_file, read_file) \
