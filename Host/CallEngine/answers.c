@@ -15,7 +15,7 @@ void knap_deliver(knap_slot_t *slot, const knap_result_t *result) {
       knap_defer(self, (knap_deferred_t){.slot = slot, .kind = DEFER_ANSWER, .answer = knap_answer_copy(result)});
       return;
    }
-   knap_frame_enter(self);
+   knap_frame_enter(self, &slot->caller_party->callback);
    knap_tell_caller(slot, result, knap_word(slot));
    knap_slot_release(slot);
    knap_frame_leave(self);
@@ -41,7 +41,7 @@ void knap_tell_cancel(knap_slot_t *slot, uint32_t serial, knap_status_t reason) 
    uint64_t before;
    if (knap_slot_change(slot, serial, WORD_CANCELLED, WORD_CANCEL_TOLD, WORD_CANCEL_TOLD, 0, &before)) {
       knap_thread_t *self = knap_thread_self(slot->caller_party->engine);
-      knap_frame_enter(self);
+      knap_frame_enter(self, knap_callee_frame(slot));
       slot->callee->cancel(slot->callee_context, knap_callee_handle(slot, before), reason);
       knap_frame_leave(self);
    }
@@ -168,7 +168,7 @@ knap_status_t knap_complete(const knap_host_t *host, knap_call_t call, const kna
          knap_leave_caller(slot);
          knap_slot_release(slot);
       } else if ((word & WORD_REFS) == 2 * WORD_REF && knap_depth(self) < KNAP_MAX_DEPTH) { // nobody else can get at it
-         knap_frame_enter(self);
+         knap_frame_enter(self, &slot->caller_party->callback);
          knap_tell_caller(slot, result, word);
          knap_slot_free(slot, word);
          knap_frame_leave(self);

@@ -37,7 +37,7 @@ void knap_run(knap_slot_t *slot, knap_bytes_t body, knap_buffer_t *buffer) {
    knap_request_t request = {.size = sizeof request, .method = target->index,
                              .call = knap_callee_handle(slot, word), .body = body, .buffer = buffer};
    knap_thread_t *self = knap_thread_self(target->party->engine);
-   knap_frame_enter(self);
+   knap_frame_enter(self, knap_callee_frame(slot));
    target->call(target->instance, &request);
    knap_frame_leave(self);
 }
@@ -60,7 +60,7 @@ static void dispatch(knap_thread_t *self, knap_slot_t *slot, knap_bytes_t bytes,
    }
    knap_request_t request = {.size = sizeof request, .method = target->index,
                              .call = knap_callee_handle(slot, knap_word(slot)), .body = bytes, .buffer = buffer};
-   knap_frame_enter(self);
+   knap_frame_enter(self, target);
    target->call(target->instance, &request);
    knap_frame_leave(self);
 }
@@ -319,18 +319,22 @@ knap_status_t knap_engine_call_for(const knap_host_t *host, uint64_t binding, co
    return start(caller, target, outgoing, origin, false, call);
 }
 
-struct hook { void (*run)(void *, knap_call_t); void *instance; };
+struct hook { void (*run)(void *, knap_call_t); void *instance; const char *name; };
 
+// Runs in a frame of its party's `named` target.
 static void run_hook(void *context, const knap_request_t *request) {
    struct hook hook;
    (void)context;
    memcpy(&hook, request->body.data, sizeof hook);
+   const char *outer = knap_current->what;
+   knap_current->what = hook.name;
    hook.run(hook.instance, request->call);
+   knap_current->what = outer;
 }
 
 knap_status_t knap_engine_hook(knap_party_t *caller, knap_party_t *party, void (*run)(void *, knap_call_t),
                                void *instance, const char *name, const knap_outgoing_t *outgoing, knap_call_t *call) {
-   struct hook hook = {run, instance};
+   struct hook hook = {run, instance, name};
    knap_outgoing_t with = *outgoing;
    with.body = (knap_bytes_t){(const uint8_t *)&hook, sizeof hook};
    // On the pool: a hook that blocks, or never returns, holds a thread of its own and nobody else's.

@@ -21,6 +21,7 @@ void knap_account_failure(knap_party_t *party, const knap_slot_t *slot, knap_sta
 // slots.c
 knap_thread_t *knap_thread_begins(knap_engine_t *engine);
 knap_slot_t *knap_slot_refill(knap_thread_t *self);
+void knap_thread_leaves(void);
 void knap_slot_clean(knap_slot_t *slot, uint64_t word);
 void knap_slot_return(knap_slot_t *slot);
 void knap_threads_retire(knap_engine_t *engine);
@@ -51,6 +52,10 @@ uint64_t knap_deadline(knap_slot_t *slot);
 
 // views.c
 knap_status_t knap_info(const knap_host_t *, knap_call_t, knap_call_info_t *);
+
+// running.c
+void knap_watch_wake(knap_thread_t *self);
+void knap_watch_stop(knap_engine_t *engine);
 
 // frames.c
 void knap_frames_drain(knap_thread_t *self);

@@ -15,13 +15,17 @@ knap_status_t knap_intercept(const knap_hook_list_t *hooks, const knap_slot_t *s
       .method = text(atomic_load(&slot->target)->name),
    };
    if (slot->trace) info.trace = (knap_text_t){(const char *)slot->trace->bytes, slot->trace->size};
+   knap_thread_t *self = knap_thread_self(slot->caller_party->engine);
    for (uint32_t i = 0; i < hooks->count; i++) {
       const knap_hooked_t *hook = &hooks->hooks[i];
       if (!hook->intercept || hook->party == slot->caller_party || hook->party == slot->target->party) continue;
       knap_text_t message = {NULL, 0};
-      knap_status_t status = atomic_load_explicit(&hook->party->open, memory_order_acquire) != PARTY_CLOSED
-                                ? hook->intercept->decide(hook->instance, &info, body, &message)
-                                : KNAP_UNAVAILABLE;
+      knap_status_t status = KNAP_UNAVAILABLE;
+      if (atomic_load_explicit(&hook->party->open, memory_order_acquire) != PARTY_CLOSED) {
+         knap_frame_enter(self, &hook->party->callback);
+         status = hook->intercept->decide(hook->instance, &info, body, &message);
+         knap_frame_leave(self);
+      }
       if (status == KNAP_OK) continue;
       if (!message.size) message = text("refused by an interceptor");
       *refusal = (knap_result_t){.size = sizeof *refusal, .status = status, .message = message};
@@ -38,16 +42,22 @@ static knap_observation_t observation(const knap_slot_t *slot, knap_call_t call)
    };
 }
 
-static bool sees(const knap_hooked_t *hook) {
-   return hook->observe && atomic_load_explicit(&hook->party->open, memory_order_acquire) != PARTY_CLOSED;
+static void show(const knap_hook_list_t *hooks, const knap_slot_t *slot, const knap_observation_t *seen, bool begins) {
+   knap_thread_t *self = knap_thread_self(slot->caller_party->engine);
+   for (uint32_t i = 0; i < hooks->count; i++) {
+      const knap_hooked_t *hook = &hooks->hooks[i];
+      if (!hook->observe || atomic_load_explicit(&hook->party->open, memory_order_acquire) == PARTY_CLOSED) continue;
+      knap_frame_enter(self, &hook->party->callback);
+      (begins ? hook->observe->begin : hook->observe->end)(hook->instance, seen);
+      knap_frame_leave(self);
+   }
 }
 
 void knap_observe_begin(const knap_hook_list_t *hooks, knap_slot_t *slot, knap_call_t call) {
    slot->observed = true;
    slot->start_ns = knap_now_ns();
    knap_observation_t seen = observation(slot, call);
-   for (uint32_t i = 0; i < hooks->count; i++)
-      if (sees(&hooks->hooks[i])) hooks->hooks[i].observe->begin(hooks->hooks[i].instance, &seen);
+   show(hooks, slot, &seen, true);
 }
 
 void knap_observe_end(knap_slot_t *slot, knap_call_t call, knap_status_t status) {
@@ -57,6 +67,5 @@ void knap_observe_end(knap_slot_t *slot, knap_call_t call, knap_status_t status)
    knap_observation_t seen = observation(slot, call);
    seen.status = status;
    seen.end_ns = knap_now_ns();
-   for (uint32_t i = 0; i < hooks->count; i++)
-      if (sees(&hooks->hooks[i])) hooks->hooks[i].observe->end(hooks->hooks[i].instance, &seen);
+   show(hooks, slot, &seen, false);
 }

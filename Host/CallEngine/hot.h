@@ -13,17 +13,30 @@ static inline knap_thread_t *knap_thread_self(knap_engine_t *engine) {
    return __builtin_expect(self && self->engine == engine, 1) ? self : knap_thread_begins(engine);
 }
 
-static inline uint32_t knap_depth(const knap_thread_t *self) {
-   return atomic_load_explicit(&self->depth, memory_order_relaxed);
+static inline uint32_t knap_depth(const knap_thread_t *thread) {
+   return (uint16_t)atomic_load_explicit(&thread->frames, memory_order_relaxed);
 }
 
-static inline void knap_frame_enter(knap_thread_t *self) {
-   atomic_store_explicit(&self->depth, knap_depth(self) + 1, memory_order_relaxed);
+// Notes that this thread is about to run a function of the target's party.
+static inline void knap_frame_enter(knap_thread_t *self, const knap_target_t *target) {
+   uint64_t frames = atomic_load_explicit(&self->frames, memory_order_relaxed);
+   knap_frame_t *frame = &self->stack[frames % KNAP_FRAMES];
+   frames += FRAME_COUNT + 1;
+   atomic_store_explicit(&frame->target, target, memory_order_relaxed);
+   atomic_store_explicit(&frame->number, frames, memory_order_relaxed);
+   atomic_store_explicit(&self->frames, frames, memory_order_release);
+   if (__builtin_expect(atomic_load_explicit(&self->unwatched, memory_order_relaxed), 0)) knap_watch_wake(self);
 }
 
 static inline void knap_frame_leave(knap_thread_t *self) {
    if (__builtin_expect(self->first != NULL, 0) && knap_depth(self) == 1) knap_frames_drain(self);
-   atomic_store_explicit(&self->depth, knap_depth(self) - 1, memory_order_release);
+   atomic_store_explicit(&self->frames, atomic_load_explicit(&self->frames, memory_order_relaxed) - 1, memory_order_release);
+}
+
+// As what a callback to the callee counts. A hook's target goes with its slot, and is not noted.
+static inline const knap_target_t *knap_callee_frame(knap_slot_t *slot) {
+   const knap_target_t *target = atomic_load_explicit(&slot->target, memory_order_relaxed);
+   return target->route ? target : &target->party->named;
 }
 
 static inline uint64_t knap_word(const knap_slot_t *slot) {

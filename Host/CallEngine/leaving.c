@@ -1,4 +1,4 @@
-#include "engine.h"
+#include "hot.h"
 #include <stdlib.h>
 #include <time.h>
 
@@ -36,7 +36,7 @@ bool knap_engine_left(knap_engine_t *engine, uint64_t limit_ns) {
    knap_thread_t *thread = engine->threads; // grows at its head; those that come now have never been in that code
    pthread_mutex_unlock(&engine->lock);
    for (; thread; thread = thread->next)
-      for (uint32_t looks = 0; atomic_load_explicit(&thread->depth, memory_order_acquire); looks++) {
+      for (uint32_t looks = 0; (uint16_t)atomic_load_explicit(&thread->frames, memory_order_acquire); looks++) {
          if (knap_now_ns() >= end) return false;
          pause_for(looks < 100 ? 10000 : 1000000);
       }

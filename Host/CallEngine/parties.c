@@ -43,6 +43,7 @@ static void free_party(knap_party_t *party) {
 }
 
 void knap_engine_destroy(knap_engine_t *engine) {
+   knap_watch_stop(engine);
    knap_pool_stop(engine);
    knap_timers_stop(engine);
    knap_threads_retire(engine);
@@ -77,6 +78,9 @@ knap_party_t *knap_party_create(knap_engine_t *engine, const knap_party_config_t
    party->context = config->context;
    party->extension = config->extension;
    party->assert_principal = config->assert_principal;
+   party->generation = config->generation;
+   party->callback = (knap_target_t){.party = party, .name = "a callback"};
+   party->named = (knap_target_t){.party = party, .flags = KNAP_ROUTE_BLOCKING};
    knap_breaker_init(&party->breaker);
    knap_party_limit(party, config);
    knap_budget_init(party);

@@ -32,6 +32,7 @@ static void *run(void *context) {
       free(job);
       pthread_mutex_lock(&engine->pool_lock);
    }
+   knap_thread_leaves();
    if (--engine->pool_threads == 0) pthread_cond_broadcast(&engine->pool_ended);
    pthread_mutex_unlock(&engine->pool_lock);
    return NULL;

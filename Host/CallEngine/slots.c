@@ -1,5 +1,7 @@
 #include "hot.h"
 #include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 // Slots, their words and the threads that own them. A thread takes slots from its own list and gets them back through
 // a stack that other threads push to, so that the usual call touches no shared line.
@@ -15,7 +17,16 @@ static void thread_ends(void *record) {
    if (!self->engine) return; // the engine is gone; see knap_engine_destroy
    pthread_mutex_lock(&self->engine->lock);
    self->used = false;
+   // It may have ended in the middle of a plugin's code.
+   atomic_store(&self->frames, atomic_load(&self->frames) & ~(uint64_t)UINT16_MAX);
    pthread_mutex_unlock(&self->engine->lock);
+}
+
+// For a thread of the engine's own, which must be out of the engine before that may go.
+void knap_thread_leaves(void) {
+   if (!knap_current) return;
+   pthread_setspecific(leaving, NULL);
+   thread_ends(knap_current);
 }
 
 static void make_key(void) { pthread_key_create(&leaving, thread_ends); }
@@ -35,6 +46,8 @@ knap_thread_t *knap_thread_begins(knap_engine_t *engine) {
    if (self) self->used = true;
    pthread_mutex_unlock(&engine->lock);
    if (!self) abort(); // 100 bytes could not be had: nothing can be served
+   self->id = (int32_t)syscall(SYS_gettid);
+   atomic_store_explicit(&self->unwatched, true, memory_order_relaxed); // so that a watch hears of it
    knap_current = self;
    pthread_setspecific(leaving, self);
    return self;
@@ -83,7 +96,7 @@ knap_slot_t *knap_slot_refill(knap_thread_t *self) {
 void knap_slot_clean(knap_slot_t *slot, uint64_t word) {
    if (word & WORD_LISTENING) {
       knap_thread_t *self = knap_thread_self(slot->caller_party->engine);
-      knap_frame_enter(self);
+      knap_frame_enter(self, knap_callee_frame(slot));
       slot->callee->closed(slot->callee_context);
       knap_frame_leave(self);
    }

@@ -17,7 +17,7 @@ static void tell_close(knap_slot_t *slot, uint32_t serial) {
    if (!knap_enter_callee(slot, serial)) return;
    if (knap_slot_change(slot, serial, WORD_INPUT_CLOSED, WORD_CLOSE_TOLD, WORD_CLOSE_TOLD, 0, &before)) {
       knap_thread_t *self = knap_thread_self(slot->caller_party->engine);
-      knap_frame_enter(self);
+      knap_frame_enter(self, knap_callee_frame(slot));
       slot->callee->half_close(slot->callee_context, knap_callee_handle(slot, before));
       knap_frame_leave(self);
    }
@@ -49,7 +49,7 @@ void knap_tell_credit(knap_slot_t *slot, uint32_t serial, bool caller) {
    // Clearing a bit by subtraction: the change is refused unless it is set.
    if (knap_slot_change(slot, serial, waits, 0, 0, -waits, &before)) {
       knap_thread_t *self = knap_thread_self(slot->caller_party->engine);
-      knap_frame_enter(self);
+      knap_frame_enter(self, caller ? &slot->caller_party->callback : knap_callee_frame(slot));
       if (caller) slot->caller->credit(slot->caller_context, knap_caller_handle(slot, before));
       else slot->callee->credit(slot->callee_context, knap_callee_handle(slot, before));
       knap_frame_leave(self);
@@ -90,7 +90,7 @@ static knap_status_t send_to_caller(knap_slot_t *slot, uint32_t serial, const kn
    } else {
       // What the caller has seen part of is not made again.
       if (knap_word(slot) & WORD_AGAIN) knap_slot_change(slot, serial, WORD_AGAIN, 0, 0, -WORD_AGAIN, NULL);
-      knap_frame_enter(self);
+      knap_frame_enter(self, &slot->caller_party->callback);
       slot->caller->item(slot->caller_context, (uint64_t)serial << 32 | HANDLE_CALLER | slot->index, item);
       knap_frame_leave(self);
    }
@@ -112,7 +112,7 @@ static knap_status_t send_to_callee(knap_slot_t *slot, uint32_t serial, const kn
    }
    if (counts(item->kind) && !take_credit(slot, serial, false)) return KNAP_RESOURCE_EXHAUSTED;
    if (!knap_enter_callee(slot, serial)) return word & WORD_LISTENING ? KNAP_CANCELLED : KNAP_OK;
-   knap_frame_enter(self);
+   knap_frame_enter(self, knap_callee_frame(slot));
    slot->callee->item(slot->callee_context, knap_callee_handle(slot, word), item);
    knap_frame_leave(self);
    knap_slot_release(slot);

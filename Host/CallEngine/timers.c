@@ -56,7 +56,7 @@ static void fire(knap_engine_t *engine, knap_timer_node_t *node) {
       pthread_mutex_unlock(&engine->timer_lock);
       if (atomic_load_explicit(&node->party->open, memory_order_acquire)) {
          knap_thread_t *self = knap_thread_self(engine);
-         knap_frame_enter(self);
+         knap_frame_enter(self, &node->party->callback);
          node->fire(node->context);
          knap_frame_leave(self);
       }

@@ -159,6 +159,22 @@ typedef struct knap_cell {
    _Alignas(64) atomic_uint_fast64_t calls;
 } knap_cell_t;
 
+enum { TARGET_RETRIES = 1u << 30, TARGET_FALLBACK = 1u << 31 }; // flags of the engine's own
+typedef struct knap_target {
+   void (*call)(void *instance, const knap_request_t *request);
+   void        *instance;
+   knap_party_t *party;
+   uint32_t     index;
+   uint32_t     flags;
+   uint64_t     timeout_ns;
+   const char  *name; // the route's
+   knap_route_t *route; // null: a hook's, or no call's
+   knap_bulkhead_t *places; // the method's own limit, or null
+   uint8_t      retries;
+   bool         is_fallback;
+   struct knap_target *next;
+} knap_target_t;
+
 struct knap_party {
    knap_host_t    host; // first: a host pointer is its party's address
    knap_engine_t *engine;
@@ -184,24 +200,11 @@ struct knap_party {
    uint32_t       bind_next;
    _Atomic(_Atomic(knap_route_t *) *) bindings[KNAP_BIND_CHUNKS];
    knap_party_t  *next;
+   uint32_t       generation; // of the plugin's code in this process; 0: none of it is here
+   // What a thread runs that is in a callback of this party's, and in a hook or what the host named: see running.c.
+   knap_target_t  callback, named;
    knap_cell_t    cells[KNAP_CELLS];
 };
-
-enum { TARGET_RETRIES = 1u << 30, TARGET_FALLBACK = 1u << 31 }; // flags of the engine's own
-typedef struct knap_target {
-   void (*call)(void *instance, const knap_request_t *request);
-   void        *instance;
-   knap_party_t *party;
-   uint32_t     index;
-   uint32_t     flags;
-   uint64_t     timeout_ns;
-   const char  *name; // the route's
-   knap_route_t *route; // null: a hook's
-   knap_bulkhead_t *places; // the method's own limit, or null
-   uint8_t      retries;
-   bool         is_fallback;
-   struct knap_target *next;
-} knap_target_t;
 
 struct knap_route {
    _Atomic(const knap_target_t *) target, fallback;
@@ -267,9 +270,21 @@ typedef struct knap_deferred {
    knap_bulkhead_t *bulkhead; // DEFER_TURN, which has no slot
 } knap_deferred_t;
 
+// A plugin's function on a thread's stack.
+typedef struct knap_frame {
+   _Atomic(const knap_target_t *) target;
+   atomic_uint_fast64_t number; // among all frames of the thread: never twice
+} knap_frame_t;
+
+// What a thread runs for whom is written by it alone. The black box reads it when the thread crashes, the watch
+// (running.c) while it runs.
+enum { FRAME_COUNT = 1 << 16, KNAP_FRAMES = 32 }; // deeper than KNAP_MAX_DEPTH, since what runs for want of memory to put it off goes past it
 struct knap_thread {
    uint32_t        cell;
-   _Atomic uint32_t depth; // written by the thread alone
+   int32_t         id; // gettid(2)
+   atomic_uint_fast64_t frames; // how many are on the stack (the low 16 bits), and how many there were so far
+   atomic_bool     unwatched; // the watch sleeps and wants to be woken by the next frame
+   const char     *what; // of the innermost frame with a `named` target
    knap_slot_t    *free;
    _Atomic(knap_slot_t *) returned; // freed by other threads
    knap_deferred_t *first, *last;
@@ -277,6 +292,7 @@ struct knap_thread {
    knap_bulkhead_t *turning; // whose line it is letting go on
    bool            used;
    knap_thread_t  *next;
+   knap_frame_t    stack[KNAP_FRAMES];
 };
 
 typedef struct knap_hook_list {
@@ -325,5 +341,7 @@ struct knap_engine {
    knap_job_t     *jobs, *jobs_last;
    uint32_t        pool_threads, pool_idle, pool_queued, pool_limit, pool_idle_ms;
    bool            pool_stopping;
+
+   _Atomic(struct knap_watch *) watch; // null: nobody watches
 };
 

@@ -41,6 +41,7 @@ typedef struct knap_party_config {
    // Called once for each change to open and to closed, on the thread whose call brought it about, with no lock held.
    // May be null.
    void      (*breaker_changed)(const knap_host_t *host, knap_breaker_state_t state);
+   uint32_t    generation;     // of the plugin whose code is in this process; 0: none of its code is
 } knap_party_config_t;
 
 enum {
@@ -208,6 +209,32 @@ typedef struct knap_caller_relay {
 // call. `name` lives as long as the engine.
 knap_status_t knap_engine_hook(knap_party_t *caller, knap_party_t *party, void (*hook)(void *instance, knap_call_t call), void *instance,
                                const char *name, const knap_outgoing_t *outgoing, knap_call_t *call);
+
+// ## Who runs
+// Each thread notes whose code it runs, for whoever must know it when the process crashes or a method does not return.
+
+typedef struct knap_running {
+   const char *plugin;
+   const char *what;       // a method's full name, a hook's, or what the engine was told
+   uint32_t    generation;
+} knap_running_t;
+
+// Runs `work(context)` as code of the party's; `what` lives until it returns. For what is no call: loading, creation.
+void knap_engine_within(knap_party_t *party, const char *what, void (*work)(void *context), void *context);
+// What plugin this thread runs now; false: none. Safe in a signal handler.
+bool knap_engine_running(knap_running_t *running);
+// Methods and hooks of this plugin's that have not completed, at most `most` of them. Safe in a signal handler.
+uint32_t knap_engine_serving(const knap_engine_t *engine, const char *plugin, knap_running_t *serving, uint32_t most);
+
+// Code of a plugin in this process that had not returned after a millisecond, although it may not block.
+typedef struct knap_held {
+   knap_running_t running;
+   uint64_t       lasted_ns; // so far
+} knap_held_t;
+// Has a thread look, again and again, at what runs, and tell of what does not return. It sleeps while nothing is called, and
+// looks for 1 ms of every 20 ms otherwise, so what often takes too long is found soon and what takes 20 ms surely. Time
+// in which the thread was not given a processor is not counted. At most once an engine.
+bool knap_engine_watch(knap_engine_t *engine, void (*held)(void *context, const knap_held_t *held), void *context);
 
 // knap.timers/1.
 knap_status_t knap_engine_timer(const knap_host_t *host, uint64_t when_ns, void (*fire)(void *), void *context,
