@@ -42,11 +42,13 @@ let package = Package(
         .target(name: "KnapCallEngine", dependencies: ["CKnap"], path: "Host/CallEngine", cSettings: strictC),
         .target(
             name: "KnapLink", dependencies: ["KnapCallEngine"], path: "Host/Link", cSettings: strictC),
+        .target(
+            name: "KnapBlackBox", dependencies: ["KnapCallEngine"], path: "Host/BlackBox", cSettings: strictC),
         .systemLibrary(name: "CCrypto", path: "Host/KnapHost/CCrypto", providers: [.apt(["libssl-dev"])]),
         .target(
             name: "KnapHost",
             dependencies: [
-                "CKnap", "CLinux", "KnapCallEngine", "KnapLink", "KnapJSON", "KnapPlugin", "CCrypto", .product(name: "Logging", package: "swift-log"),
+                "CKnap", "CLinux", "KnapCallEngine", "KnapBlackBox", "KnapLink", "KnapJSON", "KnapPlugin", "CCrypto", .product(name: "Logging", package: "swift-log"),
             ], path: "Host/KnapHost", exclude: ["CCrypto"], swiftSettings: strict),
 
         .target(name: "CLinux", path: "Host/CLinux"),
@@ -58,7 +60,9 @@ let package = Package(
             dependencies: [
                 "KnapHost", "KnapControl", "KnapJSON", "KnapPlugin", "CLinux", .product(name: "Logging", package: "swift-log"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
-            ], path: "Host/knap", swiftSettings: strict),
+            ], path: "Host/knap", swiftSettings: strict,
+            // Threads get a second stack; see Host/BlackBox/threads.c.
+            linkerSettings: [.unsafeFlags(["-Xlinker", "--export-dynamic-symbol=pthread_create"])]),
 
         // Plugins
         .target(

@@ -24,6 +24,7 @@ package actor Host {
     nonisolated let descriptors = DescriptorStore()
     nonisolated let replacements: ReplacementLog
     nonisolated let checkpoints: Checkpoints
+    nonisolated let crashLog: CrashLog
     nonisolated let logger: Logger
     private nonisolated let startedAt = wallClockMilliseconds()
 
@@ -38,6 +39,13 @@ package actor Host {
     var signaturePolicy = SignaturePolicy.pinned
     /// Contents that failed to start, by digest, with the reason: not tried again by this host.
     var rejected: [String: String] = [:]
+    /// Contents that ended as they may and are not started again by themselves, by digest, with the reason.
+    var ended: [String: String] = [:]
+    /// Why only plugins that ship with Knap start, and the others that start nevertheless.
+    var safeMode: String?
+    var freed: Set<String> = []
+    /// Confinements that could not be written.
+    var confinedHere: [String: String] = [:]
     var lastChange: Task<Void, Never>?
     var dropDirectories: DropDirectories?
     var operations = Operations()
@@ -56,6 +64,7 @@ package actor Host {
         history = try History(directory: configuration.state.path)
         replacements = try ReplacementLog(directory: configuration.state.path)
         checkpoints = Checkpoints(state: configuration.state.path)
+        crashLog = CrashLog(directory: configuration.state.path)
         store = try PluginStore(directory: configuration.state.path + "/store")
         services = ServiceDirectory(engine: engine)
         var logger = Logger(label: "knap", factory: { StreamLogHandler.standardError(label: $0) })
@@ -70,6 +79,7 @@ package actor Host {
         await change { [self] in
             await recoverReplacements()
             await takeAll()
+            await learnFromLastEnd()
             // Learnt digests are only a cache.
             await onOwnThread { [store] in try? store.save() }
             await reconcile()
@@ -114,7 +124,7 @@ package actor Host {
         var candidate = Candidate(manifest: artifact.manifest, source: record.source, identity: identity)
         candidate.isBuiltIn = record.isFirstParty
         candidate.isEnabled = !choices.disabled.contains(record.name)
-        candidate.isolation = isolation(of: artifact.manifest, record)
+        candidate.isolation = isolation(of: artifact, record)
         if artifact.manifest.permissions.observes || artifact.manifest.permissions.intercepts {
             // Every call of the host would have to wait for another process.
             candidate.manifest.isolations.removeAll { $0 == .worker }
@@ -123,11 +133,19 @@ package actor Host {
         candidate.refusal = verdict.refusal
         candidate.missingGrants = record.isFirstParty ? [] : missingGrants(artifact, verdict)
         candidate.quarantine = choices.quarantine[identity] ?? rejected[identity]
+        candidate.onHold = onHold(record)
         if record.instance == nil {
             candidate.ranLast = replacements.standing(of: record.name).serving(record.name)?.digest == artifact.digest
+        }
+        if record.instance == nil, candidate.onHold == nil {
             candidate.fallbacks = record.fallbacks.filter { mayFallBack(to: $0, record, choices) }.map {
                 Fallback(manifest: $0.manifest, identity: "\($0.digest)")
             }
+        }
+        if let confinement = confinement(of: identity),
+            configuration.worker == nil || !candidate.manifest.isolations.contains(.worker)
+        {
+            candidate.quarantine = confinement
         }
         return candidate
     }
@@ -137,8 +155,10 @@ package actor Host {
         grants.missing(artifact.manifest, identity: "\(artifact.digest)", signers: verdict.fingerprints)
     }
 
-    /// What the operator chose; else what ships with Knap runs in this process and what comes from elsewhere does not.
-    func isolation(of manifest: Manifest, _ record: PluginRecord) -> Isolation {
+    /// What the operator chose, unless that content crashed the host; else what ships with Knap runs in this process and
+    /// what comes from elsewhere does not.
+    func isolation(of artifact: Artifact, _ record: PluginRecord) -> Isolation {
+        if configuration.worker != nil, confinement(of: "\(artifact.digest)") != nil { return .worker }
         if let chosen = choices.current.isolation[record.name] { return chosen }
         return record.isFirstParty || configuration.worker == nil ? .inProcess : .worker
     }
@@ -188,7 +208,9 @@ package actor Host {
                 continue
             }
             // How it failed says more than that it is not tried again.
-            if omission.code == .quarantined, records[omission.plugin]?.state == .failed { continue }
+            if omission.code == .quarantined || omission.code == .onHold,
+                [.failed, .stopped].contains(records[omission.plugin]?.state)
+            { continue }
             records[omission.plugin]?.change(to: .resolved, omission.message)
             if omission.code.isProblem {
                 logger.warning(
@@ -294,7 +316,7 @@ package actor Host {
         let party = engine.makeParty(CallEngine.PartyOptions(name: "host", limits: Limits(inFlight: 65_536)), context: context)
         let instance = Instance(
             artifact: nil, manifest: manifest, generation: 1, context: context, party: party,
-            code: InProcessCode(LoadedLibrary(table: table), party: party))
+            code: InProcessCode(LoadedLibrary(table: table), party: party, .host))
         try await instance.create()
         try await instance.prepare()
         try await instance.activate()

@@ -17,10 +17,13 @@ package struct HostConfiguration: Sendable {
     package var overrides: [String: JSONObject]
     package var environment: [String: String]
     package var logLevel: Logger.Level
+    /// How the host before this one ended.
+    package var lastEnd: HostEnd
 
     package init(
         state: StateDirectory, builtInPlugins: String?, worker: String? = nil, pluginDirectories: [String] = [], wanted: Set<String>? = nil,
-        overrides: [String: JSONObject] = [:], environment: [String: String] = [:], logLevel: Logger.Level = .info
+        overrides: [String: JSONObject] = [:], environment: [String: String] = [:], logLevel: Logger.Level = .info,
+        lastEnd: HostEnd = .orderly
     ) {
         self.state = state
         self.builtInPlugins = builtInPlugins
@@ -30,5 +33,6 @@ package struct HostConfiguration: Sendable {
         self.overrides = overrides
         self.environment = environment
         self.logLevel = logLevel
+        self.lastEnd = lastEnd
     }
 }

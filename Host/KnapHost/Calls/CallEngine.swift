@@ -1,4 +1,5 @@
 import CKnap
+import KnapBlackBox
 import KnapCallEngine
 import KnapLink
 import KnapPlugin
@@ -17,11 +18,14 @@ package final class CallEngine: Sendable {
         self.poller = poller
         guard let engine = knap_engine_create(nil) else { fatalError("out of memory while the call engine was made") }
         pointer = engine
+        knap_black_box_engine(engine)
     }
 
     /// What a party is called, how much it may serve at once and what it may say.
     struct PartyOptions {
         var name: String
+        /// Of the plugin's code in this process; 0: none of it is here.
+        var generation = 0
         var limits = Limits()
         var assertsPrincipal = false
     }
@@ -37,6 +41,7 @@ package final class CallEngine: Sendable {
             }
             config.context = Unmanaged.passRetained(context).toOpaque()
             config.set(options.limits)
+            config.generation = UInt32(clamping: options.generation)
             config.assert_principal = options.assertsPrincipal ? 1 : 0
             return knap_party_create(pointer, &config)
         }

@@ -13,6 +13,7 @@ extension Host {
                 ([configuration.state.plugins] + configuration.pluginDirectories).map { .string($0) }),
             "built_in_plugins": configuration.builtInPlugins.map { .string($0) } ?? .null,
             "plugins": .number(JSONNumber(records.count)),
+            "safe_mode": safeMode.map { .string($0) } ?? .null,
             "active": .number(JSONNumber(records.values.filter { $0.state == .active }.count)),
         ]
     }
@@ -42,6 +43,7 @@ extension Host {
             details["granted"] = .array(granted.map { .string($0) })
             details["signature"] = signatureReport(artifact, record)
         }
+        if let crash = crashLog.last(of: name) { details["last_crash"] = .string(crash.text) }
         return .object(details)
     }
 
@@ -72,6 +74,7 @@ extension Host {
                         + "run; 'knap plugins trust add FILE.pub' trusts one"),
             ])
         }
+        problems += crashProblems
         for record in records.values.sorted(by: { $0.name < $1.name }) {
             if [.failed, .resolved, .waiting].contains(record.state) {
                 problems.append(["subject": .string(record.name), "problem": .string(record.reason)])

@@ -28,6 +28,7 @@ final class HostService: Plugin {
         self.host = found
     }
 
+    struct MaybeNamed: Codable, Sendable { var name: String? }
     struct Named: Codable, Sendable { var name: String }
     struct Point: Codable, Sendable { var point: String }
     struct Setting: Codable, Sendable {
@@ -85,7 +86,7 @@ final class HostService: Plugin {
     func disable(_ input: Named, _ call: Call) async throws -> JSON { try await host.enable(input.name, false) }
     func reload(_ input: Named, _ call: Call) async throws -> JSON { try await host.reload(input.name) }
     func rollback(_ input: Named, _ call: Call) async throws -> JSON { try await host.rollback(input.name) }
-    func release(_ input: Named, _ call: Call) async throws -> JSON { try await host.release(input.name) }
+    func release(_ input: MaybeNamed, _ call: Call) async throws -> JSON { try await host.release(input.name) }
     func install(_ input: File, _ call: Call) async throws -> JSON { await host.install(input.path) }
 
     func upgrade(_ input: File, _ call: Call) async throws -> JSON { await host.upgrade(input.path) }

@@ -24,7 +24,12 @@ extension Host {
     func isolate(_ name: String, _ isolation: Isolation?) throws(PluginError) -> JSON {
         try knownPlugin(name)
         return begin("isolate", name) { [self] () throws(PluginError) in
-            try await choose { $0.isolation[name] = isolation }
+            let digest = await records[name]?.artifact.map { "\($0.digest)" }
+            try await choose {
+                $0.isolation[name] = isolation
+                // Said now, after what happened.
+                if isolation == .inProcess, let digest { $0.confined[digest] = nil }
+            }
             await unreject(name)
             return try await settle(name, "runs \(isolation?.rawValue ?? "where it does by default")")
         }
@@ -57,15 +62,29 @@ extension Host {
         }
     }
 
-    /// Lets a content that failed be tried again.
-    func release(_ name: String) throws(PluginError) -> JSON {
+    /// Lets a content that failed be tried again, in the host's process too; without a name, all that safe mode holds back.
+    func release(_ name: String?) throws(PluginError) -> JSON {
+        guard let name else {
+            guard safeMode != nil else {
+                throw PluginError(code: .failedPrecondition, message: "the host is not in safe mode; say which plugin to release")
+            }
+            return begin("release", "all") { [self] () throws(PluginError) in
+                await leaveSafeMode()
+                await reconcile()
+                return "safe mode is over"
+            }
+        }
         try knownPlugin(name)
         guard let digest = records[name]?.artifact.map({ "\($0.digest)" }) else {
             throw PluginError(code: .failedPrecondition, message: "the file of \(name) is gone")
         }
         return begin("release", name) { [self] () throws(PluginError) in
-            try await choose { $0.quarantine[digest] = nil }
+            try await choose {
+                $0.quarantine[digest] = nil
+                $0.confined[digest] = nil
+            }
             await unreject(name)
+            await free(name)
             return try await settle(name, "released")
         }
     }
@@ -198,8 +217,15 @@ extension Host {
         try await durably { () throws(ConfigurationError) in try choices.change(edit) }
     }
 
+    private func leaveSafeMode() { safeMode = nil }
+    private func free(_ name: String) { freed.insert(name) }
+
     private func unreject(_ name: String) {
-        if let artifact = records[name]?.artifact { rejected["\(artifact.digest)"] = nil }
+        if let artifact = records[name]?.artifact {
+            rejected["\(artifact.digest)"] = nil
+            ended["\(artifact.digest)"] = nil
+            confinedHere["\(artifact.digest)"] = nil
+        }
         records[name]?.restarts = []
     }
 

@@ -9,6 +9,7 @@ import Synchronization
 final class InProcessCode: PluginCode {
     private let library: LoadedLibrary
     private let party: Party
+    private let image: PluginImage
     /// Why the code stays whatever its image allows; nil when nothing of the host's may still call it.
     private let reasonToStay: String?
     private let onLeft: @Sendable (Residence) -> Void
@@ -19,11 +20,12 @@ final class InProcessCode: PluginCode {
 
     /// `onLeft` is told, after the end, what became of the library.
     init(
-        _ library: LoadedLibrary, party: Party, reasonToStay: String? = nil,
+        _ library: LoadedLibrary, party: Party, _ image: PluginImage, reasonToStay: String? = nil,
         onLeft: @escaping @Sendable (Residence) -> Void = { _ in }
     ) {
         self.library = library
         self.party = party
+        self.image = image
         self.reasonToStay = reasonToStay
         self.onLeft = onLeft
     }
@@ -37,26 +39,26 @@ final class InProcessCode: PluginCode {
     var ended: String? { nil }
 
     func create(timeout: Duration) async throws(PluginError) {
-        let status = await onOwnThread { [self] in library.table.pointee.create(party.host, &instance) }
+        let status = try await run("create", timeout) { [self] in library.table.pointee.create(party.host, &instance) }
         if let code = StatusCode(rawValue: status) { throw PluginError(code: code, message: "\(code)") }
     }
 
     func prepare(timeout: Duration) async throws(PluginError) {
-        try await Hook.run("prepare", of: party, library.table.pointee.prepare, instance: instance, timeout: timeout)
+        try await hook("prepare", library.table.pointee.prepare, timeout)
     }
 
     func activate(timeout: Duration) async throws(PluginError) {
-        try await Hook.run("activate", of: party, library.table.pointee.activate, instance: instance, timeout: timeout)
+        try await hook("activate", library.table.pointee.activate, timeout)
     }
 
     func suspend(timeout: Duration) async throws(PluginError) {
         await onOwnThread { [party] in knap_party_end_timers(party.pointer) }
-        try await Hook.run("suspend", of: party, library.table.pointee.suspend, instance: instance, timeout: timeout)
+        try await hook("suspend", library.table.pointee.suspend, timeout)
     }
 
     func save(timeout: Duration) async throws(PluginError) -> SavedState? {
         guard let table = `extension`(KNAP_EXT_STATE, as: knap_plugin_state_t.self) else { return nil }
-        let (status, bytes) = await onOwnThread { [self] in
+        let (status, bytes) = try await run("save", timeout) { [self] in
             collecting { writer in table.pointer.pointee.save(instance, writer) }
         }
         if let code = StatusCode(rawValue: status) { throw PluginError(code: code, message: "save failed with \(code)") }
@@ -65,7 +67,7 @@ final class InProcessCode: PluginCode {
 
     func load(_ state: SavedState, timeout: Duration) async throws(PluginError) {
         guard let table = `extension`(KNAP_EXT_STATE, as: knap_plugin_state_t.self) else { return }
-        let status = await onOwnThread { [self] in
+        let status = try await run("load", timeout) { [self] in
             state.bytes.withUnsafeBufferPointer {
                 table.pointer.pointee.load(instance, state.schema, knap_bytes_t(data: $0.baseAddress, size: UInt64($0.count)))
             }
@@ -75,14 +77,15 @@ final class InProcessCode: PluginCode {
         }
     }
 
+    /// One that does not return is left to itself, with its thread, its memory and its code.
     func end() async {
-        await onOwnThread { [self] in
+        let ended: Void? = try? await run("destroy", Self.patience) { [self] in
             isThere.withLock { isThere in
                 isThere = false
                 if let instance { library.table.pointee.destroy(instance) }
             }
         }
-        startThread { [self] in onLeft(leave()) }
+        startThread { [self] in onLeft(ended == nil ? .retained("its destroy function has not returned") : leave()) }
     }
 
     /// Waits until no thread can be in the plugin's code, and unmaps it.
@@ -100,7 +103,7 @@ final class InProcessCode: PluginCode {
     }
 
     func drain(until deadline: Deadline?) async {
-        await whileThere { [self] in
+        await whileThere("drain") { [self] in
             guard let table = `extension`(KNAP_EXT_DRAIN, as: knap_plugin_drain_t.self) else { return }
             if let deadline { table.pointer.pointee.begin(instance, deadline.nanoseconds) } else { table.pointer.pointee.abandon(instance) }
         }
@@ -112,17 +115,40 @@ final class InProcessCode: PluginCode {
     }
 
     func health() async -> (status: Int32, report: String)? {
-        await whileThere { [self] in
+        await whileThere("health") { [self] in
             guard let table = `extension`(KNAP_EXT_HEALTH, as: knap_plugin_health_t.self) else { return nil }
             let (status, report) = collecting { writer in table.pointer.pointee.check(instance, writer) }
             return (status, String(decoding: report, as: UTF8.self))
         } ?? nil
     }
 
-    /// Asks the plugin, on a thread that may block, unless it has ended; whoever ends it waits meanwhile.
+    /// Asks the plugin, on a thread that may block, unless it has ended; whoever ends it waits meanwhile. Nil: it has, or
+    /// does not answer.
     @discardableResult
-    private func whileThere<T: Sendable>(_ work: @escaping @Sendable () -> T) async -> T? {
-        await onOwnThread { [self] in isThere.withLock { $0 ? work() : nil } }
+    private func whileThere<T: Sendable>(_ name: StaticString, _ work: @escaping @Sendable () -> T) async -> T? {
+        let answer = try? await run(name, Self.patience) { [self] in isThere.withLock { $0 ? work() : nil } }
+        return answer ?? nil
+    }
+
+    /// For what has no time of its own in the manifest.
+    private static let patience = Duration.seconds(2)
+
+    /// Runs a function of the plugin's that is no call on a thread of its own; past its time the thread is given up.
+    private func run<T: Sendable>(
+        _ name: StaticString, _ timeout: Duration, _ work: @escaping @Sendable () -> T
+    ) async throws(PluginError) -> T {
+        let (party, image) = (party, image)
+        let result = await onOwnThread(within: timeout) {
+            image.during(name) { party.within(name, work) }
+        }
+        guard let result else { throw PluginError(code: .deadlineExceeded, message: "not done within \(timeout)") }
+        return result
+    }
+
+    private func hook(_ name: StaticString, _ function: Hook.Function, _ timeout: Duration) async throws(PluginError) {
+        try await image.during(name) { () async throws(PluginError) in
+            _ = try await Hook.run(name, of: party, function, instance: instance, timeout: timeout)
+        }
     }
 
     func provision(of method: String, party: Party) -> knap_provision_t? {

@@ -107,12 +107,12 @@ extension Host {
             throw PluginError(code: .permissionDenied, message: "\(name) \(artifact.manifest.version) may not run: \(refusal)")
         }
         record.generation += 1
-        let isolation = isolation(of: artifact.manifest, record)
+        let isolation = isolation(of: artifact, record)
         records[name] = record
         let seat = isolation == .worker ? try seat(for: artifact.manifest, name, overlapping: overlapping) : nil
         let context = try makeContext(
             artifact.manifest, record.generation, record.isFirstParty, seat?.bindings ?? BindingTable())
-        let party = seat?.party ?? makeParty(artifact.manifest, context)
+        let party = seat?.party ?? makeParty(artifact.manifest, context, generation: record.generation)
         let code: any PluginCode =
             switch (isolation, seat) {
             case (.inProcess, _), (_, nil): try await load(artifact, record, party)
@@ -129,10 +129,12 @@ extension Host {
         return instance
     }
 
-    func makeParty(_ manifest: Manifest, _ context: InstanceContext) -> Party {
+    /// `generation`: of its code in this process; 0: there is none.
+    func makeParty(_ manifest: Manifest, _ context: InstanceContext, generation: Int = 0) -> Party {
         engine.makeParty(
             CallEngine.PartyOptions(
-                name: manifest.name, limits: manifest.limits, assertsPrincipal: context.grants.assertsPrincipal), context: context)
+                name: manifest.name, generation: generation, limits: manifest.limits,
+                assertsPrincipal: context.grants.assertsPrincipal), context: context)
     }
 
     private func load(
@@ -141,12 +143,17 @@ extension Host {
         if let refusal = LoadedImage.refusal(artifact, swiftBudget) {
             throw PluginError(code: .resourceExhausted, message: refusal)
         }
+        let image = PluginImage(plugin: record.name, generation: record.generation, digest: "\(artifact.digest)")
         let library = try await withStored(artifact, record) { (path) throws(PluginError) in
-            try LoadedLibrary.load(path, artifact)
+            try image.during("load") { () throws(PluginError) in
+                try party.within("load") {
+                    Result { () throws(PluginError) in try LoadedLibrary.load(path, artifact, image) }
+                }.get()
+            }
         }
         let (name, generation) = (record.name, record.generation)
         return InProcessCode(
-            library, party: party, reasonToStay: artifact.manifest.reasonToStay
+            library, party: party, image, reasonToStay: artifact.manifest.reasonToStay
         ) { [weak self] residence in
             Task { await self?.left(name, generation, residence) }
         }

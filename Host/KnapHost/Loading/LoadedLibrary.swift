@@ -20,8 +20,9 @@ struct LoadedLibrary: Sendable {
     }
 
     /// Loads what was checked before; this runs the library's constructors.
-    static func load(_ path: String, _ artifact: Artifact) throws(PluginError) -> LoadedLibrary {
+    static func load(_ path: String, _ artifact: Artifact, _ code: PluginImage) throws(PluginError) -> LoadedLibrary {
         let image = try LoadedImage.open(path, artifact)
+        code.loaded(image.handle)
         do throws(PluginError) { return LoadedLibrary(try table(of: image, artifact.manifest), image) } catch {
             _ = image.close()
             throw error

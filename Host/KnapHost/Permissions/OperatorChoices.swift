@@ -9,6 +9,8 @@ final class OperatorChoices: Sendable {
         var isolation: [String: Isolation] = [:]
         /// Contents that failed too often, and why.
         var quarantine: [String: String] = [:]
+        /// Contents that may not run in the host's process, and why.
+        var confined: [String: String] = [:]
     }
 
     private let path: String
@@ -27,6 +29,9 @@ final class OperatorChoices: Sendable {
             }
             for (digest, reason) in object["quarantine"]?.objectValue ?? JSONObject() {
                 read.quarantine[digest] = reason.stringValue
+            }
+            for (digest, reason) in object["confined"]?.objectValue ?? JSONObject() {
+                read.confined[digest] = reason.stringValue
             }
         }
         choices = Mutex(read)
@@ -57,6 +62,7 @@ extension OperatorChoices.Choices {
             "disabled": .array(disabled.sorted().map { .string($0) }),
             "isolation": .object(
                 JSONObject(isolation.sorted { $0.key < $1.key }.map { ($0.key, .string($0.value.rawValue)) })),
+            "confined": .object(JSONObject(confined.sorted { $0.key < $1.key }.map { ($0.key, .string($0.value)) })),
             "quarantine": .object(JSONObject(quarantine.sorted { $0.key < $1.key }.map { ($0.key, .string($0.value)) })),
         ]
     }

@@ -79,6 +79,7 @@ struct Nomination {
                     + "\(nominee.name)' to try it again")
         }
         if let reason = candidate.refusal { return nominee.omission(.signatureRefused, reason) }
+        if let reason = candidate.onHold { return nominee.omission(.onHold, reason) }
         guard candidate.manifest.isolations.contains(candidate.isolation) else {
             let supported = candidate.manifest.isolations.map(\.rawValue).joined(separator: ", ")
             return nominee.omission(

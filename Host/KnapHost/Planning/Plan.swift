@@ -40,7 +40,7 @@ package struct Step: Sendable, Hashable {
 package struct Omission: Sendable, Hashable {
     package enum Code: String, Sendable, Hashable, CaseIterable {
         case disabled, notWanted
-        case duplicateName, quarantined, signatureRefused, isolationUnsupported, waitingForGrants
+        case duplicateName, quarantined, signatureRefused, onHold, isolationUnsupported, waitingForGrants
         case missingDependency, versionMismatch, versionConflict, dependencyLeftOut, cycle
         case conflict, serviceTaken, unknownPlugin
         /// Something that runs needs the version that runs.

@@ -38,6 +38,8 @@ package struct Candidate: Sendable {
     package var fallbacks: [Fallback] = []
     /// It does not run now, and is what ran last.
     package var ranLast = false
+    /// Why it is not to be started now although nothing is wrong with it: a whole sentence that says what to do.
+    package var onHold: String?
 
     package init(manifest: Manifest, source: String, identity: String) {
         self.manifest = manifest

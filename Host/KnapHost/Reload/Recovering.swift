@@ -68,7 +68,7 @@ extension Host {
     func mayFallBack(to artifact: Artifact, _ record: PluginRecord, _ choices: OperatorChoices.Choices) -> Bool {
         let identity = "\(artifact.digest)"
         return choices.quarantine[identity] == nil && rejected[identity] == nil
-            && artifact.manifest.isolations.contains(isolation(of: artifact.manifest, record))
+            && artifact.manifest.isolations.contains(isolation(of: artifact, record))
             && verdict(on: artifact, record).refusal == nil
             && (record.isFirstParty || missingGrants(artifact, verdict(on: artifact, record)).isEmpty)
     }

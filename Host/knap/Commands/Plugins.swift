@@ -138,11 +138,16 @@ struct Plugins: ParsableCommand {
         @OptionGroup var target: NamedTarget
     }
 
-    struct Release: NamedChange {
+    struct Release: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Take a plugin out of quarantine and try it again.")
-        static let method = "host.release"
-        @OptionGroup var target: NamedTarget
+            abstract: "Take a plugin out of quarantine and try it again, wherever the operator has it run.",
+            discussion: "Without a name it ends safe mode: what a crash that nobody can be blamed for holds back starts.")
+        @Argument(help: "The plugin's name.") var name: String?
+        @OptionGroup var change: ChangeOptions
+
+        func run() throws {
+            try change.run("host.release", .object(JSONObject(name.map { [("name", .string($0))] } ?? [])))
+        }
     }
 
     struct Isolate: ParsableCommand {

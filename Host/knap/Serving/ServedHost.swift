@@ -16,12 +16,13 @@ enum ServedHost {
         let signals = knap_stop_signals()
         guard signals >= 0 else { throw CommandFailure(ExitStatus.software, "INTERNAL", "cannot watch signals") }
         let lock = try StateLock(options.state)
+        let lastEnd = try BlackBox.begin(in: options.state)
         let token = try AccessToken.obtain(options.state)
         let (stops, stop) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         let outcome = Outcome()
         Task.detached {
             do {
-                try await serve(options, token, stops, stop)
+                try await serve(options, token, lastEnd, stops, stop)
                 outcome.set(ExitStatus.ok)
             } catch {
                 let failure = CommandFailure(any: error)
@@ -30,15 +31,16 @@ enum ServedHost {
             }
         }
         let code = waitForEnd(outcome, signals, stop)
+        BlackBox.stopped()
         // Nobody else may have the state directory before the host has left it.
         _ = consume lock
         return code
     }
 
     private static func serve(
-        _ options: ServeOptions, _ token: String, _ stops: AsyncStream<Void>, _ stop: AsyncStream<Void>.Continuation
+        _ options: ServeOptions, _ token: String, _ lastEnd: HostEnd, _ stops: AsyncStream<Void>, _ stop: AsyncStream<Void>.Continuation
     ) async throws {
-        let host = try await startHost(options, token: token)
+        let host = try await startHost(options, token: token, lastEnd: lastEnd)
         let server: ControlServer
         do {
             server = try ControlServer(path: options.state.controlSocket, backend: host)
@@ -85,7 +87,10 @@ enum ServedHost {
             guard poll(&descriptors, 2, -1) > 0 else { continue }
             if descriptors[1].revents != 0 { return outcome.code }
             let number = knap_next_signal(signals)
-            if wasAsked { _exit(128 + number) }
+            if wasAsked {
+                BlackBox.stopped()
+                _exit(128 + number)
+            }
             wasAsked = true
             stop.yield()
         }

@@ -6,14 +6,14 @@ import KnapPlugin
 import Logging
 
 /// Starts the host that `options` describe: the one place where the command line meets `KnapHost.Host`.
-func startHost(_ options: ServeOptions, token: String) async throws -> any RunningHost {
+func startHost(_ options: ServeOptions, token: String, lastEnd: HostEnd) async throws -> any RunningHost {
     let installation = Installation(program: Banner.program)
     let host = try Host(
         HostConfiguration(
             state: options.state, builtInPlugins: installation.plugins, worker: installation.worker,
             pluginDirectories: options.pluginDirectories,
             wanted: try installation.profile(options.profile), overrides: options.overrides(token: token),
-            environment: environmentVariables(), logLevel: options.isRelayStarted ? .info : .warning))
+            environment: environmentVariables(), logLevel: options.isRelayStarted ? .info : .warning, lastEnd: lastEnd))
     try await host.start()
     return ControlledHost(host: host, entrance: try host.entrance(named: "control"))
 }

@@ -67,12 +67,20 @@ static void ignore_signals(void) {
    prctl(PR_SET_PDEATHSIG, 0);
    spin();
 }
-static void *crash_there(void *unused) { crash(); return unused; }
-static void thread(void) {
+static void give_up(void) { abort(); }
+static void breakpoint(void) { __asm__ volatile("int3"); }
+static void nowhere(void) { ((void (*)(void))(uintptr_t)0)(); }
+static void vanish(void) { _exit(4); }
+// In a thread of its own, where the engine knows nothing of it.
+static void *run_there(void *fault) { ((void (*)(void))fault)(); return NULL; }
+static void elsewhere(void (*fault)(void)) {
    pthread_t other;
-   pthread_create(&other, NULL, crash_there, NULL);
+   pthread_create(&other, NULL, run_there, (void *)fault);
    pthread_join(other, NULL);
 }
+static void thread(void) { elsewhere(crash); }
+static void thread_deep(void) { elsewhere(deep); }
+static void thread_give_up(void) { elsewhere(give_up); }
 // Writes nonsense over all memory that it shares with others.
 static void garbage(void) {
    FILE *maps = fopen("/proc/self/maps", "r");
@@ -92,7 +100,7 @@ static void garbage(void) {
       name(); \
    }
 FAULT(crash) FAULT(divide) FAULT(trap) FAULT(deep) FAULT(leave) FAULT(spin) FAULT(stop) FAULT(hang) FAULT(shut) FAULT(leak)
-FAULT(thread) FAULT(garbage) FAULT(ignore_signals)
+FAULT(thread) FAULT(thread_deep) FAULT(thread_give_up) FAULT(give_up) FAULT(breakpoint) FAULT(nowhere) FAULT(garbage) FAULT(ignore_signals)
 
 // ## Misuse of calls
 
@@ -314,7 +322,8 @@ ESCAPE(live) {
    X(echo, echo) X(version, version) X(pid, pid) X(add, add) X(slow, slow) X(patient, patient) X(nap, nap) X(twice, twice) X(never, never) X(late, late) \
    X(huge, huge) X(pass_on, pass_on) X(pair, pair) X(crash, crash_call) X(divide, divide_call) X(trap, trap_call) X(deep, deep_call) \
    X(leave, leave_call) X(spin, spin_call) X(stop, stop_call) X(hang, hang_call) X(shut, shut_call) X(leak, leak_call) \
-   X(thread, thread_call) X(garbage, garbage_call) X(ignore_signals, ignore_signals_call) X(read_file, read_file) \
+   X(thread, thread_call) X(thread_deep, thread_deep_call) X(thread_give_up, thread_give_up_call) \
+   X(give_up, give_up_call) X(breakpoint, breakpoint_call) X(nowhere, nowhere_call) X(garbage, garbage_call) X(ignore_signals, ignore_signals_call) X(read_file, read_file) \
    X(write_file, write_file) X(remove_file, remove_file) X(connect_tcp, connect_tcp) X(connect_udp, connect_udp) \
    X(connect_mptcp, connect_mptcp) X(connect_fast_open, connect_fast_open) X(connect_unix, connect_unix) \
    X(send_datagram, send_datagram) X(listen_tcp, listen_tcp) X(netlink, netlink) X(raw, raw) X(fork_itself, fork_itself) \
@@ -327,6 +336,10 @@ ESCAPE(live) {
 METHODS(TABLE)
 #define POINTER(name, function) &method_##name,
 static const knap_method_t *const methods[] = {METHODS(POINTER)};
+
+#ifdef HOOK_constructor
+__attribute__((constructor)) static void construct(void) { HOOK_constructor(); }
+#endif
 
 static void done(instance_t *self, knap_call_t call) { self->host->calls->complete(self->host, call, NULL); }
 
