@@ -64,6 +64,10 @@ void knap_gate_open(knap_gate_t *gate) {
    knap_line_release(gate->engine, &gate->line);
 }
 
+bool knap_party_gated(const knap_party_t *party) {
+   return atomic_load_explicit(&party->open, memory_order_seq_cst) == PARTY_GATED;
+}
+
 uint32_t knap_gate_waiting(knap_gate_t *gate) {
    pthread_mutex_lock(&gate->engine->line_lock);
    uint32_t count = gate->line.count;
@@ -89,7 +93,7 @@ bool knap_call_detach(const knap_host_t *host, knap_call_t call, bool may_have_r
 bool knap_call_requeue(const knap_host_t *host, knap_call_t call, knap_bytes_t body, knap_buffer_t *buffer,
                        bool may_have_run) {
    knap_party_t *party = knap_party_of(host);
-   if (atomic_load_explicit(&party->open, memory_order_seq_cst) != PARTY_GATED) return false;
+   if (!knap_party_gated(party)) return false;
    knap_slot_t *slot = take_back(party, call, may_have_run, true);
    if (!slot) return false;
    const knap_target_t *target = atomic_load(&slot->target);

@@ -320,8 +320,9 @@ package actor Host {
         try await instance.create()
         try await instance.prepare()
         try await instance.activate()
-        services.publish(try instance.provisions(), of: "host")
+        let provisions = try instance.provisions()
         party.open()
+        services.publish(provisions, of: "host")
         ownService = instance
     }
 

@@ -473,6 +473,7 @@ static void calls_wait_at_a_closed_gate_and_go_to_the_new_provider(void) {
    knap_engine_call(A, binding, &outgoing, NULL);
    EQUAL(first.completions, 0);
    EQUAL(knap_gate_waiting(gate), 4);
+   CHECK(knap_party_gated(bob) && !knap_party_gated(carol));
    EQUAL(in_flight(), 0);
    A->calls->cancel(A, call);
    EQUAL(cancelled.status, KNAP_CANCELLED);
@@ -498,6 +499,7 @@ static void a_gate_that_is_given_up_leaves_the_old_provider(void) {
    knap_outgoing_t outgoing = to(&seen);
    knap_engine_call(A, binding, &outgoing, NULL);
    knap_party_open(bob, 1);
+   CHECK(!knap_party_gated(bob));
    knap_gate_open(gate);
    CHECK(!strcmp(seen.body, "bob"));
    knap_engine_destroy(engine);

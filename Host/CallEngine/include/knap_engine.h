@@ -108,6 +108,8 @@ void *knap_party_context(const knap_host_t *host);
 // An open party is called; a closed one answers UNAVAILABLE. Parties start closed. Opening forgets what the circuit
 // breaker counted: another generation serves now.
 void knap_party_open(knap_party_t *party, int32_t open);
+// Whether calls wait because of a gate before it; see below.
+bool knap_party_gated(const knap_party_t *party);
 void knap_party_count(const knap_party_t *party, knap_party_counts_t *counts);
 
 // Sets bulkhead, line and breaker anew, as in the party's configuration: another generation serves, with other limits. No

@@ -98,6 +98,8 @@ struct Party: Sendable {
 
     /// Lets calls in.
     func open() { knap_party_open(pointer, 1) }
+    /// Whether calls wait at a gate before it.
+    var isGated: Bool { knap_party_gated(pointer) }
     /// Answers new calls with UNAVAILABLE.
     func close() { knap_party_open(pointer, 0) }
 

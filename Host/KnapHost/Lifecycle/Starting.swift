@@ -65,8 +65,12 @@ extension Host {
         instance.code.serves(true)
         if let end = instance.code.ended { throw PluginError(code: .unavailable, message: end) }
         instance.party.limit(instance.manifest.limits)
+        // A call that follows its route must never find nobody there: a party that calls wait for opens when they lead to
+        // its new code, a new one before any leads to it.
+        let isGated = instance.party.isGated
+        if !isGated { instance.party.open() }
         services.publish(provisions, of: name)
-        instance.party.open()
+        if isGated { instance.party.open() }
         records[name]?.instance = instance
         if let artifact = instance.artifact { records[name]?.serves(artifact) }
         contribute(instance.manifest, isFirstParty: records[name]?.isFirstParty ?? false)
