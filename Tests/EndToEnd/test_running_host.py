@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 
@@ -33,6 +34,20 @@ def test_calls_plugins_doctor_plan_and_config_answer(place):
     assert place.knap("config", "set", "gateway.list_budget_bytes", "30000", *state).returncode == 0
     assert json.loads(place.knap("config", "list", "--json", *state).stdout) == {"gateway": {"list_budget_bytes": 30000}}
     assert json.loads(place.knap("config", "get", "gateway.list_budget_bytes", "--json", *state).stdout) == 30000
+
+
+def test_what_people_read_is_short_and_says_times_in_words(place):
+    place.serve()
+    state = ["--state", str(place.state)]
+    info = place.knap("plugins", "info", "obsidian", *state).stdout
+    assert re.search(r"^since: \d{4}-\d\d-\d\d \d\d:\d\d:\d\d$", info, re.MULTILINE), info
+    assert re.search("vault.search_notes +Full-text search", info) and "asks: read files: config:vaults" in info
+    assert "additionalProperties" not in info and "misused" not in info and len(info.splitlines()) < 50, info
+    assert "keep   gateway, obsidian" in place.knap("plan", *state).stdout
+    assert place.knap("history", *state).stdout == "Nothing was changed yet.\n"
+    assert "Nothing is set" in place.knap("config", "list", *state).stdout
+    assert place.knap("plugins", "reload", "obsidian", *state).returncode == 0
+    assert re.search(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  reload  obsidian", place.knap("history", *state).stdout, re.MULTILINE)
 
 
 def test_a_setting_that_the_schema_does_not_allow_is_refused_and_not_kept(place):

@@ -47,7 +47,12 @@ extension Host {
         return .object(details)
     }
 
-    func planNow() -> JSON { Planner.plan(planInput()).json }
+    func planNow() -> JSON {
+        let plan = Planner.plan(planInput())
+        guard var answer = plan.json.objectValue else { return .null }
+        answer["text"] = .string(plan.text)
+        return .object(answer)
+    }
 
     var serviceDescriptions: JSON { services.describe("") }
 

@@ -20,7 +20,12 @@ struct Config: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "What you have set.")
         @OptionGroup var host: HostOptions
 
-        func run() throws { host.show(try host.call("host.config_list")) }
+        func run() throws {
+            host.show(try host.call("host.config_list")) { settings in
+                let text = Render.text(settings)
+                return text.isEmpty ? "Nothing is set; `knap config get PLUGIN` shows what can be, with its defaults." : text
+            }
+        }
     }
 
     struct Get: ParsableCommand {

@@ -11,18 +11,19 @@ struct Plugins: ParsableCommand {
             EXAMPLES
               knap plugins                          all of them, with states and reasons
               knap plugins watch                    the same, live
-              knap plugins info vault               one, whole
-              knap plugins install ./libfoo.so      copy it into the drop directory and start it
-              knap plugins upgrade ./new            take all libraries of a folder, or none
+              knap plugins info obsidian            one, whole
+              knap plugins install ./libfoo.so      copy it where it starts
+              knap plugins upgrade ./new            all libraries of a folder, or none
               knap plugins grant foo                give it what it asks for
               knap plugins reload foo               load it anew; no call fails
               knap plugins rollback foo             return to the version before
               knap plugins isolate foo in-process   choose where it runs
-              knap plugins keygen me.pem            make a key; me.pem.pub is for those who trust you
+              knap plugins keygen me.pem            a key; share me.pem.pub
               knap plugins sign libfoo.so --key me.pem
-              knap plugins trust add me.pem.pub     run what this key signed, where host.signatures wants it
+              knap plugins trust add me.pem.pub     trust what this key signed
 
-            A change is waited for; --no-wait prints its number instead, for `knap call host.operation`.
+            A change is waited for; --no-wait prints its number instead, for
+            `knap call host.operation`.
             """,
         subcommands: [
             List.self, Info.self, Watch.self, Install.self, Upgrade.self, Remove.self, Enable.self, Disable.self, Reload.self,
@@ -68,11 +69,12 @@ struct Plugins: ParsableCommand {
 
     struct Info: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "One plugin, whole: manifest, history, what it asked for and was granted.")
+            abstract: "One plugin: state, calls, what it asked for and was granted, history.",
+            discussion: "--json has everything, with the whole history and the methods' schemas.")
         @Argument(help: "The plugin's name.") var name: String
         @OptionGroup var host: HostOptions
 
-        func run() throws { host.show(try host.call("host.plugin", ["name": .string(name)])) }
+        func run() throws { host.show(try host.call("host.plugin", ["name": .string(name)]), PluginText.text) }
     }
 
     struct Install: ParsableCommand {
@@ -224,7 +226,7 @@ struct PlanCommand: ParsableCommand {
         commandName: "plan", abstract: "What would change now, in order, and what would be left out and why.")
     @OptionGroup var host: HostOptions
 
-    func run() throws { host.show(try host.call("host.plan")) }
+    func run() throws { host.show(try host.call("host.plan")) { $0["text"]?.stringValue ?? Render.text($0) } }
 }
 
 /// `knap history`.
@@ -236,8 +238,9 @@ struct HistoryCommand: ParsableCommand {
 
     func run() throws {
         host.show(try host.call("host.history", ["count": .number(JSONNumber(count))])) {
-            Render.table(
-                $0["history"]?.arrayValue ?? [], first: ["time_ms", "change", "plugin", "outcome", "error", "from", "to"])
+            let entries = $0["history"]?.arrayValue ?? []
+            if entries.isEmpty { return "Nothing was changed yet." }
+            return Render.table(entries, first: ["time_ms", "change", "plugin", "outcome", "error", "from", "to"])
         }
     }
 }
