@@ -111,6 +111,7 @@ package actor Host {
                     manifest: instance.manifest, source: record.source, identity: "\(artifact.digest)")
                 running.isBuiltIn = record.isFirstParty
                 running.isolation = instance.code.isolation
+                running.wantedIsolation = isolation(of: artifact, record)
                 running.refusal = verdict(on: artifact, record).refusal
                 input.running.append(running)
             }
@@ -186,15 +187,18 @@ package actor Host {
     }
 
     private func carryOut(_ step: Step) async {
-        guard case .replace(let old) = step.action, let artifact = records[step.plugin]?.artifact else {
-            return await startPlugin(step.plugin, records[step.plugin]?.content(step.identity))
-        }
+        let artifact = records[step.plugin]?.content(step.identity)
+        guard case .replace(let old) = step.action, let artifact else { return await startPlugin(step.plugin, artifact) }
         let before = records[step.plugin]?.instance?.artifact
+        let isMove = before?.digest == artifact.digest
         do throws(PluginError) {
-            try await replace(step.plugin, with: artifact, "version \(old) is replaced by \(step.version)")
-            if before?.digest != artifact.digest { await note("replace", step.plugin, before, .success("replaced")) }
+            try await replace(
+                step.plugin, with: artifact,
+                isMove ? "moves to \(step.isolation.rawValue)" : "version \(old) is replaced by \(step.version)")
+            if !isMove { await note("replace", step.plugin, before, .success("replaced")) }
         } catch {
-            refuse(artifact, step.plugin, error.message)
+            // What serves on must not be refused at the next change.
+            if !isMove { refuse(artifact, step.plugin, error.message) }
             await note("replace", step.plugin, before, .failure(error))
         }
     }

@@ -14,6 +14,9 @@ from knap_host import wait_for
 from test_workers import attempt, info, state_of
 
 
+LEVEL = {"schema": {"type": "object", "properties": {"level": {"type": "integer"}}}, "defaults": {"level": 1}}
+
+
 @pytest.fixture
 def served(place):
     place.endpoint = place.serve()
@@ -80,8 +83,9 @@ def test_a_new_build_that_fails_leaves_the_old_one_serving(served):
         assert shown["version"] == "1.0.0"
         before = served.call("test.steady.add")
         assert served.call("test.steady.add") == before + 1
-        # The reason of the next one is another.
-        assert command(served, "plugins", "reload", "steady").returncode != 0
+        # What runs is loaded anew, not what was refused; the reason of the next one is another.
+        assert command(served, "plugins", "reload", "steady").returncode == 0
+        assert info(served, "steady")["version"] == "1.0.0"
     plugins.drop(served, plugins.build(served.root / "built", "steady", version="3.0.0"))
     wait_for(lambda: info(served, "steady")["version"] == "3.0.0", "the good build")
 
@@ -133,6 +137,40 @@ def test_a_rollback_returns_to_the_version_before(served):
     assert [each["change"] for each in json.loads(history.stdout)["history"]] == ["replace", "rollback"]
 
 
+def test_what_was_rolled_back_stays_so_when_it_is_reloaded_configured_and_moved(served):
+    start(served, "wheel", configuration=LEVEL)
+    plugins.drop(served, plugins.build(served.root / "built", "wheel", version="2.0.0", configuration=LEVEL))
+    wait_for(lambda: info(served, "wheel")["version"] == "2.0.0", "the upgrade")
+    assert command(served, "plugins", "rollback", "wheel").returncode == 0
+    assert any("version 2.0.0 is in quarantine" in each for each in info(served, "wheel")["warnings"])
+    for change in [("plugins", "reload", "wheel"), ("config", "set", "wheel.level", "7"), ("plugins", "isolate", "wheel", "in-process")]:
+        generation = info(served, "wheel")["generation"]
+        result = command(served, *change)
+        assert result.returncode == 0, (change, result.stderr)
+        assert info(served, "wheel")["generation"] == generation + 1, change
+        assert served.call("test.wheel.version") == "1.0.0", change
+    assert info(served, "wheel")["isolation"] == "in-process"
+
+
+def test_a_move_that_fails_leaves_the_plugin_where_it_is(served):
+    start(served, "stayer", defines=["ONLY_IN_WORKERS"])
+    assert served.call("test.stayer.add") == 1
+    result = command(served, "plugins", "isolate", "stayer", "in-process")
+    assert result.returncode == 65 and "only in workers" in result.stderr and "runs worker as before" in result.stderr, result.stderr
+    # Nor does anything that is planned later stop or move it.
+    start(served, "other")
+    assert command(served, "plugins", "isolate", "other", "in-process").returncode == 0
+    assert (state_of(served, "stayer"), info(served, "stayer")["isolation"]) == ("active", "worker")
+    assert served.call("test.stayer.add") == 2
+
+
+def test_a_place_that_a_plugin_does_not_support_is_refused_before_anything_changes(served):
+    start(served, "caged", isolations=["worker"])
+    result = command(served, "plugins", "isolate", "caged", "in-process")
+    assert result.returncode == 65 and "it supports worker" in result.stderr, result.stderr
+    assert (state_of(served, "caged"), info(served, "caged")["isolation"]) == ("active", "worker")
+
+
 def test_disabled_plugins_stay_so_across_a_restart(served):
     start(served, "wheel")
     assert command(served, "plugins", "disable", "wheel").returncode == 0
@@ -159,8 +197,7 @@ def test_install_copies_checks_and_starts(served):
 
 
 def test_a_setting_applies_by_a_reload(served):
-    start(served, "tuned", configuration={"schema": {"type": "object", "properties": {"level": {"type": "integer"}}},
-                                          "defaults": {"level": 1}})
+    start(served, "tuned", configuration=LEVEL)
     generation = info(served, "tuned")["generation"]
     assert command(served, "config", "set", "tuned.level", "7").returncode == 0
     wait_for(lambda: info(served, "tuned")["generation"] == generation + 1, "the reload")

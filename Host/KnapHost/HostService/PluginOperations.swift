@@ -23,16 +23,37 @@ extension Host {
 
     func isolate(_ name: String, _ isolation: Isolation?) throws(PluginError) -> JSON {
         try knownPlugin(name)
+        let content = records[name].flatMap { $0.instance?.artifact ?? $0.artifact }
+        if let isolation, let supported = content?.manifest.isolations, !supported.contains(isolation) {
+            throw PluginError(
+                code: .failedPrecondition,
+                message: "\(name) cannot run \(isolation.rawValue): it supports \(supported.map(\.rawValue).joined(separator: ", "))")
+        }
         return begin("isolate", name) { [self] () throws(PluginError) in
-            let digest = await records[name]?.artifact.map { "\($0.digest)" }
+            let before = choices.current
+            let digest = content.map { "\($0.digest)" }
             try await choose {
                 $0.isolation[name] = isolation
                 // Said now, after what happened.
                 if isolation == .inProcess, let digest { $0.confined[digest] = nil }
             }
             await unreject(name)
-            return try await settle(name, "runs \(isolation?.rawValue ?? "where it does by default")")
+            let done = try await settle(name, "runs \(isolation?.rawValue ?? "where it does by default")")
+            if let staying = await staysElsewhere(name) {
+                try await choose {
+                    $0.isolation[name] = before.isolation[name]
+                    if let digest { $0.confined[digest] = before.confined[digest] }
+                }
+                throw PluginError(code: .failedPrecondition, message: "\(name) runs \(staying.rawValue) as before: \(await records[name]?.reason ?? "")")
+            }
+            return done
         }
+    }
+
+    /// Where a plugin runs although it is wanted elsewhere.
+    private func staysElsewhere(_ name: String) -> Isolation? {
+        guard let record = records[name], let instance = record.instance, let artifact = instance.artifact else { return nil }
+        return instance.code.isolation == isolation(of: artifact, record) ? nil : instance.code.isolation
     }
 
     func grant(_ name: String) throws(PluginError) -> JSON {
@@ -112,14 +133,13 @@ extension Host {
     /// Loads the plugin anew, by a transaction: its configuration is read again.
     func reload(_ name: String) throws(PluginError) -> JSON {
         try knownPlugin(name)
-        return begin("reload", name) { [self] () throws(PluginError) in
-            await unreject(name)
-            return try await reloadNow(name)
-        }
+        return begin("reload", name) { [self] () throws(PluginError) in try await reloadNow(name) }
     }
 
     private func reloadNow(_ name: String) async throws(PluginError) -> String {
-        guard let artifact = records[name]?.artifact, records[name]?.instance != nil else {
+        // What runs may be another version than the newest, which the operator or its own failure rolled back.
+        guard let artifact = records[name]?.instance?.artifact else {
+            unreject(name)
             return try await settle(name, "started")
         }
         let began = ContinuousClock.now

@@ -40,7 +40,7 @@ struct PluginRecord: Sendable {
 
     /// Of what could run, the one with this identity.
     func content(_ identity: String) -> Artifact? {
-        ([artifact].compactMap { $0 } + fallbacks).first { "\($0.digest)" == identity }
+        ([artifact, instance?.artifact].compactMap { $0 } + fallbacks).first { "\($0.digest)" == identity }
     }
 
     var state: PluginState { history.last?.state ?? .resolved }

@@ -39,7 +39,8 @@ struct Nomination {
             }
         }
         if let running, choices.first?.isRunning != true {
-            let nominee = Nominee(running)
+            // A move that fails must leave what runs.
+            let nominee = Nominee(running, moves: choices.first?.identity != running.identity)
             if let reason = running.refusal {
                 let isSaid = refused.count > earlier && refused.last?.omission.message == reason
                 if choices.isEmpty, !isSaid { refused.insert((nominee, nominee.omission(.signatureRefused, reason)), at: earlier) }
@@ -75,8 +76,8 @@ struct Nomination {
         if let reason = candidate.quarantine {
             return nominee.omission(
                 .quarantined,
-                "this very library is in quarantine (\(reason)); replace it, or 'knap plugins release "
-                    + "\(nominee.name)' to try it again")
+                "version \(nominee.manifest.version) is in quarantine (\(reason)); replace it, or "
+                    + "'knap plugins release \(nominee.name)' to try it again")
         }
         if let reason = candidate.refusal { return nominee.omission(.signatureRefused, reason) }
         if let reason = candidate.onHold { return nominee.omission(.onHold, reason) }

@@ -25,13 +25,15 @@ struct Nominee: Sendable {
         isRunning = false
     }
 
-    init(_ running: RunningPlugin) {
+    /// `moves`: to where it is wanted, if its manifest allows that.
+    init(_ running: RunningPlugin, moves: Bool = false) {
         manifest = running.manifest
         source = running.source
         identity = running.identity
         isBuiltIn = running.isBuiltIn
-        isolation = running.isolation
-        isRunning = true
+        let wanted = running.wantedIsolation.flatMap { running.manifest.isolations.contains($0) ? $0 : nil }
+        isolation = moves ? wanted ?? running.isolation : running.isolation
+        isRunning = isolation == running.isolation
     }
 
     var name: String { manifest.name }

@@ -66,6 +66,8 @@ package struct RunningPlugin: Sendable {
     package var identity: String
     package var isBuiltIn = false
     package var isolation = Isolation.worker
+    /// Where it is to run from now on.
+    package var wantedIsolation: Isolation?
     /// Why the operator's policy on signatures keeps it from running any longer.
     package var refusal: String?
 

@@ -45,7 +45,7 @@ package enum Planner {
     /// Dependants first: the waves of a start of all that runs, backwards.
     private static func stopWaves(_ input: PlanInput, _ resolution: Resolution) -> [[Step]] {
         let staying = Set(resolution.members.map(\.name))
-        let running = input.running.map(Nominee.init).sorted { $0.name < $1.name }
+        let running = input.running.map { Nominee($0) }.sorted { $0.name < $1.name }
         let reasons = Dictionary(resolution.omissions.map { ($0.plugin, $0.message) }) { first, _ in first }
         let waves = TargetGraph(running: running).graph.waves { !staying.contains(running[$0].name) }
         return waves.reversed().map { wave in

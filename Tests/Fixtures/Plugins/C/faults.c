@@ -353,6 +353,11 @@ static knap_status_t create(const knap_host_t *host, void **instance) {
    return KNAP_OK;
 }
 static void prepare(void *instance, knap_call_t call) {
+#ifdef ONLY_IN_WORKERS
+   instance_t *self = instance;
+   knap_result_t refusal = {.size = sizeof refusal, .status = KNAP_FAILED_PRECONDITION, .message = {"only in workers", 15}};
+   if (strcmp(program_invocation_short_name, "knap-worker")) return self->host->calls->complete(self->host, call, &refusal);
+#endif
 #ifdef HOOK_prepare
    HOOK_prepare();
 #endif
