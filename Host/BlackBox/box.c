@@ -38,27 +38,40 @@ static void begin(knap_box_page_t *page) {
    knap_box.page = page;
 }
 
-// What was written by a process that crashed is not to be trusted with ends of texts.
+// What was written by a process that crashed is not to be trusted.
+static void clean(char *text, size_t size) {
+   text[size - 1] = 0;
+   for (; *text; text++)
+      if ((uint8_t)*text < ' ' || *text == 0x7f) *text = '?';
+}
+
 static void terminate(knap_box_page_t *page) {
    knap_box_crash_t *crash = &page->crash;
-   crash->module[sizeof crash->module - 1] = crash->plugin[sizeof crash->plugin - 1] = 0;
-   crash->digest[sizeof crash->digest - 1] = crash->what[sizeof crash->what - 1] = 0;
+   clean(crash->module, sizeof crash->module);
+   clean(crash->plugin, sizeof crash->plugin);
+   clean(crash->digest, sizeof crash->digest);
+   clean(crash->what, sizeof crash->what);
    if (crash->serving_count > KNAP_BOX_SERVING) crash->serving_count = KNAP_BOX_SERVING;
-   for (int i = 0; i < KNAP_BOX_SERVING; i++) crash->serving[i][sizeof crash->serving[i] - 1] = 0;
+   for (int i = 0; i < KNAP_BOX_SERVING; i++) clean(crash->serving[i], sizeof crash->serving[i]);
    for (int i = 0; i < KNAP_BOX_STEPS; i++) {
       knap_box_step_t *step = &page->steps[i];
-      step->plugin[sizeof step->plugin - 1] = step->digest[sizeof step->digest - 1] = step->hook[sizeof step->hook - 1] = 0;
+      clean(step->plugin, sizeof step->plugin);
+      clean(step->digest, sizeof step->digest);
+      clean(step->hook, sizeof step->hook);
    }
+}
+
+bool knap_black_box_read(const knap_box_page_t *page, knap_box_page_t *copy) {
+   if (page != copy) memcpy(copy, page, sizeof *copy);
+   terminate(copy);
+   return !memcmp(copy->magic, MAGIC, sizeof MAGIC) && copy->version == KNAP_BOX_VERSION;
 }
 
 bool knap_black_box_open(const char *path, knap_box_page_t *last) {
    memset(last, 0, sizeof *last);
    int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
    if (file < 0) return false;
-   if (read(file, last, sizeof *last) != sizeof *last || memcmp(last->magic, MAGIC, sizeof MAGIC)
-       || last->version != KNAP_BOX_VERSION)
-      memset(last, 0, sizeof *last);
-   terminate(last);
+   if (read(file, last, sizeof *last) != sizeof *last || !knap_black_box_read(last, last)) memset(last, 0, sizeof *last);
    knap_box_page_t *page = ftruncate(file, sizeof *page)
                               ? MAP_FAILED : mmap(NULL, sizeof *page, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
    if (page == MAP_FAILED) {

@@ -1,8 +1,10 @@
 #include "sandbox.h"
 #include "worker.h"
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -50,7 +52,7 @@ static void join_host(void) {
    if (memory == MAP_FAILED || !worker.engine) worker_fail("%s: out of memory", worker.name);
    close(WORKER_MEMORY);
    worker.plugin_party = knap_party_create(worker.engine, &(knap_party_config_t){
-      .name = worker.name, .extension = extension_table, .in_flight = 2 * KNAP_LINK_WINDOW});
+      .name = worker.name, .extension = extension_table, .in_flight = 2 * KNAP_LINK_WINDOW, .generation = 1});
    worker.host_party = knap_party_create(worker.engine, &(knap_party_config_t){
       .name = "host", .in_flight = 2 * KNAP_LINK_WINDOW, .assert_principal = 1});
    if (!worker.plugin_party || !worker.host_party) worker_fail("%s: out of memory", worker.name);
@@ -61,10 +63,19 @@ static void join_host(void) {
    if (!worker.link) worker_fail("%s: out of memory", worker.name);
 }
 
+// From here on the host learns where and in what the process ended.
+static void keep_record(void) {
+   if (!knap_black_box_map(WORKER_BLACK_BOX)) worker_fail("%s: the black box cannot be mapped: %s", worker.name, strerror(errno));
+   close(WORKER_BLACK_BOX);
+   knap_black_box_engine(worker.engine);
+   knap_black_box_arm();
+}
+
 int main(void) {
    sandbox_request_t request = {0};
    read_start(&request);
    join_host();
+   keep_record();
    char remarks[512] = "";
    uint32_t level = sandbox_enter(&request, remarks, sizeof remarks);
    plugin_load();

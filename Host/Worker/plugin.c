@@ -8,9 +8,11 @@
 // The library and its one instance. Whether its table agrees with the manifest is for the host to judge, which gets the
 // names; here is only checked what would crash.
 
-void plugin_load(void) {
+static void load_library(void *unused) {
+   (void)unused;
    void *library = dlopen(worker.library, RTLD_NOW | RTLD_LOCAL);
    if (!library) worker_fail("%s cannot be loaded: %s", worker.name, dlerror());
+   knap_black_box_loaded(knap_black_box_code(worker.name, 1, ""), library);
    const knap_plugin_t *(*entry)(void);
    *(void **)&entry = dlsym(library, KNAP_PLUGIN_SYMBOL);
    if (!entry) worker_fail("%s does not export %s", worker.name, KNAP_PLUGIN_SYMBOL);
@@ -25,6 +27,8 @@ void plugin_load(void) {
           || !table->methods[i]->call)
          worker_fail("%s: method %u of its table is incomplete", worker.name, i);
 }
+
+void plugin_load(void) { knap_engine_within(worker.plugin_party, "load", load_library, NULL); }
 
 static knap_text_t text(const char *string) { return (knap_text_t){string, strlen(string)}; }
 
@@ -177,6 +181,16 @@ static void run_hook(void *context, knap_call_t call) {
    free(input);
 }
 
+// As the host's people know them.
+static const char *name_of(uint32_t hook) {
+   static const char *const names[] = {
+      "create", "prepare", "activate", "suspend", "destroy", "save", "load", "health", "drain", "drain", "registry change",
+      "connection", "committed",
+   };
+   uint32_t place = hook - SPECIAL_CREATE;
+   return place < sizeof names / sizeof *names ? names[place] : "hook";
+}
+
 knap_status_t plugin_special(uint32_t method, const knap_outgoing_t *outgoing, knap_call_t *call) {
    hook_input_t *input = calloc(1, sizeof *input);
    if (!input) return KNAP_RESOURCE_EXHAUSTED;
@@ -184,7 +198,7 @@ knap_status_t plugin_special(uint32_t method, const knap_outgoing_t *outgoing, k
    collect(&input->body, outgoing->body);
    knap_outgoing_t without = *outgoing;
    without.body = (knap_bytes_t){0};
-   knap_status_t status = knap_engine_hook(worker.host_party, worker.plugin_party, run_hook, input, "hook", &without, call);
+   knap_status_t status = knap_engine_hook(worker.host_party, worker.plugin_party, run_hook, input, name_of(method), &without, call);
    if (status != KNAP_OK) {
       free(input->body.data);
       free(input);

@@ -1,11 +1,13 @@
 #pragma once
+#include <knap_black_box.h>
 #include <knap_link.h>
 
 // # knap-worker
 //
 // One process for one instance of one plugin. It runs the same call engine as the host, joined to it by a link
 // (Host/Link) for calls, and by a socket for everything rare: what to load, the host's extensions, descriptors. It
-// sandboxes itself before it loads the plugin, and ends with its host.
+// sandboxes itself before it loads the plugin, and ends with its host. Should it end otherwise, its black box says why
+// (Host/BlackBox).
 //
 //    main.c        start, and the loop that takes calls
 //    plugin.c      the library, its instance and its hooks
@@ -14,7 +16,7 @@
 //    sandbox.c     what the process may do
 
 // Descriptors that the host hands over.
-enum { WORKER_CONTROL = 3, WORKER_MEMORY = 4, WORKER_DOORBELL = 5, WORKER_HOST_DOORBELL = 6 };
+enum { WORKER_CONTROL = 3, WORKER_MEMORY = 4, WORKER_DOORBELL = 5, WORKER_HOST_DOORBELL = 6, WORKER_BLACK_BOX = 7 };
 
 // Methods of the worker itself, at the link.
 enum {

@@ -72,6 +72,8 @@ bool knap_black_box_map(int descriptor);
 // A sealed memory file of a page for another process, and its mapping here; -1: errno says why.
 int knap_black_box_memory(const knap_box_page_t **page);
 void knap_black_box_unmap(const knap_box_page_t *page);
+// Copies what another process wrote into its page: whatever that is, its texts are printable and end. False: it is no record.
+bool knap_black_box_read(const knap_box_page_t *page, knap_box_page_t *copy);
 
 // From here on crashes and exits are recorded. In the main thread, before others exist.
 void knap_black_box_arm(void);

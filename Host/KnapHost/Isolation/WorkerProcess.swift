@@ -32,6 +32,7 @@ final class WorkerProcess: Sendable {
     let control: ControlChannel
     let output: Int32
     let doorbells: (own: Int32, other: Int32)
+    let box: WorkerBox
     // The shared memory and the link over it: nil once they are gone.
     let link: Mutex<Link?>
     let state = Mutex(State())
@@ -65,7 +66,7 @@ final class WorkerProcess: Sendable {
 
     init(
         context: InstanceContext, party: Party, engine: CallEngine, group: WorkerGroup?, pid: Int32, pidfd: Int32, control: ControlChannel,
-        output: Int32, doorbells: (Int32, Int32), memory: UnsafeMutableRawPointer,
+        output: Int32, doorbells: (Int32, Int32), box: WorkerBox, memory: UnsafeMutableRawPointer,
         onEnd: @escaping @Sendable (WorkerEnd) async -> Void
     ) throws(PluginError) {
         self.context = context
@@ -77,6 +78,7 @@ final class WorkerProcess: Sendable {
         self.control = control
         self.output = output
         self.doorbells = doorbells
+        self.box = box
         self.onEnd = onEnd
         link = Mutex(nil)
         var config = knap_link_config_t()
@@ -226,12 +228,12 @@ final class WorkerProcess: Sendable {
     }
 
     private func finish(_ lines: inout OutputLines) {
-        let status = knap_reap(pidfd)
+        let death = WorkerDeath(status: knap_reap(pidfd), crash: box.crash)
         _ = answerRequests()  // what it said last, such as why it could not load
         lines.read(output)
         lines.flush()
         let (reason, isWanted) = state.withLock { state in
-            let reason = state.end ?? describeEnd(status)
+            let reason = state.end ?? death.reason
             state.end = reason
             return (reason, state.isStopping || !state.isServing)
         }
@@ -378,14 +380,4 @@ final class WatchBox: Sendable {
         body.put(epoch)
         WorkerHook.tell(process, .registryChanged, body.bytes)
     }
-}
-
-/// In words: `knap_reap`'s answer.
-private func describeEnd(_ status: Int32) -> String {
-    guard status < 0 else { return status == 0 ? "its process ended by itself" : "its process ended with exit code \(status)" }
-    let names: [Int32: String] = [
-        SIGSEGV: "SIGSEGV", SIGABRT: "SIGABRT", SIGILL: "SIGILL", SIGBUS: "SIGBUS", SIGFPE: "SIGFPE", SIGTRAP: "SIGTRAP",
-        SIGKILL: "SIGKILL", SIGTERM: "SIGTERM", SIGSYS: "SIGSYS", SIGXCPU: "SIGXCPU",
-    ]
-    return "its process was ended by \(names[-status] ?? "signal \(-status)")"
 }

@@ -66,6 +66,8 @@ extension WorkerProcess {
         guard let mapped = mmap(nil, KNAP_LINK_MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0),
             mapped != MAP_FAILED
         else { throw failure("memory") }
+        guard let box = WorkerBox() else { throw failure("memory") }
+        held.append(box.descriptor)
         var pair: [Int32] = [-1, -1]
         var pipes: [Int32] = [-1, -1]
         guard knap_socket_pair(&pair) == 0 else { throw failure("socket") }
@@ -77,8 +79,8 @@ extension WorkerProcess {
         var pidfd: Int32 = -1
         let pid = withArguments([options.program, manifest.name]) { arguments in
             withArguments(options.environment + ["SWIFT_BACKTRACE=enable=no"]) { environment in
-                [pair[1], memory, other, own].withUnsafeBufferPointer {
-                    knap_spawn(options.program, arguments, environment, $0.baseAddress, 4, pipes[1], &pidfd)
+                [pair[1], memory, other, own, box.descriptor].withUnsafeBufferPointer {
+                    knap_spawn(options.program, arguments, environment, $0.baseAddress, Int32($0.count), pipes[1], &pidfd)
                 }
             }
         }
@@ -90,7 +92,7 @@ extension WorkerProcess {
         }
         let process = try WorkerProcess(
             context: context, party: party, engine: engine, group: group, pid: pid, pidfd: pidfd,
-            control: ControlChannel(descriptor: pair[0]), output: pipes[0], doorbells: (own, other), memory: mapped,
+            control: ControlChannel(descriptor: pair[0]), output: pipes[0], doorbells: (own, other), box: box, memory: mapped,
             onEnd: onEnd)
         process.begin(options, manifest)
         return process

@@ -24,6 +24,8 @@ struct PluginRecord: Sendable {
     var left: (generation: Int, residence: Residence)?
     /// Restarts within the policy's period, oldest first.
     var restarts: [ContinuousClock.Instant] = []
+    /// How the last of its processes that nobody had told to end did so.
+    var lastEnd: (reason: String, timeMS: Int64)?
     /// Newest last; bounded.
     private(set) var history: [StateChange] = []
     /// What is wrong with its contributions or its file, without keeping it from running.
@@ -100,6 +102,7 @@ extension PluginRecord {
                 ]
             })
         if let left { object["left"] = ["generation": .number(JSONNumber(left.generation)), "code": .string(left.residence.description)] }
+        if let lastEnd { object["last_end"] = .string("\(dateText(milliseconds: lastEnd.timeMS)): \(lastEnd.reason)") }
         object["warnings"] = .array(warnings.map { .string($0) })
         if let instance, instance.code.isolation == .inProcess, instance.manifest.pool.maximum > 1 {
             object["pool"] = "one instance serves, because it runs in the host's process"

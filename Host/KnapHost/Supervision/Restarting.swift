@@ -12,6 +12,7 @@ extension Host {
     private func recover(_ name: String, _ generation: Int, _ end: WorkerEnd) async {
         guard let instance = records[name]?.instance, instance.generation == generation, let artifact = instance.artifact
         else { return await onOwnThread { end.gate?.open() } }
+        records[name]?.lastEnd = (end.reason, wallClockMilliseconds())
         if end.othersServe { return await replaceWorker(name, instance, end.reason) }
         if let pool = instance.code as? WorkerPool { await pool.end() }  // whose last worker this was
         logger.error("plugin ended", metadata: ["plugin": .string(name), "reason": .string(end.reason)])

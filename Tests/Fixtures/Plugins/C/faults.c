@@ -100,7 +100,7 @@ static void garbage(void) {
       name(); \
    }
 FAULT(crash) FAULT(divide) FAULT(trap) FAULT(deep) FAULT(leave) FAULT(spin) FAULT(stop) FAULT(hang) FAULT(shut) FAULT(leak)
-FAULT(thread) FAULT(thread_deep) FAULT(thread_give_up) FAULT(give_up) FAULT(breakpoint) FAULT(nowhere) FAULT(garbage) FAULT(ignore_signals)
+FAULT(thread) FAULT(thread_deep) FAULT(thread_give_up) FAULT(give_up) FAULT(breakpoint) FAULT(nowhere) FAULT(vanish) FAULT(garbage) FAULT(ignore_signals)
 
 // ## Misuse of calls
 
@@ -323,7 +323,7 @@ ESCAPE(live) {
    X(huge, huge) X(pass_on, pass_on) X(pair, pair) X(crash, crash_call) X(divide, divide_call) X(trap, trap_call) X(deep, deep_call) \
    X(leave, leave_call) X(spin, spin_call) X(stop, stop_call) X(hang, hang_call) X(shut, shut_call) X(leak, leak_call) \
    X(thread, thread_call) X(thread_deep, thread_deep_call) X(thread_give_up, thread_give_up_call) \
-   X(give_up, give_up_call) X(breakpoint, breakpoint_call) X(nowhere, nowhere_call) X(garbage, garbage_call) X(ignore_signals, ignore_signals_call) X(read_file, read_file) \
+   X(give_up, give_up_call) X(breakpoint, breakpoint_call) X(nowhere, nowhere_call) X(vanish, vanish_call) X(garbage, garbage_call) X(ignore_signals, ignore_signals_call) X(read_file, read_file) \
    X(write_file, write_file) X(remove_file, remove_file) X(connect_tcp, connect_tcp) X(connect_udp, connect_udp) \
    X(connect_mptcp, connect_mptcp) X(connect_fast_open, connect_fast_open) X(connect_unix, connect_unix) \
    X(send_datagram, send_datagram) X(listen_tcp, listen_tcp) X(netlink, netlink) X(raw, raw) X(fork_itself, fork_itself) \
