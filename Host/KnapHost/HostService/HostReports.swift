@@ -69,7 +69,7 @@ extension Host {
     /// Everything that is not as it should be, each with what to do.
     func diagnosis() async -> JSON {
         var problems: [JSON] = refused.sorted { $0.key < $1.key }.map { path, reason in
-            ["subject": .string(path), "problem": .string(reason)]
+            ["subject": .string(path), "problem": .string(reason.hasPrefix(path + ": ") ? String(reason.dropFirst(path.count + 2)) : reason)]
         }
         if signaturePolicy != .any, trust.current.keys.isEmpty {
             problems.append([

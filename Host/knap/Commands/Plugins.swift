@@ -232,15 +232,26 @@ struct PlanCommand: ParsableCommand {
 /// `knap history`.
 struct HistoryCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "history", abstract: "What was done to plugins, newest last.")
+        commandName: "history", abstract: "What was done to plugins, newest last.",
+        discussion: "--json has the contents' whole digests.")
     @Option(name: .shortAndLong, help: "How many entries.") var count = 50
     @OptionGroup var host: HostOptions
+
+    /// Versions with as much of their digests as tells them apart.
+    private func short(_ entry: JSON) -> JSON {
+        var object = entry.objectValue ?? [:]
+        for name in ["from", "to"] {
+            guard let content = object[name]?.stringValue else { continue }
+            object[name] = .string(content.split(separator: " ").map { $0.count == 64 ? $0.prefix(8) : $0 }.joined(separator: " "))
+        }
+        return .object(object)
+    }
 
     func run() throws {
         host.show(try host.call("host.history", ["count": .number(JSONNumber(count))])) {
             let entries = $0["history"]?.arrayValue ?? []
             if entries.isEmpty { return "Nothing was changed yet." }
-            return Render.table(entries, first: ["time_ms", "change", "plugin", "outcome", "error", "from", "to"])
+            return Render.table(entries.map(short), first: ["time_ms", "change", "plugin", "from", "to", "outcome", "error"])
         }
     }
 }
