@@ -130,14 +130,17 @@ struct ControlConnection {
     /// it waits in the socket for its turn.
     private func pump(_ event: Event, _ outbox: Outbox, _ inbox: Inbox?) throws {
         var pending: ArraySlice<UInt8> = []
+        var isLast = false
         var clientSends = inbox != nil
         while true {
             event.clear()
             if pending.isEmpty {
-                guard let bytes = outbox.take() else { return }
-                pending = bytes[...]
+                let taken = outbox.take()
+                (pending, isLast) = (taken.bytes[...], taken.isLast)
             }
             try write(&pending)
+            // The end may come with the last bytes, and is then not signalled again.
+            if isLast, pending.isEmpty { return }
             let reads = clientSends && inbox?.hasRoom == true
             let ready = try wait(for: (reads ? POLLIN : 0) | (pending.isEmpty ? 0 : POLLOUT), or: event)
             guard reads, ready & POLLIN != 0, let inbox else { continue }

@@ -15,11 +15,11 @@ enum ControlRequest: Equatable {
         }
         let input = message["input"] ?? .object([:])
         if let method = message["call"]?.stringValue {
-            let deadline = message["deadline_ms"].flatMap { $0.isNull ? nil : $0 }
-            if let deadline, !((deadline.intValue ?? 0) > 0) {
+            let deadline = message["deadline_ms"] ?? .null
+            guard deadline.isNull || (deadline.intValue ?? 0) > 0 else {
                 throw .invalid("`deadline_ms` must be a positive whole number of milliseconds")
             }
-            self = .call(method: method, input: input, deadlineMS: deadline?.intValue)
+            self = .call(method: method, input: input, deadlineMS: deadline.intValue)
         } else if let method = message["attach"]?.stringValue {
             self = .attach(method: method, input: input)
         } else {

@@ -46,15 +46,14 @@ final class Outbox: Sendable {
         }
     }
 
-    /// All that waits to be sent; nil when nothing ever will again.
-    func take() -> [UInt8]? {
-        let (bytes, waiting) = state.withLock { state -> ([UInt8]?, [CheckedContinuation<Void, Never>]) in
-            let ended = state.bytes.isEmpty && state.isFinished
+    /// All that waits to be sent, and whether nothing ever will again.
+    func take() -> (bytes: [UInt8], isLast: Bool) {
+        let (bytes, isLast, waiting) = state.withLock { state in
             defer { (state.bytes, state.waiting) = ([], []) }
-            return (ended ? nil : state.bytes, state.waiting)
+            return (state.bytes, state.isFinished, state.waiting)
         }
         for continuation in waiting { continuation.resume() }
-        return bytes
+        return (bytes, isLast)
     }
 
     func close() {

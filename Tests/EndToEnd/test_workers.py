@@ -49,42 +49,6 @@ def test_a_dropped_in_plugin_runs_in_a_sandboxed_process_of_its_own(place):
     assert int(shown["process"]) == place.call("test.faults.pid") != place.host_pid()
 
 
-# What must be said of the end.
-FAULTS = {
-    "crash": ("SIGSEGV at faults+0x", "(address 0x8)", "in test.faults.crash"),
-    "divide": ("SIGFPE at faults+0x", "in test.faults.divide"),
-    "trap": ("SIGILL at faults+0x", "in test.faults.trap"),
-    "deep": ("SIGSEGV at faults+0x", "in test.faults.deep"),
-    "give_up": ("SIGABRT at libc.so.6+0x", "called from faults at 0x", "in test.faults.give_up"),
-    "breakpoint": ("SIGTRAP", "in test.faults.breakpoint"),
-    "nowhere": ("SIGSEGV", "(address 0x0)", "in test.faults.nowhere"),
-    "thread": ("SIGSEGV at faults+0x", "while it served test.faults.thread"),
-    "thread_deep": ("SIGSEGV at faults+0x", "while it served test.faults.thread_deep"),
-    "leave": ("exit code 3: a call of exit(3)", "in test.faults.leave"),
-    "vanish": ("exit code 4",),
-    "leak": ("it ran out of memory", "256 MiB", "in test.faults.leak"),
-    "spin": ("it hung",), "stop": ("it hung",), "ignore_signals": ("it hung",),
-    "garbage": (), "shut": (),
-}
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_ends_only_its_process(place, fault):
-    before = info(place, "faults")["process"]
-    answer = attempt(place, f"test.faults.{fault}")
-    assert answer.returncode != 0
-    # Somebody else is served meanwhile, and it is back.
-    assert place.call("test.steady.echo", text=fault) == {"text": fault}
-    wait_for(lambda: info(place, "faults").get("process", before) != before and state_of(place, "faults") == "active",
-             f"the restart after {fault}")
-    assert place.call("test.faults.echo", text=fault) == {"text": fault}
-    shown = info(place, "faults")["last_end"]
-    for words in FAULTS[fault]:
-        assert words in shown, (words, shown)
-    assert any(shown.endswith(reason) for reason in reasons(place, "faults")[-4:]), (shown, reasons(place, "faults")[-4:])
-    assert not pathlib.Path(f"/proc/{before}").exists()
-
-
 def test_a_killed_worker_is_back_at_once_and_its_call_is_run_again(place):
     for _ in range(20):
         process = int(info(place, "faults")["process"])
@@ -92,33 +56,11 @@ def test_a_killed_worker_is_back_at_once_and_its_call_is_run_again(place):
         assert place.call("test.faults.echo", text="again") == {"text": "again"}
 
 
-def test_misuse_of_calls_is_refused(place):
-    assert place.call("test.faults.twice") == 1
-    assert attempt(place, "test.faults.never").returncode == 75
-    assert place.call("test.faults.late") == "dropped"
-    answer = attempt(place, "test.faults.huge")
-    assert answer.returncode == 75 and "64 MiB" in answer.stderr
-    assert place.call("test.faults.echo", text="well") == {"text": "well"}
-
-
 def test_a_hanging_call_that_blocks_holds_nobody_else(place):
     process = info(place, "faults")["process"]
     assert attempt(place, "test.faults.hang").returncode == 75
     assert place.call("test.faults.echo", text="well") == {"text": "well"}
     assert info(place, "faults")["process"] == process
-
-
-@pytest.mark.parametrize("hook", ["create", "prepare", "activate"])
-@pytest.mark.parametrize("fault", ["crash", "hang", "leave", "ignore_signals"])
-def test_a_fault_in_a_hook_is_reported_and_not_tried_again(place, hook, fault):
-    name = f"bad-{hook}-{fault.replace('_', '-')}"
-    path = plugins.drop(place, plugins.build(place.root / "built", name, defines=[f"HOOK_{hook}={fault}"]))
-    shown = wait_for(lambda: state_of(place, name) == "failed" and info(place, name), f"the failure of {name}")
-    assert hook in shown["reason"], shown["reason"]
-    assert place.call("test.steady.echo", text="on") == {"text": "on"}
-    assert not [each for each in shown["history"] if each["state"] == "active"]
-    path.unlink()
-    wait_for(lambda: state_of(place, name) == "unknown", f"the end of {name}")
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,8 @@ struct Pair {
     let old: Instance
     var new: Instance?
     var isSuspended = false
+    /// A hook of the old one has not ended in its time: what it would do, nobody knows.
+    var hangs = false
 }
 
 /// What a replacement is for.
@@ -111,8 +113,13 @@ extension Host {
             var states: [String: SavedState] = [:]
             for index in pairs.indices.reversed() {
                 pairs[index].isSuspended = true
-                try await pairs[index].old.suspend()
-                if kind == .reload { states[pairs[index].name] = try await pairs[index].old.save() }
+                do throws(PluginError) {
+                    try await pairs[index].old.suspend()
+                    if kind == .reload { states[pairs[index].name] = try await pairs[index].old.save() }
+                } catch {
+                    pairs[index].hangs = error.code == .deadlineExceeded
+                    throw error
+                }
             }
             changes = try await switching(changes)
             for pair in pairs {
@@ -152,6 +159,11 @@ extension Host {
             }
         }
         for pair in pairs {
+            // A process that hangs can be ended; in this one there is no other way than on.
+            if pair.hangs, pair.old.code.isolation == .worker {
+                await startAfresh(pair, error)
+                continue
+            }
             do throws(PluginError) {
                 if pair.isSuspended { try await pair.old.activate() }
                 // Some of the new ones may have been published already.

@@ -81,16 +81,70 @@ static void elsewhere(void (*fault)(void)) {
 static void thread(void) { elsewhere(crash); }
 static void thread_deep(void) { elsewhere(deep); }
 static void thread_give_up(void) { elsewhere(give_up); }
-// Writes nonsense over all memory that it shares with others.
-static void garbage(void) {
+// Creates processes and threads until it gets no more of either.
+static void *rest(void *unused) { return pause(), unused; }
+static void fork_bomb(void) {
+   for (;;) {
+      pthread_t other;
+      pid_t child = fork();
+      if (child == 0) fork_bomb();
+      if (child < 0 && pthread_create(&other, NULL, rest, NULL)) hang();
+   }
+}
+
+// ## Faults of the memory that it shares with the host
+
+static uint64_t dice;
+static uint64_t roll(void) {
+   dice ^= dice << 13;
+   dice ^= dice >> 7;
+   return dice ^= dice << 17;
+}
+static unsigned char *shared_memory(size_t *size) {
    FILE *maps = fopen("/proc/self/maps", "r");
    char line[512];
-   while (maps && fgets(line, sizeof line, maps)) {
-      unsigned long from, to;
-      char flags[8];
-      if (!strstr(line, "memfd:knap-link") || sscanf(line, "%lx-%lx %7s", &from, &to, flags) != 3) continue;
-      for (volatile unsigned char *at = (unsigned char *)from; at < (unsigned char *)to; at++) *at = (unsigned char)rand();
+   unsigned long from, to;
+   while (maps && fgets(line, sizeof line, maps))
+      if (strstr(line, "memfd:knap-link") && sscanf(line, "%lx-%lx", &from, &to) == 2) {
+         fclose(maps);
+         *size = to - from;
+         return (unsigned char *)from;
+      }
+   abort(); // a worker without it would take no calls
+}
+// Writes nonsense into it, as the seed says: everywhere, into its first pages or into single words, once or for ever.
+static void garbage(uint64_t seed) {
+   size_t size;
+   unsigned char *memory = shared_memory(&size);
+   dice = seed * 0x9e3779b97f4a7c15 | 1;
+   int way = (int)(roll() % 4);
+   for (long round = 0; round < (way % 2 ? 1 << 20 : 1); round++) {
+      size_t part = way < 2 ? size : 2 * 4096;
+      if (way == 0) {
+         for (size_t at = 0; at < part; at += 8) *(volatile uint64_t *)(memory + at) = roll();
+      } else {
+         // Numbers that are nearly right get further than others.
+         volatile uint64_t *word = (volatile uint64_t *)(memory + roll() % (part / 8) * 8);
+         *word = roll() % 2 ? roll() : *word + roll() % 65 - 32;
+      }
    }
+   hang();
+}
+// Takes it away under the host: shorter, empty, with holes; then whatever else is open.
+static void truncate_memory(void) {
+   size_t size;
+   unsigned char *memory = shared_memory(&size);
+   char path[64];
+   snprintf(path, sizeof path, "/proc/self/map_files/%lx-%lx", (unsigned long)memory, (unsigned long)memory + size);
+   int descriptor = open(path, O_RDWR);
+   for (int each = descriptor < 0 ? 0 : descriptor; each < 1024; each++) {
+      ftruncate(each, 4096);
+      ftruncate(each, 0);
+      fallocate(each, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)size);
+   }
+   madvise(memory, size, MADV_REMOVE);
+   mprotect(memory, size, PROT_NONE);
+   munmap(memory, size);
    hang();
 }
 
@@ -100,7 +154,30 @@ static void garbage(void) {
       name(); \
    }
 FAULT(crash) FAULT(divide) FAULT(trap) FAULT(deep) FAULT(leave) FAULT(spin) FAULT(stop) FAULT(hang) FAULT(shut) FAULT(leak)
-FAULT(thread) FAULT(thread_deep) FAULT(thread_give_up) FAULT(give_up) FAULT(breakpoint) FAULT(nowhere) FAULT(vanish) FAULT(garbage) FAULT(ignore_signals)
+FAULT(thread) FAULT(thread_deep) FAULT(thread_give_up) FAULT(give_up) FAULT(breakpoint) FAULT(nowhere) FAULT(ignore_signals) FAULT(vanish)
+FAULT(fork_bomb) FAULT(truncate_memory)
+
+// The body of these requests is a number.
+static long number_in(const knap_request_t *request) {
+   char text[32] = "";
+   memcpy(text, request->body.data, request->body.size < sizeof text - 1 ? request->body.size : sizeof text - 1);
+   return atol(text);
+}
+static void garbage_call(void *instance, const knap_request_t *request) {
+   (void)instance;
+   garbage((uint64_t)number_in(request));
+}
+static void raise_call(void *instance, const knap_request_t *request) {
+   (void)instance;
+   raise((int)number_in(request));
+}
+// Hears no signal from here on, and is not to die with its host.
+static void deafen(void *instance, const knap_request_t *request) {
+   for (int number = 1; number < 65; number++) signal(number, SIG_IGN);
+   prctl(PR_SET_PDEATHSIG, 0);
+   syscall(SYS_prctl, PR_SET_PDEATHSIG, 0, 0, 0, 0);
+   answer(instance, request->call, "null");
+}
 
 // ## Misuse of calls
 
@@ -170,17 +247,17 @@ static void no_item(void *context, knap_call_t call, const knap_item_t *item) { 
 static void no_credit(void *context, knap_call_t call) { (void)context; (void)call; }
 static const knap_caller_t passing = {sizeof passing, 0, pass_on_done, no_item, no_credit};
 static const knap_caller_t pairing = {sizeof pairing, 0, pair_done, no_item, no_credit};
-// Calls the method of another plugin that it was compiled for, with the same body.
-static void ask_other(void *instance, const knap_request_t *request, const knap_caller_t *caller) {
+// Calls the method of another plugin that it was compiled for.
+static void ask_other(void *instance, const knap_request_t *request, knap_bytes_t body, const knap_caller_t *caller) {
    instance_t *self = instance;
-   (void)caller;
+   (void)caller, (void)body;
 #ifdef OTHER
    const knap_host_services_t *services = self->host->extension(self->host, KNAP_EXT_SERVICES);
    if (!self->other) services->bind(self->host, (knap_text_t){OTHER, strlen(OTHER)}, (knap_text_t){"", 0}, &self->other);
    void **context = malloc(2 * sizeof *context);
    context[0] = self;
    context[1] = (void *)(uintptr_t)request->call;
-   knap_outgoing_t outgoing = {.size = sizeof outgoing, .parent = request->call, .body = request->body, .caller = caller,
+   knap_outgoing_t outgoing = {.size = sizeof outgoing, .parent = request->call, .body = body, .caller = caller,
                                .context = context};
    knap_status_t status = services->call(self->host, self->other, &outgoing, NULL);
    if (status != KNAP_OK) answer(self, request->call, "\"refused %d\"", status);
@@ -189,8 +266,15 @@ static void ask_other(void *instance, const knap_request_t *request, const knap_
 #endif
 }
 
-static void pass_on(void *instance, const knap_request_t *request) { ask_other(instance, request, &passing); }
-static void pair(void *instance, const knap_request_t *request) { ask_other(instance, request, &pairing); }
+// More than a call may carry, to another plugin.
+static void ask_huge(void *instance, const knap_request_t *request) {
+   uint64_t size = 100ull << 20;
+   uint8_t *body = calloc(1, size);
+   ask_other(instance, request, (knap_bytes_t){body, size}, &passing);
+   free(body);
+}
+static void pass_on(void *instance, const knap_request_t *request) { ask_other(instance, request, request->body, &passing); }
+static void pair(void *instance, const knap_request_t *request) { ask_other(instance, request, request->body, &pairing); }
 
 // ## Ways out of the sandbox: each answers "refused" or what it got
 
@@ -323,7 +407,9 @@ ESCAPE(live) {
    X(huge, huge) X(pass_on, pass_on) X(pair, pair) X(crash, crash_call) X(divide, divide_call) X(trap, trap_call) X(deep, deep_call) \
    X(leave, leave_call) X(spin, spin_call) X(stop, stop_call) X(hang, hang_call) X(shut, shut_call) X(leak, leak_call) \
    X(thread, thread_call) X(thread_deep, thread_deep_call) X(thread_give_up, thread_give_up_call) \
-   X(give_up, give_up_call) X(breakpoint, breakpoint_call) X(nowhere, nowhere_call) X(vanish, vanish_call) X(garbage, garbage_call) X(ignore_signals, ignore_signals_call) X(read_file, read_file) \
+   X(give_up, give_up_call) X(breakpoint, breakpoint_call) X(nowhere, nowhere_call) X(ignore_signals, ignore_signals_call) \
+   X(vanish, vanish_call) X(fork_bomb, fork_bomb_call) X(truncate_memory, truncate_memory_call) X(garbage, garbage_call) X(raise, raise_call) \
+   X(deafen, deafen) X(ask_huge, ask_huge) X(read_file, read_file) \
    X(write_file, write_file) X(remove_file, remove_file) X(connect_tcp, connect_tcp) X(connect_udp, connect_udp) \
    X(connect_mptcp, connect_mptcp) X(connect_fast_open, connect_fast_open) X(connect_unix, connect_unix) \
    X(send_datagram, send_datagram) X(listen_tcp, listen_tcp) X(netlink, netlink) X(raw, raw) X(fork_itself, fork_itself) \
@@ -398,8 +484,35 @@ static knap_status_t load(void *instance, uint32_t schema, knap_bytes_t state) {
    return KNAP_OK;
 }
 static const knap_plugin_state_t state = {sizeof state, SCHEMA, save, load};
+static int32_t check(void *instance, const knap_writer_t *out) {
+   (void)instance;
+   out->write(out->context, (knap_bytes_t){(const uint8_t *)"{}", 2});
+#ifdef HOOK_health
+   HOOK_health();
+#endif
+   return KNAP_HEALTHY;
+}
+static void committed(void *instance, knap_call_t call) {
+#ifdef HOOK_committed
+   HOOK_committed();
+#endif
+   done(instance, call);
+}
+static void drain(void *instance, uint64_t deadline_ns) {
+   (void)instance, (void)deadline_ns;
+#ifdef HOOK_drain
+   HOOK_drain();
+#endif
+}
+static void serve_on(void *instance) { (void)instance; }
+static const knap_plugin_health_t health = {sizeof health, 0, check};
+static const knap_plugin_committed_t committing = {sizeof committing, 0, committed};
+static const knap_plugin_drain_t draining = {sizeof draining, 0, drain, serve_on};
 static const void *extension(void *instance, const char *id) {
    (void)instance;
+   if (!strcmp(id, KNAP_EXT_HEALTH)) return &health;
+   if (!strcmp(id, KNAP_EXT_COMMITTED)) return &committing;
+   if (!strcmp(id, KNAP_EXT_DRAIN)) return &draining;
    return strcmp(id, KNAP_EXT_STATE) ? NULL : (const void *)&state;
 }
 
