@@ -148,25 +148,25 @@ bool knap_again_after(knap_slot_t *slot, knap_call_t call, const knap_result_t *
    knap_place_leave(slot, target);
    knap_permit_return(target->party, cell);
    knap_buffer_t *body = knap_buffer_share(slot->kept); // the slot may be gone before a stand-in is done with it
-   if (!knap_again(slot, true, true, slot->kept_bytes, body)) knap_turn_away(slot, result);
+   if (!knap_again(slot, true, result->status == KNAP_UNAVAILABLE, slot->kept_bytes, body)) knap_turn_away(slot, result);
    knap_buffer_drop(body);
    if (knap_alerted(&target->party->bulkhead, ALERT_QUEUE)) knap_turn(&target->party->bulkhead, cell);
    return true;
 }
 
-void knap_call_unserved(const knap_host_t *host, knap_call_t call, const char *message, knap_bytes_t body,
-                        knap_buffer_t *buffer) {
+void knap_call_unserved(const knap_host_t *host, knap_call_t call, knap_status_t status, const char *message,
+                        knap_bytes_t body, knap_buffer_t *buffer) {
    knap_party_t *party = knap_party_of(host);
    knap_slot_t *slot = call & HANDLE_CALLER ? NULL : knap_slot_of(party->engine, call);
    knap_refusal_t refusal;
-   knap_refusal_make(&refusal, KNAP_UNAVAILABLE, RETRY_LATER, false, "%s: %s", party->name, message);
+   knap_refusal_make(&refusal, status, RETRY_LATER, false, "%s: %s", party->name, message);
    const knap_target_t *target = slot ? atomic_load(&slot->target) : NULL;
    knap_cell_t *cell = slot ? slot->cell : NULL;
    if (!slot || target->party != party || !target->route || !knap_take_back(slot, call, 0, true)) {
       knap_complete(host, call, &refusal.result);
       return;
    }
-   knap_account_failure(party, slot, KNAP_UNAVAILABLE, true);
+   knap_account_failure(party, slot, status, true);
    knap_dismiss(slot, target, cell);
-   if (!knap_again(slot, false, true, body, buffer)) knap_turn_away(slot, &refusal.result);
+   if (!knap_again(slot, false, status == KNAP_UNAVAILABLE, body, buffer)) knap_turn_away(slot, &refusal.result);
 }

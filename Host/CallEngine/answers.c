@@ -144,7 +144,7 @@ knap_status_t knap_complete(const knap_host_t *host, knap_call_t call, const kna
          return KNAP_FAILED_PRECONDITION;
       }
       if (slot->target->party != party) return KNAP_PERMISSION_DENIED;
-      if (__builtin_expect(result->status == KNAP_UNAVAILABLE && (word & WORD_AGAIN), 0)
+      if (__builtin_expect((word & WORD_AGAIN) && (result->status == KNAP_UNAVAILABLE || result->status == KNAP_RESOURCE_EXHAUSTED), 0)
           && knap_again_after(slot, call, result))
          return KNAP_OK;
       uint64_t next = word | WORD_DONE | WORD_ANSWERED;

@@ -122,7 +122,8 @@ static inline void proceed(knap_thread_t *self, knap_slot_t *slot, const knap_ta
       } else if (admission == WAITING) {
          return;
       } else if (admission == REFUSED) {
-         if (refusal.result.status != KNAP_UNAVAILABLE || !knap_again(slot, false, !refusal.by_breaker, body, buffer))
+         // Who is full is not tried again, which would make it fuller.
+         if (!knap_again(slot, false, refusal.result.status == KNAP_UNAVAILABLE && !refusal.by_breaker, body, buffer))
             knap_turn_away(slot, &refusal.result);
          return;
       } else {
@@ -132,7 +133,8 @@ static inline void proceed(knap_thread_t *self, knap_slot_t *slot, const knap_ta
                knap_refusal_make(&refusal, KNAP_RESOURCE_EXHAUSTED, RETRY_LATER, false,
                                  "too many calls wait for %s to be replaced; try again later", target->party->name);
                knap_refuse(target->party, &refusal);
-               return knap_turn_away(slot, &refusal.result);
+               if (!knap_again(slot, false, false, body, buffer)) knap_turn_away(slot, &refusal.result);
+               return;
             case MOVED: break;
          }
       }

@@ -134,10 +134,10 @@ knap_gating_t knap_gate_wait(knap_party_t *party, knap_slot_t *slot, knap_bytes_
 // Takes a call back from the callee that has it; where it is made `anew`, the callee's handle is stale then. Only one that
 // streams nothing, was not given up, and in which nobody is.
 bool knap_take_back(knap_slot_t *slot, knap_call_t call, uint64_t also_must, bool anew);
-// Has a call that failed with UNAVAILABLE, and is no callee's, made again: later, or by the stand-in. False: it has failed.
-// `ran`: it may have run. `retries`: the same party may be tried again.
+// Has a call that failed with UNAVAILABLE or RESOURCE_EXHAUSTED, and is no callee's, made again: later, or by the stand-in.
+// False: it has failed. `ran`: it may have run. `retries`: the same party may be tried again.
 bool knap_again(knap_slot_t *slot, bool ran, bool retries, knap_bytes_t body, knap_buffer_t *buffer);
-// The same for a call whose callee answers UNAVAILABLE; false: nothing was done, the answer stands.
+// The same for a call whose callee answers with one of these; false: nothing was done, the answer stands.
 bool knap_again_after(knap_slot_t *slot, knap_call_t call, const knap_result_t *result);
 void knap_keep_body(knap_slot_t *slot, knap_bytes_t body, knap_buffer_t *buffer);
 void knap_retry_due(knap_slot_t *slot, uint32_t serial);

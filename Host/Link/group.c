@@ -121,7 +121,7 @@ void knap_group_forward(void *context, const knap_request_t *request) {
       return outbound_forward(link, request->call, request->method, request->body, request->buffer, true);
    // The last member ended after the call was admitted.
    if (!knap_call_requeue(group->host, request->call, request->body, request->buffer, false))
-      knap_call_unserved(group->host, request->call, "its processes ended before they ran the call; try again",
+      knap_call_unserved(group->host, request->call, KNAP_UNAVAILABLE, "its processes ended before they ran the call; try again",
                          request->body, request->buffer);
 }
 

@@ -197,7 +197,7 @@ static void abandon(outbound_t *place, uint64_t begun) {
       fail(link, place->call, KNAP_UNKNOWN, "the plugin's process ended during the call, which may have run",
            "{\"class\":\"plugin\",\"retry\":false,\"may_have_run\":true}");
    else if (!again)
-      knap_call_unserved(link->host, place->call, "its process ended before it ran the call; try again", place->body,
+      knap_call_unserved(link->host, place->call, KNAP_UNAVAILABLE, "its process ended before it ran the call; try again", place->body,
                          place->kept);
    release(place);
 }
@@ -210,7 +210,8 @@ static void transmit(outbound_t *place, knap_bytes_t body, bool spins) {
    }
    knap_sending_t sending = send_call(place, body);
    if (sending == SEND_FULL)
-      return fail(link, place->call, KNAP_RESOURCE_EXHAUSTED, "the plugin's process is too slow to take more calls", NULL);
+      return knap_call_unserved(link->host, place->call, KNAP_RESOURCE_EXHAUSTED, "its process is too slow to take more calls",
+                                place->body, place->kept);
    int before = 0;
    if (!atomic_compare_exchange_strong(&place->sending, &before, 1)) { // cancelled in between
       knap_message_t header = about(place, MESSAGE_CANCEL);
@@ -244,9 +245,10 @@ void outbound_forward(knap_link_t *link, knap_call_t call, uint32_t method, knap
                       bool spins) {
    outbound_t *place = body.size <= KNAP_LINK_LARGEST ? take_place(link) : NULL;
    if (place) return in_place(place, call, method, body, buffer, spins);
-   fail(link, call, KNAP_RESOURCE_EXHAUSTED,
-        body.size > KNAP_LINK_LARGEST ? "the body is larger than the 64 MiB that a worker takes"
-                                      : "too many calls to the plugin's process at once", NULL);
+   if (body.size > KNAP_LINK_LARGEST)
+      fail(link, call, KNAP_RESOURCE_EXHAUSTED, "the body is larger than the 64 MiB that a worker takes", NULL);
+   else
+      knap_call_unserved(link->host, call, KNAP_RESOURCE_EXHAUSTED, "its process has too many calls at once", body, buffer);
    seat_uncount(link->seat);
 }
 

@@ -22,8 +22,7 @@ struct HostBackend: Backend {
         call.body.write(into: &body)
         do throws(PluginError) {
             let outgoing = try await host.services.bind(call.method)
-                .open(body, parent: parent, principal: principal, trace: parent == nil ? call.trace : nil)
-            outgoing.halfClose()
+                .open(body, parent: parent, principal: principal, trace: parent == nil ? call.trace : nil, sends: false)
             // Cancelling this task makes `next` and `result` give the call up.
             var items = outgoing.items.makeAsyncIterator()
             while let item = try await items.next() { await forward(item, to: onNote) }

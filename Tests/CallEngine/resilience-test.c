@@ -626,7 +626,7 @@ static void a_stand_in_serves_what_the_primary_cannot(void) {
    primary.status = KNAP_OK;
    call_it(binding, &seen, "e");
    EQUAL(seen.completions, 0);
-   knap_call_unserved(primary.host, primary.calls[2], "it ended", (knap_bytes_t){(const uint8_t *)"e", 1}, NULL);
+   knap_call_unserved(primary.host, primary.calls[2], KNAP_UNAVAILABLE, "it ended", (knap_bytes_t){(const uint8_t *)"e", 1}, NULL);
    EQUAL(seen.status, KNAP_OUT_OF_RANGE);
    CHECK(!strcmp(served_by, "other"));
    // It may run twice.
@@ -685,6 +685,43 @@ static void calls_that_waited_for_a_stopped_primary_go_to_the_stand_in(void) {
    knap_engine_destroy(engine);
 }
 
+static void a_stand_in_serves_what_an_overloaded_primary_does_not_take(void) {
+   setup();
+   static place_t primary, other;
+   static seen_t seen[5];
+   place_make(&primary, &(knap_party_config_t){.name = "primary", .in_flight = 1, .queue = 1});
+   place_make(&other, &(knap_party_config_t){.name = "other"});
+   other.status = KNAP_OUT_OF_RANGE;
+   knap_route_t *route = route_to("c.m", &primary, (knap_provision_t){.retries = 3});
+   knap_provision_t stands_in = provision_of(&other, (knap_provision_t){0});
+   knap_route_provide_fallback(engine, route, &stands_in);
+   uint64_t binding = knap_party_bind(alice, route);
+   call_it(binding, &seen[0], "a"); // runs
+   call_it(binding, &seen[1], "b"); // waits
+   call_it(binding, &seen[2], "c"); // finds the line full
+   EQUAL(seen[2].status, KNAP_OUT_OF_RANGE);
+   CHECK(!memcmp(other.order, "c", 1));
+   EQUAL(counts_of(&primary).fell_back, 1);
+   EQUAL(counts_of(&primary).retried, 0);
+   end(&primary, 0);
+   end(&primary, 1);
+   EQUAL(seen[0].status, KNAP_OK);
+   EQUAL(seen[1].status, KNAP_OK);
+   // It says so itself: it may have run, so only what may run twice goes elsewhere.
+   primary.status = KNAP_RESOURCE_EXHAUSTED;
+   call_it(binding, &seen[3], "d");
+   EQUAL(seen[3].status, KNAP_RESOURCE_EXHAUSTED);
+   route_to("c.m", &primary, (knap_provision_t){.flags = KNAP_ROUTE_IDEMPOTENT, .retries = 3});
+   call_it(binding, &seen[4], "e");
+   EQUAL(seen[4].status, KNAP_OUT_OF_RANGE);
+   // Nor is who has too much to do given the same again.
+   EQUAL(counts_of(&primary).retried, 0);
+   EQUAL(counts_of(&primary).failed_overload, 3);
+   EQUAL(counts_of(&primary).in_flight, 0);
+   EQUAL(counts_of(&other).in_flight, 0);
+   knap_engine_destroy(engine);
+}
+
 // ## Classes
 
 static void every_status_has_one_class(void) {
@@ -725,6 +762,7 @@ int main(void) {
    calls_that_hang_open_the_breaker_but_impatient_callers_do_not();
    a_stand_in_serves_what_the_primary_cannot();
    calls_that_waited_for_a_stopped_primary_go_to_the_stand_in();
+   a_stand_in_serves_what_an_overloaded_primary_does_not_take();
    every_status_has_one_class();
    printf("%d passed, %d failed\n", checks - failures, failures);
    return failures != 0;

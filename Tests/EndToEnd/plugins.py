@@ -18,29 +18,31 @@ def methods_of(source):
 
 
 # Those that need a thread of their own, because they block; the others run where calls are taken.
-BLOCKING = {"patient", "slow", "nap", "hang"}
-IDEMPOTENT = {"echo", "version", "pid"}
+BLOCKING = {"patient", "slow", "nap", "hang", "wait"}
+IDEMPOTENT = {"echo", "version", "pid", "who", "fail", "flaky"}
 
 
 def build(folder, name="faults", version="1.0.0", defines=(), source="faults.c", deadline_ms=1500, idempotent=IDEMPOTENT,
-          options=(), **manifest):
-    """Compiles a source as `name`; returns the library's path. `manifest` replaces fields of it."""
+          options=(), service=None, fallback=False, methods={}, **manifest):
+    """Compiles a source as `name`; returns the library's path. `methods` replaces fields of some, `manifest` its own."""
+    service = service or f"test.{name}"
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     library = folder / f"{name}.so"
     part = folder / f".{name}.part"
     subprocess.run(
         ["cc", "-shared", "-fPIC", "-fvisibility=hidden", "-O1", "-w", "-D_GNU_SOURCE", f"-I{ROOT}/PluginAPI/C/include",
-         f'-DNAME="{name}"', f'-DVERSION="{version}"', *[f"-D{each}" for each in defines], str(SOURCES / source),
+         f'-DNAME="{name}"', f'-DVERSION="{version}"', f'-DSERVICE="{service}"', *[f"-D{each}" for each in defines], str(SOURCES / source),
          "-pthread", *options, "-o", str(part)], check=True)
-    methods = [
-        {"name": each, "blocking": each in BLOCKING, "idempotent": each in idempotent, "deadline_ms": deadline_ms}
+    described = [
+        {"name": each, "blocking": each in BLOCKING, "idempotent": each in idempotent, "deadline_ms": deadline_ms,
+         **methods.get(each, {})}
         for each in methods_of(source)
     ]
     description = {
         "manifest": 1, "name": name, "version": version, "abi": "draft",
         "extensions": ["knap.state/1"] if source == "faults.c" else [],
-        "provides": [{"service": f"test.{name}", "version": version, "methods": methods}],
+        "provides": [{"service": service, "version": version, "fallback": fallback, "methods": described}],
         "hooks": {"prepare_timeout_ms": 2000, "activate_timeout_ms": 2000, "suspend_timeout_ms": 2000},
         "restart": {"max_restarts": 1000, "period_ms": 3600000, "backoff_initial_ms": 1, "backoff_max_ms": 5},
         **manifest,

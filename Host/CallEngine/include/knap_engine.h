@@ -150,16 +150,18 @@ bool knap_call_requeue(const knap_host_t *host, knap_call_t call, knap_bytes_t b
                        bool may_have_run);
 bool knap_call_detach(const knap_host_t *host, knap_call_t call, bool may_have_run);
 
-// Ends a call that the party has but did not run, with UNAVAILABLE: a stand-in may run it. `body` (kept) is the call's.
-void knap_call_unserved(const knap_host_t *host, knap_call_t call, const char *message, knap_bytes_t body,
-                        knap_buffer_t *buffer);
+// Ends a call that the party has but did not run, with UNAVAILABLE or RESOURCE_EXHAUSTED: a stand-in may run it. `body`
+// (kept) is the call's.
+void knap_call_unserved(const knap_host_t *host, knap_call_t call, knap_status_t status, const char *message,
+                        knap_bytes_t body, knap_buffer_t *buffer);
 
 // The route of that name, made when it does not exist. Routes are never removed.
 knap_route_t *knap_route_named(knap_engine_t *engine, const char *name);
 // From the next call on, `provision` (copied) serves the route; null: nobody does.
 void knap_route_provide(knap_engine_t *engine, knap_route_t *route, const knap_provision_t *provision);
-// The same for a stand-in: it serves calls while nobody else serves the route or the one who does has an open breaker, and
-// those that failed there with UNAVAILABLE and did not run, or may run twice. What fails at the stand-in has failed.
+// The same for a stand-in: it serves calls while nobody else serves the route or the one who does is full or has an open
+// breaker, and those that failed there with UNAVAILABLE or RESOURCE_EXHAUSTED and did not run, or may run twice. What fails
+// at the stand-in has failed.
 void knap_route_provide_fallback(knap_engine_t *engine, knap_route_t *route, const knap_provision_t *provision);
 
 // How long to wait before retry number `retry` (from 0): exponential back-off with full jitter, drawn by `random`.

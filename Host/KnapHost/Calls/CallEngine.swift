@@ -69,6 +69,12 @@ package final class CallEngine: Sendable {
         knap_route_provide(pointer, route.pointer, &provision)
     }
 
+    /// From the next call on, `provision` stands in for who serves the route; nil: nobody does.
+    func provideFallback(_ route: Route, _ provision: knap_provision_t?) {
+        guard var provision else { return knap_route_provide_fallback(pointer, route.pointer, nil) }
+        knap_route_provide_fallback(pointer, route.pointer, &provision)
+    }
+
     /// Sets who observes and intercepts calls, in order.
     func setHooks(_ hooks: [knap_hooked_t]) {
         hooks.withUnsafeBufferPointer { knap_engine_hooks(pointer, $0.baseAddress, UInt32($0.count)) }

@@ -105,8 +105,8 @@ final class Instance: Sendable {
     }
 
     /// What the directory needs to route calls here.
-    func provisions() throws(PluginError) -> [(ServiceDirectory.Provided, knap_provision_t)] {
-        var provisions: [(ServiceDirectory.Provided, knap_provision_t)] = []
+    func provisions() throws(PluginError) -> [ServiceDirectory.Offer] {
+        var provisions: [ServiceDirectory.Offer] = []
         for service in manifest.provides {
             for method in service.methods {
                 guard var provision = code.provision(of: "\(service.service).\(method.name)", party: party) else {
@@ -116,7 +116,8 @@ final class Instance: Sendable {
                 let blocks = method.isBlocking && code.isolation == .inProcess
                 provision.apply(method, blocks: blocks)
                 var provided = ServiceDirectory.Provided(
-                    plugin: manifest.name, service: service.service, version: service.version, method: method)
+                    plugin: manifest.name, service: service.service, version: service.version, method: method,
+                    isFallback: service.isFallback)
                 do {
                     provided.schema = try method.input.map { schema throws(SchemaError) in try InputSchema(schema) }
                 } catch {
@@ -124,7 +125,7 @@ final class Instance: Sendable {
                         code: .failedPrecondition,
                         message: "\(manifest.name): the input schema of \(provided.name) is not one: \(error)")
                 }
-                provisions.append((provided, provision))
+                provisions.append(ServiceDirectory.Offer(provided: provided, provision: provision))
             }
         }
         return provisions

@@ -113,6 +113,7 @@ extension ProvidedService {
     fileprivate init(_ fields: inout FieldReader) {
         service = fields["service"].string(.service)
         version = fields["version"].version()
+        isFallback = fields["fallback"].boolean(default: false)
         methods = fields["methods"].objects(unique: \.name) { Method(&$0) }
         if service == "host" { fields.refuse("service", "the service 'host' is the host's own; choose another name") }
     }

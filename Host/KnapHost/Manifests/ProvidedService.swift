@@ -4,6 +4,8 @@ import KnapJSON
 package struct ProvidedService: Sendable, Hashable {
     package var service: String
     package var version: Version
+    /// It serves what the service's main provider cannot: while that is absent, overloaded or refused by its breaker.
+    package var isFallback = false
     package var methods: [Method]
 
     package func method(_ name: String) -> Method? { methods.first { $0.name == name } }

@@ -84,28 +84,30 @@ struct TargetGraph {
     private(set) var notes: [String] = []
 
     init(_ resolution: Resolution) {
-        self.init(resolution.members) { resolution.providers[$0] }
+        self.init(resolution.members) { resolution.providers[$0] } standIns: { resolution.standIns[$0] ?? [] }
     }
 
     /// For plugins that run already, whatever led to that.
     init(running: [Nominee]) {
-        var providers: [String: Int] = [:]
+        var main: [String: Int] = [:]
+        var standIns: [String: [Int]] = [:]
         for (index, nominee) in running.enumerated() {
-            for offer in nominee.manifest.provides where providers[offer.service] == nil {
-                providers[offer.service] = index
+            for offer in nominee.manifest.provides {
+                if offer.isFallback { standIns[offer.service, default: []].append(index) }
+                else if main[offer.service] == nil { main[offer.service] = index }
             }
         }
-        self.init(running) { providers[$0] }
+        self.init(running) { main[$0] ?? standIns[$0]?.first } standIns: { standIns[$0] ?? [] }
     }
 
-    private init(_ members: [Nominee], provider: (String) -> Int?) {
+    private init(_ members: [Nominee], provider: (String) -> Int?, standIns: (String) -> [Int]) {
         graph = DependencyGraph(count: members.count)
         for (index, member) in members.enumerated() {
             for requirement in member.manifest.requires {
                 if let serving = provider(requirement.service) { graph.addEdge(from: index, to: serving) }
             }
         }
-        let optional = optionalEdges(members, provider)
+        let optional = optionalEdges(members, provider) + standInEdges(members, provider, standIns)
         guard !optional.isEmpty else { return }
         addWithoutCycles(optional, members)
     }
@@ -121,6 +123,21 @@ struct TargetGraph {
                 } else if let version {
                     notes.append(
                         "\(member.name) would use \(requirement), but \(members[serving].name) provides \(version)")
+                }
+            }
+        }
+        return edges
+    }
+
+    /// Who stands in for a provider is there before those that may need it, and goes after them, where that is possible.
+    private func standInEdges(
+        _ members: [Nominee], _ provider: (String) -> Int?, _ standIns: (String) -> [Int]
+    ) -> [(from: Int, to: Int)] {
+        var edges: [(from: Int, to: Int)] = []
+        for (index, member) in members.enumerated() {
+            for requirement in member.manifest.requires + member.manifest.optional {
+                for standIn in standIns(requirement.service) where standIn != index && standIn != provider(requirement.service) {
+                    edges.append((index, standIn))
                 }
             }
         }

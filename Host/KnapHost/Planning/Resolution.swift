@@ -6,6 +6,7 @@
 ///
 /// One service has one provider. Of several: the one the operator prefers, else the one that suits the most plugins that
 /// require the service, else the highest version of the service, else the one that came with Knap, else the first name.
+/// Those whose manifest says `fallback` run besides, to stand in for it; without it one of them serves alone.
 struct Resolution {
     private let choices: [[Nominee]]
     private let preferred: [String: String]
@@ -28,6 +29,8 @@ struct Resolution {
     private(set) var omissions: [Omission] = []
     /// Service to the index of the member that serves it.
     private(set) var providers: [String: Int] = [:]
+    /// Service to the indexes of the members that stand in for that one.
+    private(set) var standIns: [String: [Int]] = [:]
 
     init(_ nomination: Nomination, input: PlanInput) {
         choices = nomination.choices
@@ -64,12 +67,14 @@ struct Resolution {
     }
 
     /// Who falls out of the next round. The surest first, for the fall of one can bring back another: who cannot run
-    /// whatever the others do; then who displaced somebody and was displaced itself; then who has a version that runs,
-    /// which is better than a new one that cannot.
+    /// whatever the others do; then who has somebody to stand in for it; then who displaced somebody and was displaced
+    /// itself; then who has a version that runs, which is better than a new one that cannot.
     private func fallen(_ round: ResolutionRound, _ contenders: [Int]) -> [(Int, ResolutionRound.Outcome)] {
         let out = round.outcomes.enumerated().compactMap { position, outcome in outcome.map { (position, $0) } }
         let certain = out.filter { $0.1.isFinal }
         if !certain.isEmpty { return certain }
+        let replaced = out.filter { round.replaceable.contains($0.0) }
+        if !replaced.isEmpty { return replaced }
         let displaced = out.filter { round.winners.contains($0.0) }
         if !displaced.isEmpty { return displaced }
         return out.filter { choice[contenders[$0.0]] + 1 < choices[contenders[$0.0]].count }
@@ -103,6 +108,7 @@ struct Resolution {
             }
         }
         providers = round.provider.compactMapValues { indexes[$0] }
+        standIns = round.standIns.mapValues { $0.compactMap { indexes[$0] } }
     }
 }
 
@@ -154,9 +160,12 @@ struct WantedClosure {
         var queue = needed.indices.filter { needed[$0] }
         while let position = queue.popLast() {
             for requirement in round.nominees[position].manifest.requires {
-                guard let provider = round.provider[requirement.service], !needed[provider] else { continue }
-                needed[provider] = true
-                queue.append(provider)
+                let standIns = round.standIns[requirement.service] ?? []
+                for server in [round.provider[requirement.service]].compactMap({ $0 }) + standIns
+                where !needed[server] && round.outcomes[server] == nil {
+                    needed[server] = true
+                    queue.append(server)
+                }
             }
         }
         return needed

@@ -11,17 +11,29 @@ struct ResolutionRound {
         var isFinal = false
     }
 
+    private struct Offering {
+        let position: Int
+        let version: Version
+        let isFallback: Bool
+    }
+
+    private typealias Need = (position: Int, versions: VersionRange)
+
     let nominees: [Nominee]
     private(set) var outcomes: [Outcome?]
     /// Service to the position of the one that serves it.
     private(set) var provider: [String: Int] = [:]
+    /// Service to the positions of those that stand in for that one.
+    private(set) var standIns: [String: [Int]] = [:]
+    /// Who has somebody to serve in its place when it cannot run.
+    private(set) var replaceable: Set<Int> = []
 
     private let preferred: [String: String]
     private let chains: [String: [String]]
     private var position: [String: Int] = [:]
     /// Every nominee that offers a service, in the order of names.
-    private var offers: [String: [(position: Int, version: Version)]] = [:]
-    private var requirers: [String: [(position: Int, versions: VersionRange)]] = [:]
+    private var offers: [String: [Offering]] = [:]
+    private var requirers: [String: [Need]] = [:]
     /// Those that offered a service and are lost already.
     private var absent: [String: Omission] = [:]
     /// Who was chosen over somebody else, and so falls for good when it cannot run.
@@ -37,7 +49,10 @@ struct ResolutionRound {
         outcomes = Array(repeating: nil, count: nominees.count)
         for (index, nominee) in nominees.enumerated() {
             position[nominee.name] = index
-            for offer in nominee.manifest.provides { offers[offer.service, default: []].append((index, offer.version)) }
+            for offer in nominee.manifest.provides {
+                offers[offer.service, default: []].append(
+                    Offering(position: index, version: offer.version, isFallback: offer.isFallback))
+            }
             for need in nominee.manifest.requires {
                 requirers[need.service, default: []].append((index, need.versions))
             }
@@ -54,7 +69,6 @@ struct ResolutionRound {
         chooseProviders()
         dropWithoutRequirements()
         dropCycles()
-        for winner in winners where outcomes[winner]?.code == .dependencyLeftOut { outcomes[winner]?.isFinal = true }
     }
 
     func omission(_ position: Int, _ outcome: Outcome) -> Omission {
@@ -100,34 +114,47 @@ extension ResolutionRound {
     private mutating func chooseProviders() {
         for service in offers.keys.sorted() {
             let contenders = (offers[service] ?? []).filter { outcomes[$0.position] == nil }
-            guard let first = contenders.first else { continue }
-            guard contenders.count > 1 else {
-                provider[service] = first.position
-                continue
-            }
             let needs = (requirers[service] ?? []).filter { outcomes[$0.position] == nil }
-            let best = contenders.dropFirst().reduce(first) { best, next in
-                isBetter(next, than: best, service, needs) ? next : best
-            }
+            let main = contenders.filter { !$0.isFallback }
+            // Who stands in for nobody serves alone.
+            guard let best = best(of: main.isEmpty ? contenders : main, service, needs) else { continue }
             provider[service] = best.position
-            winners.insert(best.position)
-            for loser in contenders where loser.position != best.position {
-                let message =
-                    "'\(service)' \(loser.version) is left to \(nominees[best.position].name) \(best.version) "
-                    + "(\(nominees[best.position].source)), because a service has one provider; disable that one, or "
-                    + "prefer '\(nominees[loser.position].name)' for '\(service)' in the configuration"
-                outcomes[loser.position] = Outcome(
-                    code: .serviceTaken, message: message,
-                    chain: ["\(nominees[best.position].name) provides \(service) \(best.version)"],
-                    rival: nominees[best.position].name)
+            if main.count > 1 { winners.insert(best.position) }
+            for other in contenders where other.position != best.position {
+                if other.isFallback, suit(other.version, best.version) {
+                    standIns[service, default: []].append(other.position)
+                    replaceable.insert(best.position)
+                } else {
+                    outcomes[other.position] = left(service, other, to: best)
+                }
             }
         }
     }
 
-    private func isBetter(
-        _ left: (position: Int, version: Version), than right: (position: Int, version: Version), _ service: String,
-        _ needs: [(position: Int, versions: VersionRange)]
-    ) -> Bool {
+    private func best(of contenders: [Offering], _ service: String, _ needs: [Need]) -> Offering? {
+        contenders.dropFirst().reduce(contenders.first) { best, next in
+            best.map { isBetter(next, than: $0, service, needs) ? next : $0 }
+        }
+    }
+
+    /// Whether callers of the one version can be served by the other.
+    private func suit(_ left: Version, _ right: Version) -> Bool {
+        VersionRange(compatibleWith: min(left, right)).contains(max(left, right))
+    }
+
+    private func left(_ service: String, _ loser: Offering, to best: Offering) -> Outcome {
+        let (name, winner) = (nominees[loser.position].name, nominees[best.position])
+        let reason =
+            loser.isFallback
+            ? "and its own version cannot stand in for that one; provide a compatible version, or disable one of them"
+            : "because a service has one provider; disable that one, or prefer '\(name)' for '\(service)' in the configuration"
+        return Outcome(
+            code: .serviceTaken,
+            message: "'\(service)' \(loser.version) is left to \(winner.name) \(best.version) (\(winner.source)), \(reason)",
+            chain: ["\(winner.name) provides \(service) \(best.version)"], rival: winner.name)
+    }
+
+    private func isBetter(_ left: Offering, than right: Offering, _ service: String, _ needs: [Need]) -> Bool {
         let (a, b) = (nominees[left.position], nominees[right.position])
         if let choice = preferred[service], (a.name == choice) != (b.name == choice) { return a.name == choice }
         let suited = { (version: Version) in needs.count { $0.versions.contains(version) } }

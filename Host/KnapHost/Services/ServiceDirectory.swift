@@ -17,41 +17,52 @@ package final class ServiceDirectory: Sendable {
         var method: Method
         /// Of the input; nil: any body goes.
         var schema: InputSchema?
+        /// It serves only what the main provider cannot.
+        var isFallback = false
 
         var name: String { "\(service).\(method.name)" }
     }
 
+    /// A method, and how the instance that serves it is called.
+    struct Offer: Sendable {
+        var provided: Provided
+        // Its pointers are good for as long as the engine routes calls by them.
+        nonisolated(unsafe) var provision: knap_provision_t
+    }
+
     private let engine: CallEngine
-    private let provided = Mutex<[String: Provided]>([:])
+    private let routings = Mutex<[String: Routing]>([:])
 
     init(engine: CallEngine) { self.engine = engine }
 
-    func find(_ method: String) -> Provided? { provided.withLock { $0[method] } }
+    /// What callers of the method must know: of its main provider, else of the one that stands in.
+    func find(_ method: String) -> Provided? { routings.withLock { $0[method]?.first?.provided } }
 
-    func all() -> [Provided] { provided.withLock { $0.values.sorted { $0.name < $1.name } } }
+    func all() -> [Provided] {
+        routings.withLock { $0.values.compactMap { $0.first?.provided } }.sorted { $0.name < $1.name }
+    }
 
     /// Routes calls of these methods to an instance of the plugin; of what it served before nothing else is left.
-    func publish(_ methods: [(Provided, knap_provision_t)], of plugin: String) {
-        provided.withLock { provided in
-            let names = Set(methods.map(\.0.name))
-            for (name, method) in provided where method.plugin == plugin && !names.contains(name) {
-                provided[name] = nil
-                engine.provide(engine.route(named: name), nil)
-            }
-            for (method, provision) in methods {
-                provided[method.name] = method
-                engine.provide(engine.route(named: method.name), provision)
+    func publish(_ offers: [Offer], of plugin: String) {
+        routings.withLock { routings in
+            let names = Set(offers.map(\.provided.name))
+            remove(plugin, from: &routings) { !names.contains($0) }
+            for offer in offers {
+                let name = offer.provided.name
+                routings[name, default: Routing()].put(offer, engine.route(named: name), engine)
             }
         }
     }
 
-    /// From now on nobody serves what the plugin served.
+    /// From now on the plugin serves nothing of what it served.
     func withdraw(plugin: String) {
-        provided.withLock { provided in
-            for (name, method) in provided where method.plugin == plugin {
-                provided[name] = nil
-                engine.provide(engine.route(named: name), nil)
-            }
+        routings.withLock { routings in remove(plugin, from: &routings) { _ in true } }
+    }
+
+    private func remove(_ plugin: String, from routings: inout [String: Routing], where isGone: (String) -> Bool) {
+        for name in routings.keys.filter(isGone) {
+            routings[name]?.remove(plugin, engine.route(named: name), engine)
+            if routings[name]?.first == nil { routings[name] = nil }
         }
     }
 
@@ -100,14 +111,15 @@ package final class ServiceDirectory: Sendable {
 
     /// What `knap.services/1` describes: the providers of a service, or of all for an empty name.
     func describe(_ service: String) -> JSON {
-        let byService = Dictionary(grouping: all().filter { service.isEmpty || $0.service == service }) {
+        let offered = routings.withLock { $0.values.flatMap(\.offers).map(\.provided) }.sorted { $0.name < $1.name }
+        let byService = Dictionary(grouping: offered.filter { service.isEmpty || $0.service == service }) {
             "\($0.service)\u{0}\($0.plugin)"
         }
         return .array(
             byService.sorted { $0.key < $1.key }.map { _, methods in
                 [
                     "service": .string(methods[0].service), "version": .string("\(methods[0].version)"),
-                    "plugin": .string(methods[0].plugin), "state": "active",
+                    "plugin": .string(methods[0].plugin), "state": methods[0].isFallback ? "fallback" : "active",
                     "methods": .array(methods.map(\.json)),
                 ]
             })

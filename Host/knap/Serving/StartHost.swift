@@ -75,8 +75,8 @@ private struct ControlledHost: RunningHost {
         _ method: String, input: JSON, deadlineMS: Int?, onItem: @escaping @Sendable (ControlItem) async -> Void
     ) async -> ControlReply {
         do {
-            let call = try await open(method, input, deadlineMS)
-            call.halfClose()
+            let deadline = deadlineMS.map { Deadline.after(.milliseconds($0)) }
+            let call = try await open(method, input, deadline, sends: false)
             for try await item in call.items { await onItem(ControlItem(item)) }
             return .result(try await call.result())
         } catch {
@@ -87,18 +87,17 @@ private struct ControlledHost: RunningHost {
     func attach(_ method: String, input: JSON) async throws(ControlFailure) -> any ByteDuplex {
         do {
             // An attachment lasts as long as its client.
-            return AttachedCall(try await open(method, input, nil)) { moved throws(PluginError) in
-                try await open(method, moved, nil)
-            }
+            return AttachedCall(try await open(method, input)) { moved throws(PluginError) in try await open(method, moved) }
         } catch {
             throw ControlFailure(error)
         }
     }
 
-    fileprivate func open(_ method: String, _ input: JSON, _ deadlineMS: Int?) async throws(PluginError) -> OutgoingCall {
-        let binding = try entrance.services.bind(method)
-        let deadline = deadlineMS.map { Deadline.after(.milliseconds($0)) }
-        return try await binding.open(Reply(json: input).body, parent: nil, principal: "local", deadline: deadline)
+    private func open(
+        _ method: String, _ input: JSON, _ deadline: Deadline? = nil, sends: Bool = true
+    ) async throws(PluginError) -> OutgoingCall {
+        try await entrance.services.bind(method).open(
+            Reply(json: input).body, parent: nil, principal: "local", deadline: deadline, sends: sends)
     }
 }
 

@@ -51,14 +51,17 @@ public final class Binding: Sendable {
 
     /// Opens a call to which items can be sent, and which may send items itself.
     ///
-    /// `window` is how many items the other end may be ahead of the loop over ``OutgoingCall/items``.
+    /// - Parameters:
+    ///   - window: How many items the other end may be ahead of the loop over ``OutgoingCall/items``.
+    ///   - sends: False: the request is all that will be sent. Only such a call can be made again for its caller, by the
+    ///     same provider or by one that stands in for it, when it fails.
     public func open(
         _ bytes: [UInt8] = [], parent: Call?, principal: String? = nil, trace: String? = nil,
-        deadline: Deadline? = nil, window: Int = 16
+        deadline: Deadline? = nil, window: Int = 16, sends: Bool = true
     ) async throws(PluginError) -> OutgoingCall {
         let request = Request(
             body: bytes, parent: parent, principal: principal, trace: trace, deadline: deadline, window: window,
-            streams: true)
+            streams: sends)
         return OutgoingCall(try start(request))
     }
 

@@ -25,6 +25,7 @@ enum ManifestExamples {
             {
               "service": "org.example.notes",
               "version": "2.0.0",
+              "fallback": true,
               "methods": [
                 {
                   "name": "search_notes", "description": "Search", "input": { "type": "object" },
@@ -153,6 +154,9 @@ enum ManifestExamples {
         Bad(
             #""provides": [{"service": "host", "version": "1.0.0"}]"#, "/provides/0/service", .contradiction,
             "the host's own"),
+        Bad(
+            #""provides": [{"service": "s", "version": "1.0.0", "fallback": "yes"}]"#, "/provides/0/fallback", .wrongType,
+            "expected true or false"),
         Bad(#""provides": [{"service": "s"}]"#, "/provides/0", .missingField, "'version' is missing"),
         Bad(
             #""provides": [{"service": "s", "version": "1.0.0", "methods": [{"name": "m"}, {"name": "m"}]}]"#,

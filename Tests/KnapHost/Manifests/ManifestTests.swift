@@ -24,6 +24,7 @@ struct ManifestTests {
         #expect(manifest.requires.map(\.description) == ["vault ^1.2"])
         #expect(manifest.optional.map(\.description) == ["events >=1 <3 || 4.x"])
         #expect(manifest.conflicts == ["org.example.other"])
+        #expect(manifest.provides("org.example.notes")?.isFallback == true)
         let method = try #require(manifest.provides("org.example.notes")?.method("search_notes"))
         #expect(method.input == ["type": "object"])
         #expect(method.inputContentType == "application/cbor")

@@ -2,7 +2,7 @@ import Testing
 
 @testable import KnapHost
 
-/// Candidates in few words: `plugin("a", needs: ["s ^1"], offers: ["t 1.0.0"])`.
+/// Candidates in few words: `plugin("a", needs: ["s ^1"], offers: ["t 1.0.0", "u 1.0.0 fallback"])`.
 func plugin(
     _ name: String, _ version: String = "1.0.0", needs: [String] = [], uses: [String] = [], offers: [String] = [],
     conflicts: [String] = [], source: String? = nil, change: (inout Candidate) -> Void = { _ in }
@@ -12,7 +12,8 @@ func plugin(
     manifest.optional = try uses.map(requirement)
     manifest.provides = try offers.map { text in
         let parts = text.split(separator: " ")
-        return ProvidedService(service: String(parts[0]), version: try Version(String(parts.last ?? "")), methods: [])
+        return ProvidedService(
+            service: String(parts[0]), version: try Version(String(parts[1])), isFallback: parts.last == "fallback", methods: [])
     }
     manifest.conflicts = conflicts
     let file = source ?? "\(name).so"

@@ -23,6 +23,7 @@ struct PlannerPropertyTests {
             let own = Set(candidate.manifest.provides.map(\.service))
             candidate.manifest.requires.removeAll { own.contains($0.service) }
             candidate.manifest.optional.removeAll { own.contains($0.service) }
+            for index in candidate.manifest.provides.indices { candidate.manifest.provides[index].isFallback = chance(3) }
             candidate.isEnabled = !chance(10)
             candidate.isBuiltIn = chance(3)
             if chance(10) { candidate.missingGrants = ["environment HOME"] }

@@ -223,6 +223,71 @@ struct PlannerTests {
         #expect(Planner.plan(equal).providers["x"] == "a")
     }
 
+    @Test("lets one provider of a service run, and besides it those that stand in for it")
+    func standIns() throws {
+        let main = try plugin("main", offers: ["x 1.2.0"])
+        let spare = try plugin("spare", offers: ["x 1.0.0 fallback"])
+        let other = try plugin("other", offers: ["x 1.9.0 fallback"])
+        let user = try plugin("user", needs: ["x ^1"])
+        let all = [main, spare, other, user]
+        let plan = Planner.plan(PlanInput(all))
+        #expect(plan.startNames == [["main", "other", "spare"], ["user"]])
+        #expect(plan.providers == ["x": "main"] && plan.omissions == [] && plan.notes == [])
+        // A second that wants to be the main one still has to go.
+        let rival = Planner.plan(PlanInput(all + [try plugin("rival", offers: ["x 1.1.0"])]))
+        #expect(rival.omissions.map(\.plugin) == ["rival"] && rival.providers["x"] == "main")
+        // Without the main one they serve alone, and who requires the service stays.
+        let without = Planner.plan(PlanInput([spare, other, user], running: all))
+        #expect(without.stopNames == [["main"]] && without.kept == ["other", "spare", "user"])
+        #expect(without.providers == ["x": "other"])
+        // When it comes, it serves, and nobody is stopped.
+        let back = Planner.plan(PlanInput(all, running: [spare, other, user]))
+        #expect(back.startNames == [["main"]] && back.stops == [] && back.providers["x"] == "main")
+        // At the end they go after those who use them.
+        let end = Planner.plan(PlanInput(all, running: all, wanted: .only([])))
+        #expect(end.stopNames == [["user"], ["main", "other", "spare"]])
+    }
+
+    @Test(
+        "has somebody stand in for a main provider that cannot run",
+        arguments: ["gone": Omission.Code.missingDependency, "y": .dependencyLeftOut])
+    func standInForWhatCannotRun(need: String, code: Omission.Code) throws {
+        let plan = Planner.plan(
+            PlanInput([
+                try plugin("main", needs: [need], offers: ["x 1.0.0"]), try plugin("spare", offers: ["x 1.0.0 fallback"]),
+                try plugin("user", needs: ["x"]), try plugin("base", offers: ["y 1.0.0"]) { $0.isEnabled = false },
+            ]))
+        #expect(plan.startNames == [["spare"], ["user"]])
+        #expect(plan.omission("main")?.code == code && plan.omission("user") == nil)
+    }
+
+    @Test("leaves out who offers to stand in for a version that it is not compatible with")
+    func incompatibleStandIn() throws {
+        let main = try plugin("main", offers: ["x 2.0.0"])
+        let spare = try plugin("spare", offers: ["x 1.0.0 fallback"])
+        let plan = Planner.plan(PlanInput([main, spare]))
+        #expect(plan.startNames == [["main"]])
+        #expect(
+            plan.omission("spare")?.message
+                == "'x' 1.0.0 is left to main 2.0.0 (main.so), and its own version cannot stand in for that one; "
+                + "provide a compatible version, or disable one of them")
+        let gone = Planner.plan(PlanInput([spare], running: [main]))
+        #expect(gone.stopNames == [["main"]] && gone.startNames == [["spare"]])
+    }
+
+    @Test("starts those that stand in for a service that something wanted requires")
+    func wantedStandIns() throws {
+        let plan = Planner.plan(
+            PlanInput(
+                [
+                    try plugin("main", offers: ["x 1.0.0"]), try plugin("spare", needs: ["y"], offers: ["x 1.0.0 fallback"]),
+                    try plugin("base", offers: ["y 1.0.0"]), try plugin("user", needs: ["x"]),
+                    try plugin("else", offers: ["z 1.0.0 fallback"]),
+                ], wanted: .only(["user"])))
+        #expect(plan.startNames == [["base", "main"], ["spare"], ["user"]])
+        #expect(plan.omissions.map(\.plugin) == ["else"])
+    }
+
     @Test("falls back on another provider when the first choice cannot run")
     func otherProvider() throws {
         let plan = Planner.plan(

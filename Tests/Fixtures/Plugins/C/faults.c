@@ -31,7 +31,9 @@
 #ifndef SCHEMA
 #define SCHEMA 1
 #endif
+#ifndef SERVICE
 #define SERVICE "test." NAME
+#endif
 
 typedef struct {
    const knap_host_t *host;

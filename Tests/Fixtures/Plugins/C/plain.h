@@ -15,7 +15,9 @@
 #ifndef VERSION
 #define VERSION "1.0.0"
 #endif
+#ifndef SERVICE
 #define SERVICE "test." NAME
+#endif
 
 typedef struct {
    const knap_host_t *host;
