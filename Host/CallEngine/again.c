@@ -1,4 +1,5 @@
 #include "hot.h"
+#include <unistd.h>
 
 // A call that failed for the moment is made again: by the same party after a while, or at once by its stand-in.
 //
@@ -66,18 +67,29 @@ void knap_keep_body(knap_slot_t *slot, knap_bytes_t body, knap_buffer_t *buffer)
    knap_slot_change(slot, WORD_SERIAL(word), 0, WORD_AGAIN, WORD_AGAIN, 0, NULL);
 }
 
-bool knap_take_back(knap_slot_t *slot, knap_call_t call, uint64_t also_must, bool anew) {
+enum { LOOK_AGAIN_US = 50, MOST_LOOKS = 20000 };
+
+bool knap_take_back(knap_slot_t *slot, knap_call_t call, bool begun, uint64_t also_must, bool anew) {
    uint64_t word = knap_word(slot), next;
+   int looks = 0;
    do {
-      // Nobody else may be at it: no callback runs, the caller has no answer and no stream is open. Where the callee does
-      // not listen, no callback to it can run.
-      bool alone = (word & WORD_REFS) == 2 * WORD_REF || !(word & WORD_LISTENING);
-      if (!knap_handle_fits(word, call) || !(word & WORD_REFS) || !alone || (word & WORD_USERS)
-          || (word & (WORD_DONE | WORD_ANSWERED | WORD_CANCELLED)) || !(word & WORD_INPUT_CLOSED)
-          || (word & also_must) != also_must || (anew && (word & WORD_ATTEMPTS) == WORD_ATTEMPTS))
+      // A stream's items could not be sent again; of one that was not begun none was, since its callee gave no credit.
+      uint64_t must = also_must | (begun ? WORD_INPUT_CLOSED : 0);
+      if (!knap_handle_fits(word, call) || !(word & WORD_REFS) || (word & (WORD_DONE | WORD_ANSWERED | WORD_CANCELLED))
+          || (word & must) != must || (anew && (word & WORD_ATTEMPTS) == WORD_ATTEMPTS))
          return false;
+      // Nobody else may be at it: no callback runs. Where the callee does not listen, none to it can.
+      bool alone = ((word & WORD_REFS) == 2 * WORD_REF || !(word & WORD_LISTENING)) && !(word & WORD_USERS);
+      if (!alone) {
+         // The caller grants or half-closes just now, which returns soon. A callee that completes may be in a callback.
+         if (begun || ++looks > MOST_LOOKS) return false;
+         usleep(LOOK_AGAIN_US);
+         word = knap_word(slot);
+         continue;
+      }
       next = (word & ~(WORD_LISTENING | WORD_CLOSE_TOLD | WORD_CALLEE_WAITS)) + (anew ? WORD_ATTEMPT : 0);
-   } while (!atomic_compare_exchange_weak(&slot->word, &word, next));
+      if (atomic_compare_exchange_weak(&slot->word, &word, next)) break;
+   } while (true);
    if (word & WORD_LISTENING) slot->callee->closed(slot->callee_context);
    return true;
 }
@@ -143,7 +155,7 @@ bool knap_again(knap_slot_t *slot, bool ran, bool retries, knap_bytes_t body, kn
 bool knap_again_after(knap_slot_t *slot, knap_call_t call, const knap_result_t *result) {
    const knap_target_t *target = atomic_load(&slot->target);
    knap_cell_t *cell = slot->cell;
-   if (!knap_take_back(slot, call, WORD_AGAIN, true)) return false;
+   if (!knap_take_back(slot, call, true, WORD_AGAIN, true)) return false;
    knap_account_failure(target->party, slot, result->status, false);
    knap_place_leave(slot, target);
    knap_permit_return(target->party, cell);
@@ -162,7 +174,7 @@ void knap_call_unserved(const knap_host_t *host, knap_call_t call, knap_status_t
    knap_refusal_make(&refusal, status, RETRY_LATER, false, "%s: %s", party->name, message);
    const knap_target_t *target = slot ? atomic_load(&slot->target) : NULL;
    knap_cell_t *cell = slot ? slot->cell : NULL;
-   if (!slot || target->party != party || !target->route || !knap_take_back(slot, call, 0, true)) {
+   if (!slot || target->party != party || !target->route || !knap_take_back(slot, call, false, 0, true)) {
       knap_complete(host, call, &refusal.result);
       return;
    }

@@ -132,8 +132,8 @@ knap_gating_t knap_gate_wait(knap_party_t *party, knap_slot_t *slot, knap_bytes_
 
 // again.c
 // Takes a call back from the callee that has it; where it is made `anew`, the callee's handle is stale then. Only one that
-// streams nothing, was not given up, and in which nobody is.
-bool knap_take_back(knap_slot_t *slot, knap_call_t call, uint64_t also_must, bool anew);
+// was not given up and in which nobody is, and, where the callee has `begun` it, whose input is closed.
+bool knap_take_back(knap_slot_t *slot, knap_call_t call, bool begun, uint64_t also_must, bool anew);
 // Has a call that failed with UNAVAILABLE or RESOURCE_EXHAUSTED, and is no callee's, made again: later, or by the stand-in.
 // False: it has failed. `ran`: it may have run. `retries`: the same party may be tried again.
 bool knap_again(knap_slot_t *slot, bool ran, bool retries, knap_bytes_t body, knap_buffer_t *buffer);

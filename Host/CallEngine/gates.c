@@ -81,7 +81,7 @@ static knap_slot_t *take_back(knap_party_t *party, knap_call_t call, bool may_ha
    if (!slot || !knap_handle_fits(knap_word(slot), call)) return NULL;
    const knap_target_t *target = atomic_load(&slot->target);
    if (target->party != party || !target->route || (may_have_run && slot->marks.requeued >= MOST_REQUEUED)) return NULL;
-   if (!knap_take_back(slot, call, 0, anew)) return NULL;
+   if (!knap_take_back(slot, call, may_have_run, 0, anew)) return NULL;
    if (may_have_run) slot->marks.requeued++;
    return slot;
 }

@@ -41,7 +41,9 @@ typedef struct outbound {
    knap_call_t    call; // the callee's handle here
    uint32_t       method;
    atomic_bool    used;
-   bool           streams, delivered; // delivered: the caller saw items
+   bool           streams;
+   bool           begun;     // the other side sent items or gave credit
+   atomic_bool    closed;    // the caller has half-closed
    atomic_int     sending; // 0: not sent, 1: sent, 2: cancelled before it was sent, 3: abandoned
    atomic_int     holders; // the engine, until it has no more callbacks, and the thread that forwards
    atomic_bool    ended;

@@ -74,10 +74,16 @@ static void on_item(void *context, knap_call_t call, const knap_item_t *item) {
    link_send(place->link, header, &body, 1);
 }
 
+static void send_half_close(outbound_t *place) {
+   if (place->streams) link_send(place->link, about(place, MESSAGE_HALF_CLOSE), NULL, 0);
+}
+
 static void on_half_close(void *context, knap_call_t call) {
    (void)call;
    outbound_t *place = context;
-   if (place->streams) link_send(place->link, about(place, MESSAGE_HALF_CLOSE), NULL, 0);
+   atomic_store(&place->closed, true);
+   // Before the request is sent nobody could understand it; whoever sends that looks at `closed` afterwards.
+   if (atomic_load(&place->sending) == 1) send_half_close(place);
 }
 
 static void on_credit(void *context, knap_call_t call) { (void)context; (void)call; }
@@ -188,8 +194,8 @@ static void abandon(outbound_t *place, uint64_t begun) {
    if (!hold(place)) return; // it has ended
    if (atomic_load_explicit(&place->ended, memory_order_acquire)) return release(place);
    knap_link_t *link = place->link;
-   bool begun_with = place->position <= begun;
-   bool twice = !place->streams && place->method < 64 && (link->idempotent >> place->method & 1) && !place->delivered;
+   bool begun_with = place->position <= begun || place->begun;
+   bool twice = !place->streams && place->method < 64 && (link->idempotent >> place->method & 1) && !place->begun;
    bool again = place->method < KNAP_LINK_SPECIAL && (!begun_with || twice)
                 && (link->seat ? group_take_over(place, begun_with)
                                : knap_call_requeue(link->host, place->call, place->body, place->kept, begun_with));
@@ -218,6 +224,8 @@ static void transmit(outbound_t *place, knap_bytes_t body, bool spins) {
       header.a = KNAP_CANCELLED;
       link_send(link, header, NULL, 0);
       atomic_store(&place->sending, 1);
+   } else if (atomic_load(&place->closed)) {
+      send_half_close(place);
    }
    // The link may have broken after the look above, and whoever broke it did not see this call as sent.
    if (atomic_load(&link->broken)) abandon(place, atomic_load_explicit(&link->out.shared->begun, memory_order_acquire));
@@ -230,7 +238,8 @@ static void in_place(outbound_t *place, knap_call_t call, uint32_t method, knap_
    knap_link_t *link = place->link;
    place->call = call;
    place->method = method;
-   place->delivered = false;
+   place->begun = false;
+   atomic_store_explicit(&place->closed, false, memory_order_relaxed);
    place->position = UINT64_MAX;
    atomic_store_explicit(&place->ended, false, memory_order_relaxed);
    atomic_store_explicit(&place->sending, 0, memory_order_relaxed);
@@ -290,13 +299,13 @@ bool outbound_result(knap_link_t *link, const knap_message_t *message, const uin
 bool outbound_item(knap_link_t *link, const knap_message_t *message, const uint8_t *body) {
    outbound_t *place = outbound_of(link, message->tag, message->serial);
    if (!place) return true;
+   place->begun = true;
    if (message->kind == MESSAGE_GRANT) {
       link->host->calls->grant(link->host, place->call, (uint32_t)message->a);
       return true;
    }
    if (message->kind != MESSAGE_ITEM || message->b < KNAP_ITEM_DATA || message->b > KNAP_ITEM_REPLY) return false;
    knap_item_t item = {.size = sizeof item, .kind = (uint32_t)message->b, .id = message->a, .body = {body, message->size}};
-   place->delivered = true;
    // The other side's engine counts the same credit, so only one that lies sends without.
    return link->host->calls->send(link->host, place->call, &item) != KNAP_RESOURCE_EXHAUSTED;
 }

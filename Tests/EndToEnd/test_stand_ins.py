@@ -149,6 +149,25 @@ def test_what_a_dead_provider_had_not_begun_runs_on_the_stand_in_and_what_it_had
     wait_for(lambda: who(served) == "main", "the return")
 
 
+def test_a_stream_that_a_dead_worker_had_not_begun_is_run_by_its_successor(served):
+    for name, other in [("left", "right"), ("right", "left")]:
+        plugins.drop(served, plugins.build(
+            served.root / "built", name, source="conversations.c", extensions=[], deadline_ms=60_000, defines=[f'OTHER="test.{other}"'],
+            permissions={"services": [f"test.{other}"]}))
+        wait_for(lambda: state_of(served, name) != "unknown", "the arrival")
+        assert command(served, "plugins", "grant", name).returncode == 0
+        wait_for(lambda: state_of(served, name) == "active", "the start")
+    for _ in range(3):
+        process = int(info(served, "right")["process"])
+        os.kill(process, signal.SIGSTOP)
+        calls = Calls(served, "test.left.speak_and_hear", 2)
+        wait_for(lambda: counts(served, "right")["in_flight"] == 2, "the streams")
+        os.kill(process, signal.SIGKILL)
+        for code, out, error in calls.end():
+            assert (code, error) == (0, "")
+            assert json.loads(out) == {"status": 0, "answer": 1000, "received": 1000, "ordered": True}
+
+
 def test_a_call_of_the_command_line_and_of_a_client_is_tried_again(served):
     tool = {"kind": "tool", "name": "try_it", "description": "Fails twice, then serves.", "method": "test.duo.flaky"}
     start(served, "main", methods={"flaky": {"retries": 3}}, contributes={"mcp": [tool]})

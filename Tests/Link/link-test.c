@@ -396,14 +396,28 @@ static void nonsense_in_the_ring_breaks_the_link_and_nothing_else(void) {
 
 static void calls_of_a_dead_worker_are_run_again_or_answered(void) {
    setup();
-   seen_t taken, untaken, again;
+   seen_t taken, untaken, again, stream, closed_stream, open_stream;
+   knap_outgoing_t duplex = {.flags = KNAP_OUTGOING_STREAMS, .credit = 4};
+   knap_call_t call, closed_call, open_call;
    held = 0;
    call_text(&taken, HOLD, "", plain, NULL);
    WAIT_FOR(held);
+   // One that was begun cannot be had again.
+   knap_call_t begun;
+   seen_t streaming_one;
+   call_text(&streaming_one, STREAM, "", duplex, &begun);
+   knap_item_t item = {.size = sizeof item, .kind = KNAP_ITEM_DATA, .body = {(const uint8_t *)"item", 4}};
+   while (C->calls->send(C, begun, &item) != KNAP_OK) usleep(50); // until it gives credit
+   WAIT_FOR(streaming_one.items == 1);
    // The worker takes nothing more.
    knap_poller_remove(worker_poller, worker_link);
    call_text(&untaken, ECHO, "later", plain, NULL);
    EQUAL(untaken.done, 0);
+   call_text(&stream, STREAM, "", duplex, &call);
+   EQUAL(C->calls->send(C, call, &item), KNAP_RESOURCE_EXHAUSTED);
+   call_text(&closed_stream, STREAM, "", duplex, &closed_call);
+   C->calls->half_close(C, closed_call);
+   call_text(&open_stream, STREAM, "", duplex, &open_call);
    knap_poller_remove(host_poller, host_link);
    knap_gate_t *gate = knap_gate_close(host_engine, &plugin_there, 1);
    call_text(&again, ECHO, "new", plain, NULL);
@@ -411,7 +425,12 @@ static void calls_of_a_dead_worker_are_run_again_or_answered(void) {
    EQUAL(taken.status, KNAP_UNKNOWN);
    CHECK(strstr(taken.body, "\"may_have_run\":true"));
    EQUAL(untaken.done, 0);
-   EQUAL(knap_gate_waiting(gate), 2);
+   EQUAL(streaming_one.status, KNAP_UNKNOWN);
+   CHECK(strstr(streaming_one.body, "\"may_have_run\":true"));
+   EQUAL(stream.done + closed_stream.done + open_stream.done, 0);
+   EQUAL(knap_gate_waiting(gate), 5);
+   C->calls->half_close(C, open_call); // while it waits
+   int ends = half_closes;
    // Another worker takes over.
    knap_link_break(worker_link);
    knap_link_destroy(host_link), knap_link_destroy(worker_link);
@@ -429,6 +448,15 @@ static void calls_of_a_dead_worker_are_run_again_or_answered(void) {
    WAIT_FOR(untaken.done && again.done);
    CHECK(!strcmp(untaken.body, "later"));
    CHECK(!strcmp(again.body, "new"));
+   WAIT_FOR(closed_stream.done && open_stream.done);
+   CHECK(!strcmp(closed_stream.body, "end") && !strcmp(open_stream.body, "end"));
+   for (int i = 0; i < 500;)
+      if (C->calls->send(C, call, &item) == KNAP_OK) i++;
+   C->calls->half_close(C, call);
+   WAIT_FOR(stream.done);
+   EQUAL(stream.items, 500);
+   CHECK(!strcmp(stream.body, "end"));
+   EQUAL(half_closes, ends + 3);
    teardown();
 }
 

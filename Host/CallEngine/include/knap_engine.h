@@ -142,7 +142,7 @@ uint32_t knap_gate_waiting(knap_gate_t *gate);
 // Takes back a call from whoever has it of the party that serves it, because that process died: the callee hears `closed`
 // and owes nothing more, and the call goes on as if it had come now. With `may_have_run` only three times, so that a call
 // that kills its callee does not go on for ever. `body` (kept) is the call's. False: it cannot be taken back (it was given
-// up, or streams); the callee still owes its completion.
+// up, or may have run and streams); the callee still owes its completion.
 //
 // Requeue: it waits at the party's gate, which is closed. Detach: it stays admitted, and another of the party's processes
 // is given it under the same handle.
