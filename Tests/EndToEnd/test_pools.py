@@ -101,9 +101,11 @@ def test_a_pool_follows_its_load_and_no_call_fails(served):
 def test_a_worker_that_dies_costs_no_call_that_may_run_again(served):
     begin(served, {"min": 3, "max": 3})
     with Load(served, "test.crew.pid", callers=4) as load:
+        gone = None
         for number in range(10):
-            wait_for_workers(served, 3)
-            os.kill(processes(served)[number % 3], signal.SIGKILL)
+            there = wait_for(lambda: len(found := processes(served)) == 3 and gone not in found and found, "three workers")
+            gone = there[number % 3]
+            os.kill(gone, signal.SIGKILL)
     assert load.failures == []
     wait_for_workers(served, 3)
     assert any("SIGKILL" in reason for reason in reasons(served, "crew"))
