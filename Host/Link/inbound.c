@@ -15,9 +15,10 @@ static void send_result(inbound_t *place, const knap_result_t *result) {
    result_header_t texts = {(uint32_t)result->content_type.size, (uint32_t)result->message.size};
    knap_piece_t pieces[] = {piece(&texts, sizeof texts), piece(result->content_type.data, texts.content_type),
                             piece(result->message.data, texts.message), piece(result->body.data, result->body.size)};
+   uint32_t watched = place->watched;
    // From the sending on the other side may use the place again.
    atomic_store_explicit(&place->used, false, memory_order_release);
-   link_send(link, header, pieces, 4);
+   link_send(link, header, pieces, 4, watched);
    atomic_fetch_sub_explicit(&link->inbound_count, 1, memory_order_release);
 }
 
@@ -36,7 +37,7 @@ static void on_item(void *context, knap_call_t call, const knap_item_t *item) {
    header.a = item->id;
    header.b = item->kind;
    knap_piece_t body = piece(item->body.data, item->body.size);
-   link_send(place->link, header, &body, 1);
+   link_send(place->link, header, &body, 1, UNWATCHED);
 }
 
 static void on_credit(void *context, knap_call_t call) { (void)context; (void)call; }
@@ -46,7 +47,7 @@ static void on_granted(void *context, knap_call_t call, uint32_t items) {
    inbound_t *place = context;
    knap_message_t header = about(place, MESSAGE_GRANT);
    header.a = items;
-   link_send(place->link, header, NULL, 0);
+   link_send(place->link, header, NULL, 0, UNWATCHED);
 }
 
 static const knap_caller_relay_t caller = {
@@ -91,6 +92,7 @@ bool inbound_call(knap_link_t *link, const knap_message_t *message, const uint8_
    atomic_store_explicit(&place->serial, message->serial, memory_order_relaxed);
    atomic_store_explicit(&place->used, true, memory_order_release);
    atomic_fetch_add_explicit(&link->inbound_count, 1, memory_order_relaxed);
+   place->watched = header.watched;
    place->call = 0;
    if (status == KNAP_OK) status = link->config.call(link->config.context, (uint32_t)message->b, &outgoing, &link->origin, &place->call);
    if (status != KNAP_OK) {

@@ -1,6 +1,7 @@
 #include "link.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -21,6 +22,12 @@ int knap_link_memory(void) {
    return descriptor;
 }
 
+// That this process may use. On one, whoever spins keeps the one for whom he waits from running.
+static int processors(void) {
+   cpu_set_t set;
+   return sched_getaffinity(0, sizeof set, &set) ? (int)sysconf(_SC_NPROCESSORS_ONLN) : CPU_COUNT(&set);
+}
+
 knap_link_t *knap_link_create(const knap_link_config_t *config) {
    _Static_assert(KNAP_LINK_MEMORY == 2 * sizeof(knap_ring_shared_t), "two rings");
    knap_link_t *link = aligned_alloc(64, (sizeof *link + 63) & ~(size_t)63);
@@ -30,7 +37,7 @@ knap_link_t *knap_link_create(const knap_link_config_t *config) {
    link->party = config->party;
    link->host = knap_party_host(config->party);
    link->engine = knap_party_engine(config->party);
-   link->may_spin = sysconf(_SC_NPROCESSORS_ONLN) > 1;
+   link->may_spin = processors() > 1;
    atomic_flag_clear(&link->consuming);
    pthread_mutex_init(&link->lock, NULL);
    pthread_mutex_init(&link->out.lock, NULL);
@@ -38,7 +45,7 @@ knap_link_t *knap_link_create(const knap_link_config_t *config) {
    link->out.shared = &rings[config->is_host ? 0 : 1];
    link->out.doorbell = config->other_doorbell;
    link->in.shared = &rings[config->is_host ? 1 : 0];
-   link->in.other_doorbell = config->other_doorbell;
+   link->in.back = &link->out;
    link->in.largest = KNAP_LINK_LARGEST + (1 << 18);
    // A worker trusts its host; the host reads nothing that could still change.
    link->in.copy = config->is_host ? malloc(RING_FRAGMENT) : NULL;
@@ -74,39 +81,58 @@ void knap_link_destroy(knap_link_t *link) {
 
 void knap_link_idempotent(knap_link_t *link, uint64_t methods) { link->idempotent = methods; }
 
-void link_send(knap_link_t *link, knap_message_t header, const knap_piece_t *pieces, uint32_t count) {
+void link_send(knap_link_t *link, knap_message_t header, const knap_piece_t *pieces, uint32_t count, uint32_t watched) {
    if (!atomic_load_explicit(&link->broken, memory_order_relaxed))
-      knap_ring_send(&link->out, header, pieces, count, true, NULL);
+      knap_ring_send(&link->out, header, pieces, count, true, NULL, watched);
 }
 
 // ## Taking messages
 
+// How many at a time, and for how long the keeper of one link lets others wait.
+enum { MOST_AT_ONCE = 256, MOST_IN_TURN = 4096, TURN_NS = 500000 };
+
+// A keeper looks for so long before it sleeps, at most; and so many of its sleeps go by before it looks again where that was
+// in vain.
+enum { SPIN_NS = 20000, MOST_SKIPPED = 63 };
+
+static _Thread_local char self; // its address is the thread's name
+
 bool link_take(knap_link_t *link) {
    if (atomic_flag_test_and_set_explicit(&link->consuming, memory_order_seq_cst)) return false;
-   // Whoever takes messages need not be woken.
-   atomic_store_explicit(&link->in.shared->parked, 0, memory_order_relaxed);
+   atomic_store_explicit(&link->consumer, &self, memory_order_relaxed);
    return true;
 }
 
-static bool take_missed(knap_link_t *link) {
-   if (!link_take(link)) return false;
-   atomic_exchange_explicit(&link->missed, false, memory_order_seq_cst); // sees what the thread saw that set it
-   link_drain(link);
-   return true;
+bool link_is_taken_here(knap_link_t *link) {
+   return atomic_load_explicit(&link->consumer, memory_order_relaxed) == &self;
 }
 
-// A doorbell that rings between the last look and the flag's clearing wakes a thread that finds the flag set. That thread
-// says so in `missed`, and whoever clears the flag looks at it afterwards: one of the two takes what is there.
+static void give(knap_link_t *link) {
+   atomic_store_explicit(&link->consumer, NULL, memory_order_relaxed);
+   atomic_flag_clear_explicit(&link->consuming, memory_order_seq_cst);
+}
+
+static void wake_keeper(knap_link_t *link) {
+   if (link->config.doorbell >= 0) knap_ring_doorbell(link->config.doorbell);
+   else knap_ring_wake(link->in.shared, -1);
+}
+
+// A thread that is woken, or stops watching, while another takes messages cannot know whether that one saw the last of them.
+// It says so in `missed` and tries once more to become the one, who looks at `missed` after clearing the flag: one of the
+// two takes what is there.
 void link_leave(knap_link_t *link) {
-   do {
-      for (;;) {
-         atomic_store_explicit(&link->in.shared->parked, 1, memory_order_seq_cst);
-         if (!knap_ring_ready(&link->in) || atomic_load_explicit(&link->broken, memory_order_relaxed)) break;
-         atomic_store_explicit(&link->in.shared->parked, 0, memory_order_relaxed);
-         link_drain(link);
-      }
-      atomic_flag_clear_explicit(&link->consuming, memory_order_seq_cst);
-   } while (atomic_load_explicit(&link->missed, memory_order_seq_cst) && take_missed(link));
+   for (bool is_flooded = false;;) {
+      give(link);
+      if (is_flooded) return wake_keeper(link);
+      if (!atomic_load_explicit(&link->missed, memory_order_seq_cst) || !link_take(link)) return;
+      atomic_exchange_explicit(&link->missed, false, memory_order_seq_cst); // sees what the thread saw that set it
+      is_flooded = link_drain(link, NULL) == MOST_AT_ONCE;
+   }
+}
+
+void link_look(knap_link_t *link) {
+   atomic_store_explicit(&link->missed, true, memory_order_seq_cst);
+   if (link_take(link)) link_leave(link);
 }
 
 static bool handle(knap_link_t *link, const knap_message_t *message, const uint8_t *body) {
@@ -115,10 +141,10 @@ static bool handle(knap_link_t *link, const knap_message_t *message, const uint8
    return message->kind == MESSAGE_RESULT ? outbound_result(link, message, body) : outbound_item(link, message, body);
 }
 
-bool link_drain(knap_link_t *link) {
-   bool any = false;
-   if (atomic_load_explicit(&link->out.unsent_bytes, memory_order_relaxed)) knap_ring_flush(&link->out);
-   while (!atomic_load_explicit(&link->broken, memory_order_relaxed)) {
+int link_drain(knap_link_t *link, const atomic_bool *ended) {
+   int count = 0;
+   if (knap_ring_flushable(&link->out)) knap_ring_flush(&link->out);
+   while (count < MOST_AT_ONCE && !atomic_load_explicit(&link->broken, memory_order_relaxed)) {
       knap_message_t message;
       const uint8_t *body;
       knap_receiving_t received = knap_ring_receive(&link->in, &message, &body);
@@ -128,28 +154,74 @@ bool link_drain(knap_link_t *link) {
          break;
       }
       knap_ring_done(&link->in);
-      any = true;
-      atomic_fetch_add_explicit(&link->received, 1, memory_order_relaxed);
+      count++;
+      if (ended && atomic_load_explicit(ended, memory_order_acquire)) break;
    }
-   return any;
+   if (count) atomic_fetch_add_explicit(&link->received, (uint64_t)count, memory_order_relaxed);
+   return count;
+}
+
+// Takes messages until none has come for `spin_ns`. False: they still came when its turn was over.
+static bool take_turn(knap_link_t *link, uint64_t spin_ns) {
+   uint64_t until = 0, over = 0;
+   for (int i = 0, all = 0; !atomic_load_explicit(&link->broken, memory_order_relaxed); i++) {
+      int count = link_drain(link, NULL);
+      if (count) {
+         until = 0;
+         if ((all += count) >= MOST_IN_TURN) return false;
+         continue;
+      }
+      if (!link->may_spin || !spin_ns) break;
+      if (!until || i % 16 == 15) {
+         uint64_t now = knap_now_ns();
+         if (!over) over = now + TURN_NS;
+         if (!until) until = now + spin_ns;
+         else if (now >= until) break;
+         if (now >= over) return false;
+      }
+      __builtin_ia32_pause();
+   }
+   return true;
+}
+
+static bool is_to_do(knap_link_t *link) {
+   return !atomic_load_explicit(&link->broken, memory_order_relaxed)
+          && (knap_ring_ready(&link->in) || knap_ring_flushable(&link->out));
 }
 
 bool knap_link_poll(knap_link_t *link, uint64_t spin_ns) {
-   if (!link_take(link)) {
+   knap_ring_shared_t *in = link->in.shared;
+   uint32_t sleeps = link->config.doorbell < 0 ? PARKED_HERE : PARKED_AT_BELL;
+   bool holds = link_take(link), quiet = !holds;
+   for (int rounds = 0;; rounds++) {
+      if (holds) {
+         atomic_store_explicit(&in->parked, AWAKE, memory_order_relaxed);
+         quiet = take_turn(link, spin_ns) && rounds < 16;
+         if (!quiet) break;
+      }
+      atomic_store_explicit(&in->parked, sleeps, memory_order_seq_cst);
+      if (holds && !is_to_do(link)) break;
+      if (holds) continue;
       atomic_store_explicit(&link->missed, true, memory_order_seq_cst);
-      if (!take_missed(link)) return !atomic_load(&link->broken);
+      holds = link_take(link);
+      if (!holds) break; // the thread that takes messages looks at `missed`
    }
-   uint64_t until = 0;
-   for (int i = 0;; i++) {
-      if (link_drain(link)) until = 0;
-      else if (!link->may_spin || !spin_ns) break;
-      else if (!until) until = knap_now_ns() + spin_ns, i = 0;
-      else if (i % 16 == 15 && knap_now_ns() >= until) break;
-      else __builtin_ia32_pause();
-      if (atomic_load_explicit(&link->broken, memory_order_relaxed)) break;
-   }
-   link_leave(link);
+   if (holds) link_leave(link);
+   if (!quiet) wake_keeper(link); // itself: others may have waited for a turn
    return !atomic_load(&link->broken);
+}
+
+// Looks for more before it sleeps where that paid the last time. It does not where calls are rare, and where it keeps the
+// caller, who may sleep, from the processor on which he woke this thread.
+bool knap_link_serve(knap_link_t *link) {
+   bool spins = !link->unspun;
+   uint64_t before = link->received;
+   if (!knap_link_poll(link, spins ? SPIN_NS : 0)) return false;
+   if (!spins) link->unspun--;
+   else if (link->received - before > 1) link->futile = 0; // what came besides the message that woke it
+   else link->unspun = link->futile = link->futile < MOST_SKIPPED ? 2 * link->futile + 1 : MOST_SKIPPED;
+   knap_ring_sleep(link->in.shared);
+   return true;
 }
 
 void knap_link_break(knap_link_t *link) {

@@ -24,6 +24,7 @@ typedef struct knap_seat knap_seat_t;
 typedef struct call_header {
    uint32_t credit;
    uint32_t parent_tag, parent_serial; // one that the receiver sent over
+   uint32_t watched; // see ring.h
    uint16_t principal, trace, caller, reserved;
 } call_header_t;
 
@@ -59,6 +60,7 @@ typedef struct inbound {
    uint32_t      tag;
    _Atomic uint32_t serial;
    atomic_bool   used;
+   uint32_t      watched; // by its caller, see ring.h
    knap_call_t   call; // the caller's handle here
 } inbound_t;
 
@@ -70,11 +72,13 @@ struct knap_link {
    knap_group_t      *group; // and its place in it; null: it has none
    knap_seat_t       *seat;
    bool               may_spin;
+   uint32_t           futile, unspun; // of its keeper, see knap_link_serve
    uint64_t           idempotent;
    atomic_bool        broken;
    atomic_flag        consuming; // held by the thread that takes messages
-   atomic_bool        missed;    // a thread that was rung for found that flag set; see link_leave
-   atomic_uint        cold, skip; // see spin
+   _Atomic(const void *) consumer; // who that is
+   atomic_bool        missed;    // a thread that must have messages taken found that flag set; see link_leave
+   atomic_uint        cold, skip; // see watch
    atomic_uint        inbound_count;
    _Atomic uint64_t   received;
    knap_origin_t      origin; // of the last call that came; most come from the same few
@@ -92,14 +96,19 @@ static inline knap_piece_t piece(const void *data, uint64_t size) { return (knap
 
 // link.c
 bool link_take(knap_link_t *link);  // the right to consume, without waiting
-void link_leave(knap_link_t *link); // parks and gives it back
-bool link_drain(knap_link_t *link); // false: nothing came
-void link_send(knap_link_t *link, knap_message_t header, const knap_piece_t *pieces, uint32_t count);
+void link_leave(knap_link_t *link); // gives it back
+bool link_is_taken_here(knap_link_t *link); // by this thread
+// Takes a number of messages at most, and none after `ended`, which may be null, is set. How many.
+int link_drain(knap_link_t *link, const atomic_bool *ended);
+// Has messages taken that are there now, by this thread or by the one that takes them already.
+void link_look(knap_link_t *link);
+// `watched`: see ring.h.
+void link_send(knap_link_t *link, knap_message_t header, const knap_piece_t *pieces, uint32_t count, uint32_t watched);
 
 // outbound.c
-// The call is counted already. `spins`: waits a moment for the answer.
+// The call is counted already. `watches`: waits a moment for the answer.
 void outbound_forward(knap_link_t *link, knap_call_t call, uint32_t method, knap_bytes_t body, knap_buffer_t *buffer,
-                      bool spins);
+                      bool watches);
 bool outbound_result(knap_link_t *link, const knap_message_t *message, const uint8_t *body);
 bool outbound_item(knap_link_t *link, const knap_message_t *message, const uint8_t *body);
 outbound_t *outbound_of(knap_link_t *link, uint32_t tag, uint32_t serial);

@@ -5,9 +5,9 @@
 // Calls of this side that the other side serves. Each has a place in the window from the moment it is forwarded until
 // the engine has no more callbacks for it.
 
-// About 3 µs for an answer from a process that is awake, 40 µs from one that has to wake up: less than it takes this
-// side to be woken in its turn.
-enum { SPIN_PAUSES = 120, WAKE_PAUSES = 1600, DEEPEST_SPIN = 8 };
+// For how long a caller watches: about 3 µs of looking where the other side is awake, and asleep where it has to wake up.
+// Both are short enough for a thread that may not block.
+enum { WATCH_PAUSES = 120, WATCH_NS = 200000, DEEPEST_WATCH = 8 };
 
 static outbound_t *take_place(knap_link_t *link) {
    pthread_mutex_lock(&link->lock);
@@ -71,11 +71,11 @@ static void on_item(void *context, knap_call_t call, const knap_item_t *item) {
    header.a = item->id;
    header.b = item->kind;
    knap_piece_t body = piece(item->body.data, item->body.size);
-   link_send(place->link, header, &body, 1);
+   link_send(place->link, header, &body, 1, UNWATCHED);
 }
 
 static void send_half_close(outbound_t *place) {
-   if (place->streams) link_send(place->link, about(place, MESSAGE_HALF_CLOSE), NULL, 0);
+   if (place->streams) link_send(place->link, about(place, MESSAGE_HALF_CLOSE), NULL, 0, UNWATCHED);
 }
 
 static void on_half_close(void *context, knap_call_t call) {
@@ -93,7 +93,7 @@ static void on_granted(void *context, knap_call_t call, uint32_t items) {
    outbound_t *place = context;
    knap_message_t header = about(place, MESSAGE_GRANT);
    header.a = items;
-   link_send(place->link, header, NULL, 0);
+   link_send(place->link, header, NULL, 0, UNWATCHED);
 }
 
 static void on_cancel(void *context, knap_call_t call, knap_status_t reason) {
@@ -103,7 +103,7 @@ static void on_cancel(void *context, knap_call_t call, knap_status_t reason) {
    if (atomic_compare_exchange_strong(&place->sending, &before, 2)) return; // the request has not gone out
    knap_message_t header = about(place, MESSAGE_CANCEL);
    header.a = (uint64_t)reason;
-   link_send(place->link, header, NULL, 0);
+   link_send(place->link, header, NULL, 0, UNWATCHED);
    if (reason == KNAP_DEADLINE_EXCEEDED && place->link->config.overdue)
       place->link->config.overdue(place->link->config.context);
 }
@@ -136,12 +136,13 @@ static void keep_body(outbound_t *place, knap_bytes_t body, knap_buffer_t *buffe
    }
 }
 
-static knap_sending_t send_call(outbound_t *place, knap_bytes_t body) {
+static knap_sending_t send_call(outbound_t *place, knap_bytes_t body, uint32_t *watched) {
    knap_link_t *link = place->link;
    knap_call_view_t view;
    if (!knap_call_view(link->host, place->call, &view)) return SENT; // it ended already
    place->streams = view.input_open;
-   call_header_t call = {.credit = view.credit, .principal = (uint16_t)view.principal.size,
+   if (place->streams) *watched = UNWATCHED;
+   call_header_t call = {.credit = view.credit, .watched = *watched, .principal = (uint16_t)view.principal.size,
                          .trace = (uint16_t)view.trace.size, .caller = (uint16_t)view.caller.size};
    knap_message_t header = about(place, MESSAGE_CALL);
    header.a = view.deadline_ns;
@@ -160,28 +161,59 @@ static knap_sending_t send_call(outbound_t *place, knap_bytes_t body) {
    knap_piece_t pieces[] = {piece(&call, sizeof call), piece(view.principal.data, call.principal),
                             piece(view.trace.data, call.trace), piece(view.caller.data, call.caller),
                             piece(body.data, body.size)};
-   return knap_ring_send(&link->out, header, pieces, 5, false, &place->position);
+   return knap_ring_send(&link->out, header, pieces, 5, false, &place->position, UNWATCHED);
 }
 
-// Waits a moment for the answer, taking messages: an answer that comes within microseconds then costs no wake-up. Where
-// it did not, the next calls do not wait; one in 64 tries again.
-static void spin(outbound_t *place, int pauses) {
+// Whether the thread is to watch the ring for the answer. Where answers did not come soon the next calls do not wait; one
+// in 64 tries again.
+static bool may_watch(knap_link_t *link) {
+   if (knap_engine_depth(link->engine) > DEEPEST_WATCH || link_is_taken_here(link)) return false;
+   if (!atomic_load_explicit(&link->skip, memory_order_relaxed)) return true;
+   atomic_fetch_sub_explicit(&link->skip, 1, memory_order_relaxed);
+   return false;
+}
+
+static bool has_ended(const outbound_t *place) { return atomic_load_explicit(&place->ended, memory_order_acquire); }
+
+// Looks at the ring; an answer that comes within microseconds then costs no system call.
+static void look_out(outbound_t *place) {
    knap_link_t *link = place->link;
-   if (atomic_load_explicit(&link->skip, memory_order_relaxed)) {
-      atomic_fetch_sub_explicit(&link->skip, 1, memory_order_relaxed);
-      return;
-   }
    bool held = false;
-   for (int i = 0; i < pauses; i++) {
-      if (atomic_load_explicit(&place->ended, memory_order_acquire)) break;
+   for (int i = 0; i < WATCH_PAUSES && !has_ended(place); i++) {
       if (!held) held = link_take(link);
-      if (!held || !link_drain(link)) __builtin_ia32_pause();
+      if (!held || !link_drain(link, &place->ended)) __builtin_ia32_pause();
    }
    if (held) link_leave(link);
-   if (atomic_load_explicit(&place->ended, memory_order_acquire)) {
+}
+
+// Sleeps until the answer comes. Looking would be in the way: the process that wakes up may have to do so on this processor.
+static void sleep_out(outbound_t *place) {
+   knap_link_t *link = place->link;
+   knap_ring_shared_t *in = link->in.shared;
+   uint64_t until = knap_now_ns() + WATCH_NS;
+   while (!has_ended(place)) {
+      uint32_t value = atomic_fetch_or_explicit(&in->watch, WATCH_SLEEPS, memory_order_seq_cst) | WATCH_SLEEPS;
+      if (!link_take(link)) return look_out(place); // who takes messages now will not wake anybody here
+      link_drain(link, &place->ended);
+      link_leave(link);
+      uint64_t now = knap_now_ns();
+      if (has_ended(place) || now >= until) return;
+      knap_ring_watch(in, value, until - now);
+   }
+}
+
+// Waits a moment for the answer, taking messages.
+static void watch(outbound_t *place, bool sleeps) {
+   knap_link_t *link = place->link;
+   if (sleeps) sleep_out(place);
+   else look_out(place);
+   if (has_ended(place)) {
       atomic_store_explicit(&link->cold, 0, memory_order_relaxed);
       return;
    }
+   // From here on the answer wakes the keeper; one that came before must still be seen.
+   atomic_fetch_add_explicit(&link->in.shared->watch, WATCH_COUNT, memory_order_seq_cst);
+   link_look(link);
    uint32_t cold = atomic_load_explicit(&link->cold, memory_order_relaxed);
    atomic_store_explicit(&link->cold, cold < 32 ? 2 * cold + 1 : 63, memory_order_relaxed);
    atomic_store_explicit(&link->skip, cold, memory_order_relaxed);
@@ -208,13 +240,15 @@ static void abandon(outbound_t *place, uint64_t begun) {
    release(place);
 }
 
-static void transmit(outbound_t *place, knap_bytes_t body, bool spins) {
+static void transmit(outbound_t *place, knap_bytes_t body, bool watches) {
    knap_link_t *link = place->link;
    if (atomic_load(&link->broken)) { // since the call was routed here
       atomic_store(&place->sending, 1);
       return abandon(place, 0);
    }
-   knap_sending_t sending = send_call(place, body);
+   bool sleeps = !link->may_spin || knap_ring_parked(&link->out);
+   uint32_t watched = watches && may_watch(link) ? knap_ring_count(&link->in) : UNWATCHED;
+   knap_sending_t sending = send_call(place, body, &watched);
    if (sending == SEND_FULL)
       return knap_call_unserved(link->host, place->call, KNAP_RESOURCE_EXHAUSTED, "its process is too slow to take more calls",
                                 place->body, place->kept);
@@ -222,19 +256,18 @@ static void transmit(outbound_t *place, knap_bytes_t body, bool spins) {
    if (!atomic_compare_exchange_strong(&place->sending, &before, 1)) { // cancelled in between
       knap_message_t header = about(place, MESSAGE_CANCEL);
       header.a = KNAP_CANCELLED;
-      link_send(link, header, NULL, 0);
+      link_send(link, header, NULL, 0, UNWATCHED);
       atomic_store(&place->sending, 1);
    } else if (atomic_load(&place->closed)) {
       send_half_close(place);
    }
    // The link may have broken after the look above, and whoever broke it did not see this call as sent.
    if (atomic_load(&link->broken)) abandon(place, atomic_load_explicit(&link->out.shared->begun, memory_order_acquire));
-   else if (spins && link->may_spin && !place->streams && knap_engine_depth(link->engine) <= DEEPEST_SPIN)
-      spin(place, sending == SENT ? SPIN_PAUSES : WAKE_PAUSES);
+   else if (watched != UNWATCHED) watch(place, sleeps || sending == SENT_AND_WOKE);
 }
 
 static void in_place(outbound_t *place, knap_call_t call, uint32_t method, knap_bytes_t body, knap_buffer_t *buffer,
-                     bool spins) {
+                     bool watches) {
    knap_link_t *link = place->link;
    place->call = call;
    place->method = method;
@@ -246,14 +279,14 @@ static void in_place(outbound_t *place, knap_call_t call, uint32_t method, knap_
    atomic_store_explicit(&place->holders, 2, memory_order_relaxed);
    keep_body(place, body, buffer);
    if (link->host->calls->listen(link->host, call, &callee.callee, place) != KNAP_OK) release(place); // it has ended
-   else transmit(place, body, spins);
+   else transmit(place, body, watches);
    release(place);
 }
 
 void outbound_forward(knap_link_t *link, knap_call_t call, uint32_t method, knap_bytes_t body, knap_buffer_t *buffer,
-                      bool spins) {
+                      bool watches) {
    outbound_t *place = body.size <= KNAP_LINK_LARGEST ? take_place(link) : NULL;
-   if (place) return in_place(place, call, method, body, buffer, spins);
+   if (place) return in_place(place, call, method, body, buffer, watches);
    if (body.size > KNAP_LINK_LARGEST)
       fail(link, call, KNAP_RESOURCE_EXHAUSTED, "the body is larger than the 64 MiB that a worker takes", NULL);
    else

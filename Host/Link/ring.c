@@ -1,9 +1,43 @@
 #include "ring.h"
+#include <limits.h>
+#include <linux/futex.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 static uint64_t padded(uint64_t size) { return (size + sizeof(knap_message_t) + RING_ALIGN - 1) & ~(uint64_t)(RING_ALIGN - 1); }
+
+// ## Sleeping and waking
+
+// Between processes, so not FUTEX_PRIVATE_FLAG.
+static void futex(atomic_uint *word, int operation, uint32_t value, const struct timespec *limit) {
+   syscall(SYS_futex, word, operation, value, limit, NULL, 0);
+}
+
+void knap_ring_sleep(knap_ring_shared_t *shared) {
+   while (atomic_load_explicit(&shared->parked, memory_order_acquire) == PARKED_HERE)
+      futex(&shared->parked, FUTEX_WAIT, PARKED_HERE, NULL);
+}
+
+void knap_ring_watch(knap_ring_shared_t *shared, uint32_t value, uint64_t limit_ns) {
+   struct timespec limit = {(time_t)(limit_ns / 1000000000u), (long)(limit_ns % 1000000000u)};
+   futex(&shared->watch, FUTEX_WAIT, value, &limit);
+}
+
+bool knap_ring_wake(knap_ring_shared_t *shared, int doorbell) {
+   if (!atomic_load_explicit(&shared->parked, memory_order_seq_cst)) return false;
+   switch (atomic_exchange_explicit(&shared->parked, AWAKE, memory_order_seq_cst)) {
+      case AWAKE: return false; // another was faster
+      case PARKED_HERE: futex(&shared->parked, FUTEX_WAKE, 1, NULL); return true;
+      default: knap_ring_doorbell(doorbell); return true;
+   }
+}
+
+bool knap_ring_parked(const knap_producer_t *producer) {
+   return atomic_load_explicit(&producer->shared->parked, memory_order_relaxed) != AWAKE;
+}
 
 void knap_ring_doorbell(int descriptor) {
    uint64_t one = 1;
@@ -37,15 +71,20 @@ static void advance(knap_producer_t *producer, uint64_t size) {
    producer->sent++;
 }
 
-// Publishes with an exchange, so that the look at `parked` comes after it. True: the consumer was woken.
-static bool publish(knap_producer_t *producer) {
+// Publishes, and wakes who must be woken; see ring.h. True: the keeper was.
+static bool publish(knap_producer_t *producer, uint32_t watched) {
    knap_ring_shared_t *shared = producer->shared;
    atomic_exchange_explicit(&shared->tail, producer->tail, memory_order_seq_cst);
-   if (!atomic_load_explicit(&shared->parked, memory_order_seq_cst)) return false;
-   if (!atomic_exchange_explicit(&shared->parked, 0, memory_order_seq_cst)) return false;
-   producer->wakes++;
-   knap_ring_doorbell(producer->doorbell);
-   return true;
+   if (watched != UNWATCHED) {
+      uint32_t watch = atomic_load_explicit(&shared->watch, memory_order_seq_cst);
+      if (watch & WATCH_SLEEPS
+          && atomic_fetch_and_explicit(&shared->watch, ~(uint32_t)WATCH_SLEEPS, memory_order_seq_cst) & WATCH_SLEEPS)
+         futex(&shared->watch, FUTEX_WAKE, INT_MAX, NULL);
+      if ((watch & ~(uint32_t)WATCH_SLEEPS) == watched) return false;
+   }
+   bool woke = knap_ring_wake(shared, producer->doorbell);
+   producer->wakes += woke;
+   return woke;
 }
 
 static bool keep_unsent(knap_producer_t *producer, knap_message_t header, const uint8_t *bytes) {
@@ -79,13 +118,18 @@ static void flush(knap_producer_t *producer) {
       // Say that room is wanted, and look once more: it may just have come.
       atomic_store_explicit(&producer->shared->waits, producer->first != NULL, memory_order_seq_cst);
    }
-   if (moved) publish(producer);
+   if (moved) publish(producer, UNWATCHED);
 }
 
 void knap_ring_flush(knap_producer_t *producer) {
    pthread_mutex_lock(&producer->lock);
    if (producer->first) flush(producer);
    pthread_mutex_unlock(&producer->lock);
+}
+
+bool knap_ring_flushable(knap_producer_t *producer) {
+   return atomic_load_explicit(&producer->unsent_bytes, memory_order_seq_cst)
+          && !atomic_load_explicit(&producer->shared->waits, memory_order_seq_cst);
 }
 
 static void gather(uint8_t *to, const knap_piece_t *pieces, uint32_t count) {
@@ -115,7 +159,7 @@ static knap_sending_t send_queued(knap_producer_t *producer, knap_message_t head
 }
 
 knap_sending_t knap_ring_send(knap_producer_t *producer, knap_message_t header, const knap_piece_t *pieces,
-                              uint32_t count, bool must, _Atomic uint64_t *position) {
+                              uint32_t count, bool must, _Atomic uint64_t *position, uint32_t watched) {
    uint64_t size = 0;
    for (uint32_t i = 0; i < count; i++) size += pieces[i].size;
    knap_sending_t outcome = SEND_FULL;
@@ -129,7 +173,7 @@ knap_sending_t knap_ring_send(knap_producer_t *producer, knap_message_t header, 
       gather(place + sizeof header, pieces, count);
       advance(producer, size);
       if (position) *position = producer->tail;
-      outcome = publish(producer) ? SENT_AND_WOKE : SENT;
+      outcome = publish(producer, watched) ? SENT_AND_WOKE : SENT;
    } else if (must || (!producer->first && size > RING_FRAGMENT)) {
       if (position) *position = 0;
       outcome = send_queued(producer, header, pieces, count, size);
@@ -160,12 +204,16 @@ static bool assemble(knap_consumer_t *consumer, const uint8_t *bytes, uint32_t s
    return true;
 }
 
-// Gives room back, and tells a producer that waits for it.
+uint32_t knap_ring_count(const knap_consumer_t *consumer) {
+   return atomic_load_explicit(&consumer->shared->watch, memory_order_relaxed) & ~(uint32_t)WATCH_SLEEPS;
+}
+
+// Gives room back, and tells a producer that waits for it: the other side's keeper, which sleeps for messages of ours.
 static void give_back(knap_consumer_t *consumer) {
    atomic_exchange_explicit(&consumer->shared->head, consumer->head, memory_order_seq_cst);
    if (atomic_load_explicit(&consumer->shared->waits, memory_order_relaxed)
        && atomic_exchange_explicit(&consumer->shared->waits, 0, memory_order_seq_cst))
-      knap_ring_doorbell(consumer->other_doorbell);
+      knap_ring_wake(consumer->back->shared, consumer->back->doorbell);
 }
 
 knap_receiving_t knap_ring_receive(knap_consumer_t *consumer, knap_message_t *message, const uint8_t **body) {

@@ -14,6 +14,22 @@
 // A body that is large goes as several fragments. What does not fit now waits in the producer's memory, in order; only
 // `knap_ring_send` without `must` is refused then. So an answer is never lost or blocked, and back-pressure sits where
 // calls begin.
+//
+// ## Who sleeps, and who wakes him
+// Each side has one thread that is responsible for what comes, its keeper: the host's poller, a worker's first thread. It
+// sleeps at its doorbell, or at the word `parked` itself, which is a futex. Besides, a thread that calls may watch the ring
+// for the answer, looking at it or asleep at the word `watch`. What is sent wakes the keeper, unless it is the answer to a
+// call whose caller watches.
+//
+// Both rest on one pattern: the producer writes `tail` and then reads the word, the consumer writes the word and then reads
+// `tail`, all sequentially consistent (Dekker). So either the producer sees that somebody sleeps, or the consumer sees the
+// message before he does.
+// - The keeper sets `parked` and looks at `tail` once more before it sleeps. A producer that finds `parked` set clears it,
+//   so that only one of many wakes it, and wakes the keeper.
+// - `watch` is a count, and in its lowest bit whether a caller sleeps there. A call takes along the count; its answer wakes
+//   nobody while the count is the same. A caller that stops watching raises the count and then looks at `tail` once more,
+//   or has whoever takes messages look (link.c). So nothing is written to shared memory while answers come quickly.
+// Both words are in a memory that the other side can write, so a wait that must end has a limit of its own.
 
 enum {
    RING_BYTES    = 1 << 20,
@@ -33,12 +49,21 @@ typedef struct knap_message {
 // In shared memory; a zeroed page is an empty ring.
 typedef struct knap_ring_shared {
    _Alignas(64) _Atomic uint64_t tail;   // published by the producer
-   atomic_uint waits;                     // the producer has messages that did not fit
-   atomic_uint parked;                    // the consumer sleeps or is about to
    _Alignas(64) _Atomic uint64_t head;   // given back by the consumer
    _Atomic uint64_t begun;                // up to which the consumer has begun to work on messages
+   // Written rarely, and therefore apart:
+   _Alignas(64) atomic_uint parked;       // where the consumer's keeper sleeps or is about to
+   atomic_uint watch;                     // see above
+   atomic_uint waits;                     // the producer has messages that did not fit
    _Alignas(4096) uint8_t bytes[RING_BYTES];
 } knap_ring_shared_t;
+
+enum { AWAKE, PARKED_AT_BELL, PARKED_HERE }; // of `parked`
+enum {
+   WATCH_SLEEPS = 1, // of `watch`
+   WATCH_COUNT  = 2,
+   UNWATCHED    = 1, // instead of a count, which is even: wakes the keeper
+};
 
 typedef struct knap_piece {
    const void *data;
@@ -53,7 +78,7 @@ typedef struct knap_unsent {
 
 typedef struct knap_producer {
    knap_ring_shared_t *shared;
-   int                 doorbell;
+   int                 doorbell; // of the other side's keeper, where it sleeps at one
    pthread_mutex_t     lock;
    uint64_t            tail, head; // `head` is what was last read
    knap_unsent_t      *first, *last;
@@ -62,7 +87,7 @@ typedef struct knap_producer {
 
 typedef struct knap_consumer {
    knap_ring_shared_t *shared;
-   int       other_doorbell; // of the producer, when it waits for room
+   knap_producer_t    *back; // of the same link, to wake the other side when it waits for room
    uint64_t  head, tail;
    uint8_t  *assembled; // a body that comes in fragments
    uint64_t  assembled_size, assembled_capacity, largest;
@@ -72,15 +97,29 @@ typedef struct knap_consumer {
 typedef enum { SEND_FULL, SENT, SENT_AND_WOKE } knap_sending_t;
 
 // `position`, when not null, gets the ring's position after the message, before the message is published: while `begun`
-// has not reached it the consumer has not begun with the message. 0 when that cannot be said. Takes the lock.
+// has not reached it the consumer has not begun with the message. 0 when that cannot be said. `watched`: the count that the
+// call took along which this message answers, or UNWATCHED. Takes the lock.
 knap_sending_t knap_ring_send(knap_producer_t *producer, knap_message_t header, const knap_piece_t *pieces,
-                              uint32_t count, bool must, _Atomic uint64_t *position);
+                              uint32_t count, bool must, _Atomic uint64_t *position, uint32_t watched);
 // Sends what did not fit before.
 void knap_ring_flush(knap_producer_t *producer);
+// Whether that is worth trying: there is such, and room was made for it.
+bool knap_ring_flushable(knap_producer_t *producer);
+// Whether the other side's keeper sleeps.
+bool knap_ring_parked(const knap_producer_t *producer);
 
 typedef enum { RING_EMPTY, RING_MESSAGE, RING_CORRUPT } knap_receiving_t;
 // The next whole message. Its body is valid until knap_ring_done.
 knap_receiving_t knap_ring_receive(knap_consumer_t *consumer, knap_message_t *message, const uint8_t **body);
 void knap_ring_done(knap_consumer_t *consumer);
-void knap_ring_doorbell(int descriptor);
 bool knap_ring_ready(knap_consumer_t *consumer);
+// The count that a call whose caller is going to watch takes along.
+uint32_t knap_ring_count(const knap_consumer_t *consumer);
+
+void knap_ring_doorbell(int descriptor);
+// The keeper's sleep at `parked`, while that is PARKED_HERE.
+void knap_ring_sleep(knap_ring_shared_t *shared);
+// A caller's sleep at `watch`, while that is `value`, and at most so long.
+void knap_ring_watch(knap_ring_shared_t *shared, uint32_t value, uint64_t limit_ns);
+// Wakes the consumer's keeper, if it sleeps.
+bool knap_ring_wake(knap_ring_shared_t *shared, int doorbell);

@@ -58,7 +58,7 @@ static void join_host(void) {
    if (!worker.plugin_party || !worker.host_party) worker_fail("%s: out of memory", worker.name);
    knap_party_open(worker.host_party, 1);
    worker.link = knap_link_create(&(knap_link_config_t){
-      .party = worker.host_party, .memory = memory, .doorbell = WORKER_DOORBELL, .other_doorbell = WORKER_HOST_DOORBELL,
+      .party = worker.host_party, .memory = memory, .doorbell = -1, .other_doorbell = WORKER_HOST_DOORBELL,
       .call = take_call});
    if (!worker.link) worker_fail("%s: out of memory", worker.name);
 }
@@ -80,9 +80,6 @@ int main(void) {
    uint32_t level = sandbox_enter(&request, remarks, sizeof remarks);
    plugin_load();
    plugin_report(level, remarks);
-   for (;;) {
-      if (!knap_link_poll(worker.link, 13000)) worker_fail("%s: the host sent what is no message", worker.name);
-      uint64_t rung;
-      if (read(WORKER_DOORBELL, &rung, sizeof rung) < 0) _exit(70);
-   }
+   while (knap_link_serve(worker.link)) {}
+   worker_fail("%s: the host sent what is no message", worker.name);
 }

@@ -16,7 +16,7 @@
 //    sandbox.c     what the process may do
 
 // Descriptors that the host hands over.
-enum { WORKER_CONTROL = 3, WORKER_MEMORY = 4, WORKER_DOORBELL = 5, WORKER_HOST_DOORBELL = 6, WORKER_BLACK_BOX = 7 };
+enum { WORKER_CONTROL = 3, WORKER_MEMORY = 4, WORKER_HOST_DOORBELL = 5, WORKER_BLACK_BOX = 6 };
 
 // Methods of the worker itself, at the link.
 enum {

@@ -11,7 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-static int failures, checks;
+static atomic_int failures, checks;
 #define CHECK(condition) \
    do { checks++; if (!(condition)) { failures++; printf("%s:%d: %s\n", __func__, __LINE__, #condition); } } while (0)
 #define EQUAL(a, b) \
@@ -22,13 +22,15 @@ static int failures, checks;
 static knap_engine_t *host_engine, *worker_engine;
 static knap_party_t *client, *plugin_there, *plugin, *host_there;
 static knap_link_t *host_link, *worker_link;
-static knap_poller_t *host_poller, *worker_poller;
+static knap_poller_t *host_poller;
+static pthread_t server; // the worker's keeper
+static atomic_bool is_serving, must_stop;
 static void *memory;
-static int descriptor, bells[2];
+static int descriptor, bell;
 static uint64_t into_plugin[8], of_plugin;
 static const knap_host_t *C, *P; // the client's and the plugin's
 
-enum { ECHO, HOLD, STREAM, CALL_BACK, CREDIT_ONE, WHO, METHODS };
+enum { ECHO, HOLD, STREAM, CALL_BACK, CREDIT_ONE, WHO, TAKE, METHODS };
 
 static knap_status_t in_worker(void *context, uint32_t method, const knap_outgoing_t *outgoing, const knap_origin_t *origin,
                                knap_call_t *call) {
@@ -127,7 +129,15 @@ static void who(void *instance, const knap_request_t *request) {
             info.principal.data, (int)info.trace.size, info.trace.data, info.deadline_ns != 0);
    answer(request->call, text);
 }
-static void (*const methods[METHODS])(void *, const knap_request_t *) = {echo, hold, stream, call_back, credit_one, who};
+// Takes as many nanoseconds as it is told.
+static void take(void *instance, const knap_request_t *request) {
+   (void)instance;
+   uint32_t ns;
+   memcpy(&ns, request->body.data, sizeof ns);
+   for (uint64_t until = knap_now_ns() + ns; knap_now_ns() < until;) {}
+   answer(request->call, "took it");
+}
+static void (*const methods[METHODS])(void *, const knap_request_t *) = {echo, hold, stream, call_back, credit_one, who, take};
 
 // ## The client
 typedef struct {
@@ -188,14 +198,29 @@ static void provide(knap_engine_t *engine, const char *name, knap_party_t *party
                       &(knap_provision_t){.party = party, .method = &method, .instance = instance, .index = index});
 }
 
+static void *serve(void *context) {
+   (void)context;
+   while (!must_stop && knap_link_serve(worker_link)) {}
+   return NULL;
+}
+// From here on the worker takes nothing.
+static void stop_serving(void) {
+   if (!is_serving) return;
+   must_stop = true;
+   while (pthread_tryjoin_np(server, NULL)) knap_ring_wake(memory, -1), usleep(20);
+   is_serving = false;
+}
+
 static void join(void) {
    memory = mmap(NULL, KNAP_LINK_MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
    host_link = knap_link_create(&(knap_link_config_t){.party = plugin_there, .memory = memory, .is_host = 1,
-                                .doorbell = bells[0], .other_doorbell = bells[1], .call = in_host});
+                                .doorbell = bell, .other_doorbell = -1, .call = in_host});
    worker_link = knap_link_create(&(knap_link_config_t){.party = host_there, .memory = memory,
-                                  .doorbell = bells[1], .other_doorbell = bells[0], .call = in_worker});
+                                  .doorbell = -1, .other_doorbell = bell, .call = in_worker});
    knap_poller_add(host_poller, host_link);
-   knap_poller_add(worker_poller, worker_link);
+   must_stop = false;
+   is_serving = true;
+   pthread_create(&server, NULL, serve, NULL);
 }
 
 static void setup(void) {
@@ -209,8 +234,8 @@ static void setup(void) {
    knap_party_t *all[] = {client, plugin_there, plugin, host_there};
    for (int i = 0; i < 4; i++) knap_party_open(all[i], 1);
    descriptor = knap_link_memory();
-   bells[0] = eventfd(0, 0), bells[1] = eventfd(0, 0);
-   host_poller = knap_poller_create(), worker_poller = knap_poller_create();
+   bell = eventfd(0, 0);
+   host_poller = knap_poller_create();
    join();
    char name[16];
    for (uint32_t i = 0; i < METHODS; i++) {
@@ -228,7 +253,7 @@ static void setup(void) {
 
 static void part(void) {
    knap_poller_remove(host_poller, host_link);
-   knap_poller_remove(worker_poller, worker_link);
+   stop_serving();
    knap_link_break(worker_link);
    knap_link_break(host_link);
    // A thread that tells of a deadline or a cancellation may still be in one of them.
@@ -243,10 +268,9 @@ static void part(void) {
 static void teardown(void) {
    part();
    knap_poller_destroy(host_poller);
-   knap_poller_destroy(worker_poller);
    knap_engine_destroy(host_engine);
    knap_engine_destroy(worker_engine);
-   close(descriptor), close(bells[0]), close(bells[1]);
+   close(descriptor), close(bell);
 }
 static const knap_outgoing_t plain = {0};
 
@@ -370,12 +394,134 @@ static void a_flood_of_callers_gets_every_answer_once(void) {
    teardown();
 }
 
+// Callers that wait for each answer, which takes about as long as they watch for it, and rest now and then: at any moment
+// somebody is about to sleep, to stop watching or to be woken.
+static void *rest_and_call(void *seed) {
+   unsigned state = (unsigned)(uintptr_t)seed + 1;
+   for (int i = 0; i < 10000; i++) {
+      seen_t seen;
+      uint32_t ns = (uint32_t)rand_r(&state) % 5000;
+      call_body(&seen, TAKE, (knap_bytes_t){(const uint8_t *)&ns, sizeof ns}, plain, NULL);
+      uint64_t limit = knap_now_ns() + 20000000000;
+      while (!seen.done && knap_now_ns() < limit) {}
+      if (!seen.done || seen.status) bad++;
+      if (!seen.done) return NULL;
+      if (rand_r(&state) % 4 == 0) usleep((unsigned)rand_r(&state) % 60);
+   }
+   return NULL;
+}
+static void nobody_sleeps_through_his_message(void) {
+   setup();
+   bad = 0;
+   rest_and_call(NULL); // alone, where no other thread's call finds what was missed
+   pthread_t threads[3];
+   for (uintptr_t i = 0; i < 3; i++) pthread_create(&threads[i], NULL, rest_and_call, (void *)(i + 1));
+   for (int i = 0; i < 3; i++) pthread_join(threads[i], NULL);
+   EQUAL(bad, 0);
+   // Requests of the worker's, which nobody watches for, come through at once as well.
+   for (int i = 0; i < 300; i++) {
+      seen_t seen;
+      usleep((unsigned)(i * 7 % 80));
+      call_text(&seen, CALL_BACK, "", plain, NULL);
+      WAIT_FOR(seen.done);
+   }
+   teardown();
+}
+
+// A worker that writes what it likes into the words at which the host sleeps, and never answers.
+static atomic_bool must_end;
+static void *scribble(void *context) {
+   (void)context;
+   unsigned state = 1;
+   knap_ring_shared_t *rings = memory;
+   while (!must_end)
+      for (int i = 0; i < 2; i++) {
+         rings[i].parked = (unsigned)rand_r(&state) % 4;
+         rings[i].watch = (unsigned)rand_r(&state);
+         rings[i].waits = (unsigned)rand_r(&state) % 2;
+         knap_ring_doorbell(bell);
+      }
+   return NULL;
+}
+static void a_worker_that_scribbles_delays_only_its_own_calls(void) {
+   setup();
+   stop_serving();
+   must_end = false;
+   pthread_t scribbler;
+   pthread_create(&scribbler, NULL, scribble, NULL);
+   seen_t seen[50];
+   for (int i = 0; i < 50; i++) call_text(&seen[i], HOLD, "", plain, NULL); // each returns
+   // A link of the same poller's.
+   void *others = mmap(NULL, KNAP_LINK_MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+   int other_bell = eventfd(0, 0);
+   knap_party_t *other_there = knap_party_create(host_engine, &(knap_party_config_t){.name = "other"});
+   knap_party_open(other_there, 1);
+   knap_link_t *here = knap_link_create(&(knap_link_config_t){.party = other_there, .memory = others, .is_host = 1,
+                                        .doorbell = other_bell, .other_doorbell = -1, .call = in_host});
+   knap_poller_add(host_poller, here);
+   provide(host_engine, "other.echo", other_there, knap_link_forward, here, ECHO);
+   uint64_t binding = knap_party_bind(client, knap_route_named(host_engine, "other.echo"));
+   knap_link_t *there = knap_link_create(&(knap_link_config_t){.party = host_there, .memory = others, .doorbell = -1,
+                                         .other_doorbell = other_bell, .call = in_worker});
+   for (int i = 0; i < 50; i++) {
+      seen_t other = {0};
+      knap_outgoing_t outgoing = {.size = sizeof outgoing, .caller = &caller, .context = &other};
+      EQUAL(knap_engine_call(C, binding, &outgoing, NULL), KNAP_OK); // nobody serves yet, so the poller gets the answer
+      knap_link_poll(there, 0);
+      WAIT_FOR(other.done);
+      EQUAL(other.status, KNAP_OK);
+   }
+   must_end = true;
+   pthread_join(scribbler, NULL);
+   knap_poller_remove(host_poller, here);
+   knap_link_break(here), knap_link_break(there);
+   knap_link_destroy(here), knap_link_destroy(there);
+   teardown();
+   for (int i = 0; i < 50; i++) CHECK(seen[i].done);
+   munmap(others, KNAP_LINK_MEMORY);
+   close(other_bell);
+}
+
+// A worker that sends without end keeps neither a caller nor the poller.
+static void *flood_ring(void *context) {
+   (void)context;
+   knap_ring_shared_t *ring = (knap_ring_shared_t *)memory + 1;
+   // Messages of a call that is not, over and over; the indexes claim that there are always more.
+   for (uint64_t at = 0; at < RING_BYTES; at += 32) {
+      knap_message_t message = {.kind = 3, .flags = 1, .tag = 1, .serial = 77, .b = 1};
+      memcpy(ring->bytes + at, &message, sizeof message);
+   }
+   for (uint64_t tail = 0; !must_end; tail += 3200) {
+      while (tail - ring->head > RING_BYTES - 6400 && !must_end) {}
+      atomic_store(&ring->tail, tail);
+      if (atomic_exchange(&ring->parked, 0)) knap_ring_doorbell(bell);
+   }
+   return NULL;
+}
+static void a_worker_that_floods_keeps_nobody(void) {
+   setup();
+   stop_serving();
+   must_end = false;
+   pthread_t flooder;
+   pthread_create(&flooder, NULL, flood_ring, NULL);
+   seen_t seen[100];
+   for (int i = 0; i < 100; i++) call_text(&seen[i], HOLD, "", plain, NULL); // each returns
+   for (int i = 0; i < 20; i++) { // and the poller can be told something
+      knap_poller_remove(host_poller, host_link);
+      EQUAL(knap_poller_add(host_poller, host_link), 0);
+   }
+   must_end = true;
+   pthread_join(flooder, NULL);
+   teardown();
+   for (int i = 0; i < 100; i++) CHECK(seen[i].done);
+}
+
 static void nonsense_in_the_ring_breaks_the_link_and_nothing_else(void) {
    for (uint32_t seed = 1; seed <= 300; seed++) {
       setup();
       seen_t seen;
       call_text(&seen, HOLD, "", plain, NULL); // one call is in flight
-      knap_poller_remove(worker_poller, worker_link);
+      stop_serving();
       // The "worker" writes at random into its ring and its indexes, and rings.
       knap_ring_shared_t *ring = (knap_ring_shared_t *)memory + 1;
       srandom(seed);
@@ -384,10 +530,10 @@ static void nonsense_in_the_ring_breaks_the_link_and_nothing_else(void) {
       ring->bytes[5] = 0;
       atomic_store(&ring->tail, seed % 4 ? 32u * (uint64_t)(random() % 40) : (uint64_t)random());
       atomic_store(&((knap_ring_shared_t *)memory)->head, (uint64_t)random());
-      knap_ring_doorbell(bells[0]);
+      atomic_store(&ring->parked, (unsigned)random());
+      atomic_store(&ring->watch, (unsigned)random());
+      knap_ring_doorbell(bell);
       knap_link_poll(host_link, 0);
-      knap_gate_t *none = NULL;
-      (void)none;
       knap_link_break(host_link);
       WAIT_FOR(seen.done);
       teardown();
@@ -410,7 +556,7 @@ static void calls_of_a_dead_worker_are_run_again_or_answered(void) {
    while (C->calls->send(C, begun, &item) != KNAP_OK) usleep(50); // until it gives credit
    WAIT_FOR(streaming_one.items == 1);
    // The worker takes nothing more.
-   knap_poller_remove(worker_poller, worker_link);
+   stop_serving();
    call_text(&untaken, ECHO, "later", plain, NULL);
    EQUAL(untaken.done, 0);
    call_text(&stream, STREAM, "", duplex, &call);
@@ -467,6 +613,9 @@ int main(void) {
    items_and_credit_cross_both_ways();
    a_plugin_calls_back_for_the_call_it_serves();
    a_flood_of_callers_gets_every_answer_once();
+   nobody_sleeps_through_his_message();
+   a_worker_that_scribbles_delays_only_its_own_calls();
+   a_worker_that_floods_keeps_nobody();
    nonsense_in_the_ring_breaks_the_link_and_nothing_else();
    calls_of_a_dead_worker_are_run_again_or_answered();
    printf("%d passed, %d failed\n", checks - failures, failures);

@@ -31,7 +31,7 @@ final class WorkerProcess: Sendable {
     let pidfd: Int32
     let control: ControlChannel
     let output: Int32
-    let doorbells: (own: Int32, other: Int32)
+    let doorbell: Int32
     let box: WorkerBox
     // The shared memory and the link over it: nil once they are gone.
     let link: Mutex<Link?>
@@ -66,7 +66,7 @@ final class WorkerProcess: Sendable {
 
     init(
         context: InstanceContext, party: Party, engine: CallEngine, group: WorkerGroup?, pid: Int32, pidfd: Int32, control: ControlChannel,
-        output: Int32, doorbells: (Int32, Int32), box: WorkerBox, memory: UnsafeMutableRawPointer,
+        output: Int32, doorbell: Int32, box: WorkerBox, memory: UnsafeMutableRawPointer,
         onEnd: @escaping @Sendable (WorkerEnd) async -> Void
     ) throws(PluginError) {
         self.context = context
@@ -77,7 +77,7 @@ final class WorkerProcess: Sendable {
         self.pidfd = pidfd
         self.control = control
         self.output = output
-        self.doorbells = doorbells
+        self.doorbell = doorbell
         self.box = box
         self.onEnd = onEnd
         link = Mutex(nil)
@@ -86,8 +86,8 @@ final class WorkerProcess: Sendable {
         config.memory = memory
         config.is_host = 1
         config.group = group?.pointer
-        config.doorbell = doorbells.0
-        config.other_doorbell = doorbells.1
+        config.doorbell = doorbell
+        config.other_doorbell = -1  // a worker sleeps at the shared memory
         // The link is destroyed before this object goes: see `finish`.
         config.context = Unmanaged.passUnretained(self).toOpaque()
         config.call = { context, method, outgoing, _, call in
@@ -207,15 +207,21 @@ final class WorkerProcess: Sendable {
 
     func attend() {
         var lines = OutputLines(logger: context.logger)
+        // Watched until the other end is closed: -1 from then on.
+        var control = control.descriptor, output = output
         while true {
             var wait = [
-                pollfd(fd: control.descriptor, events: Int16(POLLIN), revents: 0),
+                pollfd(fd: control, events: Int16(POLLIN), revents: 0),
                 pollfd(fd: output, events: Int16(POLLIN), revents: 0),
                 pollfd(fd: pidfd, events: Int16(POLLIN), revents: 0),
             ]
-            guard poll(&wait, 3, -1) > 0 else { continue }
+            // A process that ends closes its descriptors a moment before its end can be seen.
+            let ready = poll(&wait, 3, control < 0 ? 1000 : -1)
+            if ready == 0 { fail("it closed its connection to the host") }
+            guard ready > 0 else { continue }
             if wait[0].revents != 0, !answerRequests() { fail("it sent what is no message") }
-            if wait[1].revents != 0 { lines.read(output) }
+            if wait[0].revents & Int16(POLLHUP) != 0 { control = -1 }
+            if wait[1].revents != 0, !lines.read(output) { output = -1 }
             if wait[2].revents != 0 { break }
             let isBroken = link.withLock { link in
                 var counts = knap_link_counts_t()
@@ -251,7 +257,7 @@ final class WorkerProcess: Sendable {
         }
         loaded(.failure(PluginError(code: .unavailable, message: reason)))
         close(control.descriptor)
-        for descriptor in [output, pidfd, doorbells.own, doorbells.other] { close(descriptor) }
+        for descriptor in [output, pidfd, doorbell] { close(descriptor) }
         for descriptor in state.withLock({ state in
             state.watches = [:]
             defer { state.connections = [:] }

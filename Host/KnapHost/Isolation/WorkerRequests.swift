@@ -132,15 +132,17 @@ struct OutputLines {
 
     init(logger: Logger) { self.logger = logger }
 
-    /// Takes what there is now.
-    mutating func read(_ descriptor: Int32) {
+    /// Takes what there is now. False: the other end is closed, and nothing is left.
+    @discardableResult
+    mutating func read(_ descriptor: Int32) -> Bool {
         var chunk = [UInt8](repeating: 0, count: 1 << 14)
         let count = Glibc.read(descriptor, &chunk, chunk.count)
-        guard count > 0 else { return }
+        guard count > 0 else { return count < 0 }
         for byte in chunk[..<count] {
             if byte == UInt8(ascii: "\n") || pending.count >= Self.longest { flush() }
             if byte != UInt8(ascii: "\n") { pending.append(byte) }
         }
+        return true
     }
 
     mutating func flush() {

@@ -74,25 +74,25 @@ extension WorkerProcess {
         held.append(pair[1])
         guard knap_pipe(&pipes) == 0 else { throw failure("pipe") }
         held.append(pipes[1])
-        let own = knap_doorbell(), other = knap_doorbell()
-        guard own >= 0, other >= 0 else { throw failure("eventfd") }
+        let doorbell = knap_doorbell()
+        guard doorbell >= 0 else { throw failure("eventfd") }
         var pidfd: Int32 = -1
         let pid = withArguments([options.program, manifest.name]) { arguments in
             withArguments(options.environment + ["SWIFT_BACKTRACE=enable=no"]) { environment in
-                [pair[1], memory, other, own, box.descriptor].withUnsafeBufferPointer {
+                [pair[1], memory, doorbell, box.descriptor].withUnsafeBufferPointer {
                     knap_spawn(options.program, arguments, environment, $0.baseAddress, Int32($0.count), pipes[1], &pidfd)
                 }
             }
         }
         guard pid > 0 else {
             let reason = failure(options.program)
-            for descriptor in [pair[0], pipes[0], own, other] { close(descriptor) }
+            for descriptor in [pair[0], pipes[0], doorbell] { close(descriptor) }
             munmap(mapped, KNAP_LINK_MEMORY)
             throw reason
         }
         let process = try WorkerProcess(
             context: context, party: party, engine: engine, group: group, pid: pid, pidfd: pidfd,
-            control: ControlChannel(descriptor: pair[0]), output: pipes[0], doorbells: (own, other), box: box, memory: mapped,
+            control: ControlChannel(descriptor: pair[0]), output: pipes[0], doorbell: doorbell, box: box, memory: mapped,
             onEnd: onEnd)
         process.begin(options, manifest)
         return process

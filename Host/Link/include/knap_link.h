@@ -29,8 +29,8 @@ typedef struct knap_link_config {
    void   *memory;          // KNAP_LINK_MEMORY bytes, shared
    int32_t is_host;         // which of the rings is which
    knap_group_t *group;     // of which it is to be a member, see below; null: none
-   int32_t doorbell;        // eventfd that wakes this side
-   int32_t other_doorbell;  // eventfd that wakes the other side
+   int32_t doorbell;        // eventfd at which this side's keeper sleeps, a poller; -1: it calls knap_link_serve
+   int32_t other_doorbell;  // the other side's
    // Makes a call that the other side asked for: `method` is what the other side's provision says as its index.
    knap_status_t (*call)(void *context, uint32_t method, const knap_outgoing_t *outgoing, const knap_origin_t *origin,
                          knap_call_t *call);
@@ -57,8 +57,12 @@ void knap_link_send_special(knap_link_t *link, knap_call_t call, uint32_t method
 // Which methods may be run again when the worker died: a bit for each index below 64.
 void knap_link_idempotent(knap_link_t *link, uint64_t methods);
 
-// Takes what the other side sent, for as long as messages come and then at most `spin_ns`. False: the link is broken.
+// Takes what the other side sent, for as long as messages come and then at most `spin_ns`, but not longer than a moment: then
+// it rings its own doorbell. Called by the link's keeper, the one thread that the other side wakes, before it sleeps. False:
+// the link is broken.
 bool knap_link_poll(knap_link_t *link, uint64_t spin_ns);
+// The same for a keeper without a doorbell, and sleeps until the other side sends more.
+bool knap_link_serve(knap_link_t *link);
 
 // ## Groups
 // Several links to processes that can do the same, all of one party: each call goes to the member with the fewest calls in
