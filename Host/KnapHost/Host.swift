@@ -336,6 +336,9 @@ package actor Host {
         try PluginHost(makeEntrance(named: name, assertsPrincipal: true))
     }
 
+    /// For a method's name that a person typed; see ``ServiceDirectory/requireKnown(_:)``.
+    package nonisolated func requireKnown(_ method: String) throws(PluginError) { try services.requireKnown(method) }
+
     /// The same as a pointer of the ABI; without `assertsPrincipal` its calls are those of a plugin, unchecked.
     nonisolated func makeEntrance(named name: String, assertsPrincipal: Bool) -> UnsafePointer<knap_host_t> {
         let context = InstanceContext(

@@ -62,6 +62,7 @@ def test_a_setting_that_the_schema_does_not_allow_is_refused_and_not_kept(place)
 
 def test_commands_that_plugins_contribute_run_and_are_listed(place):
     place.serve()
+    place.wait_until_indexed()
     result = place.knap("vault", "search", "compost", "--state", str(place.state), "--json")
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout)["total"] == 3
@@ -72,6 +73,16 @@ def test_a_failed_call_has_an_exit_code_and_a_message(place):
     result = place.knap("call", "vault.read_note", '{"path": "Nothing"}', "--state", str(place.state))
     assert result.returncode == 66
     assert "there is no note 'Nothing'" in result.stderr
+
+
+def test_a_mistyped_method_is_told_from_one_that_nobody_provides_now(place):
+    place.serve()
+    for method, code, told in [("vault.read_notes", "UNIMPLEMENTED", "vault has no method 'read_notes' (did you mean 'vault.read_note'?)"),
+                               ("valt.read_note", "UNAVAILABLE", "(did you mean 'vault.read_note'?)"),
+                               ("orchard.pick", "UNAVAILABLE", "no active plugin provides orchard.pick")]:
+        result = place.knap("call", method, "--json", "--state", str(place.state))
+        error = json.loads(result.stderr)["error"]
+        assert result.returncode == 69 and error["code"] == code and told in error["message"], error
 
 
 def test_a_secret_is_never_shown(place):

@@ -12,6 +12,8 @@ enum ReturnCause: Sendable {
     /// One of them did not start: another host may try again.
     case didNotStart(String)
 
+    var isWanted: Bool { if case .operatorChose = self { true } else { false } }
+
     var reason: String {
         switch self {
         case .failed(let reason), .didNotStart(let reason): reason
@@ -32,8 +34,8 @@ extension Host {
     ) async -> String? {
         let reason = cause.reason
         let changes = given.filter { records[$0.name] != nil && $0.from != nil }
-        logger.error(
-            "upgrade returned", metadata: ["plugins": .string(changes.map(\.name).joined(separator: ", ")), "reason": .string(reason)])
+        logger.log(
+            level: cause.isWanted ? .notice : .error, "upgrade returned", metadata: ["plugins": .string(changes.map(\.name).joined(separator: ", ")), "reason": .string(reason)])
         forgetProbation(of: given)
         var news: [String: Instance] = [:]
         for change in changes {

@@ -66,6 +66,22 @@ package final class ServiceDirectory: Sendable {
         }
     }
 
+    /// For a name that a person typed: fails when nobody provides the method and another one was probably meant.
+    func requireKnown(_ name: String) throws(PluginError) {
+        let known = routings.withLock { routings in routings[name] == nil ? Array(routings.keys) : [] }
+        let service = name.split(separator: ".").dropLast().joined(separator: ".")
+        if known.contains(where: { $0.hasPrefix(service + ".") }), !service.isEmpty {
+            let methods = known.filter { $0.hasPrefix(service + ".") }
+            throw PluginError(
+                code: .unimplemented,
+                message: "\(service) has no method '\(name.dropFirst(service.count + 1))'\(NearestMatch.hint(name, among: methods.sorted()))")
+        }
+        let hint = NearestMatch.hint(name, among: known.sorted())
+        guard hint.isEmpty else {
+            throw PluginError(code: .unavailable, message: "no active plugin provides \(name)\(hint)")
+        }
+    }
+
     /// Lets the instance call a method, now or when somebody provides it.
     func bind(_ name: String, range: String, by context: InstanceContext, party: Party) throws(PluginError) -> UInt64 {
         guard let dot = name.lastIndex(of: "."), dot != name.startIndex, name.index(after: dot) != name.endIndex else {

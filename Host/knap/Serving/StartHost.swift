@@ -96,7 +96,8 @@ private struct ControlledHost: RunningHost {
     private func open(
         _ method: String, _ input: JSON, _ deadline: Deadline? = nil, sends: Bool = true
     ) async throws(PluginError) -> OutgoingCall {
-        try await entrance.services.bind(method).open(
+        try host.requireKnown(method)
+        return try await entrance.services.bind(method).open(
             Reply(json: input).body, parent: nil, principal: "local", deadline: deadline, sends: sends)
     }
 }
