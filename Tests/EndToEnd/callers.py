@@ -77,3 +77,12 @@ class Callers:
             thread.join()
         for connection in self.connections:
             connection.close()
+
+
+def carry_out(connection, change, **arguments):
+    """Has the host do something to a plugin and waits for the end: its message, or the reason why not."""
+    begun = connection.call(f"host.{change}", arguments)
+    assert begun["status"] == 0, begun
+    ended = connection.call("host.operation", {"operation": begun["result"]["operation"], "wait": True})
+    assert ended["status"] == 0, ended
+    return ended["result"]["state"] == "done", ended["result"]["message"]

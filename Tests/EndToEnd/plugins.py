@@ -52,15 +52,21 @@ def build(folder, name="faults", version="1.0.0", defines=(), source="faults.c",
     return library
 
 
-def build_swift(folder, name, version="1.0.0", embedded=True, **manifest):
-    """Compiles the plugin in Swift, as Embedded Swift or with Swift's runtime; returns the library's path."""
+FOUNDATION = """
+import Foundation
+public func moment() -> String { Date().formatted(.iso8601) }
+"""
+
+
+def build_swift(folder, name, version="1.0.0", embedded=True, foundation=False, **manifest):
+    """Compiles the plugin in Swift, as Embedded Swift or with Swift's runtime, and Foundation; returns the library's path."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     library, part, names = folder / f"{name}.so", folder / f".{name}.part", folder / "names.swift"
     service = f"test.{name}"
     names.write_text("".join(f"let {key}: StaticString = {json.dumps(value)}\n" for key, value in {
         "name": name, "plainVersion": version, "version": f'"{version}"', "versionMethod": f"{service}.version",
-        "addMethod": f"{service}.add"}.items()))
+        "addMethod": f"{service}.add"}.items()) + (FOUNDATION if foundation else ""))
     options = ["-enable-experimental-feature", "Embedded"] if embedded else ["-Xlinker", "-z", "-Xlinker", "nodelete"]
     subprocess.run(
         ["swiftc", "-parse-as-library", "-wmo", "-O", "-target", "x86_64-unknown-linux-gnu", *options, "-emit-library",

@@ -152,6 +152,8 @@ private func headers(_ method: String, name: String? = nil, version: String = "2
         let initialize = #"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25"}}"#
         let answer = try await fixture.post(initialize, headers: ["MCP-Protocol-Version: 2026-07-28"])
         #expect(answer.hasPrefix("HTTP/1.1 200") && answer.contains("2025-11-25"))
+        // Without one, clients of that era open no stream for what the server says unasked.
+        #expect(answer.contains("Mcp-Session-Id: "))
         await fixture.listener.stop()
     }
 

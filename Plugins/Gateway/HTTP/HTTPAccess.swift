@@ -72,6 +72,7 @@ package struct HTTPAccess: Sendable {
 extension HTTPField.Name {
     // The names are constants with only the characters that a field's name may have.
     static let mcpVersion = HTTPField.Name("MCP-Protocol-Version").unsafelyUnwrapped
+    static let mcpSessionID = HTTPField.Name("Mcp-Session-Id").unsafelyUnwrapped
     static let mcpMethod = HTTPField.Name("Mcp-Method").unsafelyUnwrapped
     static let mcpName = HTTPField.Name("Mcp-Name").unsafelyUnwrapped
     static let accelBuffering = HTTPField.Name("X-Accel-Buffering").unsafelyUnwrapped

@@ -113,7 +113,19 @@ struct MCPEndpoint: Sendable {
         }
         var status = 200
         if case .failure(let error) = response.outcome { status = error.status(isModern: envelope.isModern) }
-        try await Answer.json(response.json, status: status).send(writer)
+        let fields = Self.opensSession(message, envelope, response) ? [(HTTPField.Name.mcpSessionID, Self.sessionID())] : []
+        try await Answer.json(response.json, status: status, fields: fields).send(writer)
+    }
+
+    /// Clients of the handshake era open the stream on which they hear of changed lists only if they were given a session.
+    private static func opensSession(_ message: Request, _ envelope: Envelope, _ response: Response) -> Bool {
+        guard !envelope.isModern, message.method == RequestMethod.initialize.rawValue, case .success = response.outcome else { return false }
+        return true
+    }
+
+    /// Asked for by nobody: whatever a client sends is served, so that a session outlives this process.
+    private static func sessionID() -> String {
+        (0..<2).map { _ in String(UInt64.random(in: .min ... .max), radix: 16) }.joined()
     }
 
     // MARK: - GET

@@ -62,6 +62,28 @@ private func create(_ host: UnsafePointer<knap_host_t>?, _ made: UnsafeMutablePo
 
 private func destroy(_ pointer: UnsafeMutableRawPointer?) { pointer?.assumingMemoryBound(to: Instance.self).deallocate() }
 
+private func save(_ pointer: UnsafeMutableRawPointer?, _ out: UnsafePointer<knap_writer_t>?) -> knap_status_t {
+    guard let out else { return 3 }
+    withUnsafeBytes(of: &instance(pointer).pointee.count) { bytes in
+        let body = knap_bytes_t(data: bytes.baseAddress?.assumingMemoryBound(to: UInt8.self), size: UInt64(bytes.count))
+        out.pointee.write(out.pointee.context, body)
+    }
+    return 0
+}
+
+private func load(_ pointer: UnsafeMutableRawPointer?, _ state: knap_bytes_t) -> knap_status_t {
+    guard let data = state.data, state.size == UInt64(MemoryLayout<Int>.size) else { return 9 }
+    instance(pointer).pointee.count = UnsafeRawPointer(data).loadUnaligned(as: Int.self)
+    return 0
+}
+
+private func isState(_ id: UnsafePointer<CChar>?) -> Bool {
+    let state: StaticString = "knap.state/1"
+    guard let id else { return false }
+    for at in 0...state.utf8CodeUnitCount where UInt8(bitPattern: id[at]) != state.utf8Start[at] { return false }
+    return true
+}
+
 private func text(_ string: StaticString) -> UnsafePointer<CChar> {
     UnsafeRawPointer(string.utf8Start).assumingMemoryBound(to: CChar.self)
 }
@@ -74,7 +96,8 @@ private func method(
     return UnsafePointer(memory)
 }
 
-/// Made once for each time that the library is loaded; freed by nobody, 200 bytes.
+/// Made once for each time that the library is loaded, as is the table after it; freed by nobody, 200 bytes.
+nonisolated(unsafe) private var state: UnsafePointer<knap_plugin_state_t>?
 nonisolated(unsafe) private var table: UnsafePointer<knap_plugin_t>?
 
 @c(knap_plugin_draft) public func entry() -> UnsafePointer<knap_plugin_t>? {
@@ -82,12 +105,17 @@ nonisolated(unsafe) private var table: UnsafePointer<knap_plugin_t>?
     let methods = UnsafeMutablePointer<UnsafePointer<knap_method_t>?>.allocate(capacity: 2)
     (methods + 0).initialize(to: method(versionMethod) { serveVersion($0, $1) })
     (methods + 1).initialize(to: method(addMethod) { serveAdd($0, $1) })
+    let handoff = UnsafeMutablePointer<knap_plugin_state_t>.allocate(capacity: 1)
+    handoff.initialize(
+        to: knap_plugin_state_t(
+            size: UInt32(MemoryLayout<knap_plugin_state_t>.size), schema: 1, save: { save($0, $1) }, load: { load($0, $2) }))
+    state = UnsafePointer(handoff)
     let made = UnsafeMutablePointer<knap_plugin_t>.allocate(capacity: 1)
     made.initialize(
         to: knap_plugin_t(
             size: UInt32(MemoryLayout<knap_plugin_t>.size), method_count: 2, name: text(name), version: text(plainVersion),
             methods: methods, create: { create($0, $1) }, prepare: { hook($0, $1) }, activate: { hook($0, $1) },
-            suspend: { hook($0, $1) }, destroy: { destroy($0) }, extension: { _, _ in nil }))
+            suspend: { hook($0, $1) }, destroy: { destroy($0) }, extension: { isState($1) ? UnsafeRawPointer(state) : nil }))
     table = UnsafePointer(made)
     return table
 }
