@@ -276,6 +276,17 @@ typedef struct knap_frame {
    atomic_uint_fast64_t number; // among all frames of the thread: never twice
 } knap_frame_t;
 
+// The function in which the watch saw a thread last. Its own alone.
+typedef struct knap_seen {
+   const knap_target_t *target; // null: none that is watched
+   uint64_t number;             // of the frame
+} knap_seen_t;
+typedef struct knap_watched {
+   knap_seen_t seen;
+   uint64_t    since_ns, waited_ns; // the thread's wait for a processor by then
+   int         told;                // knap_held_stage_t; 0: nothing
+} knap_watched_t;
+
 // What a thread runs for whom is written by it alone. The black box reads it when the thread crashes, the watch
 // (running.c) while it runs.
 enum { FRAME_COUNT = 1 << 16, KNAP_FRAMES = 32 }; // deeper than KNAP_MAX_DEPTH, since what runs for want of memory to put it off goes past it
@@ -293,6 +304,7 @@ struct knap_thread {
    bool            used;
    knap_thread_t  *next;
    knap_frame_t    stack[KNAP_FRAMES];
+   knap_watched_t  watched;
 };
 
 typedef struct knap_hook_list {
@@ -343,5 +355,6 @@ struct knap_engine {
    bool            pool_stopping;
 
    _Atomic(struct knap_watch *) watch; // null: nobody watches
+   atomic_uint_fast64_t hang_ns;       // 0: the default
 };
 

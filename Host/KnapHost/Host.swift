@@ -25,6 +25,7 @@ package actor Host {
     nonisolated let replacements: ReplacementLog
     nonisolated let checkpoints: Checkpoints
     nonisolated let crashLog: CrashLog
+    nonisolated let watchdog: Watchdog
     nonisolated let logger: Logger
     private nonisolated let startedAt = wallClockMilliseconds()
 
@@ -35,8 +36,11 @@ package actor Host {
     /// The host's own service, which has no file.
     private var ownService: Instance?
     var isStopping = false
-    /// The setting `host.signatures`.
+    /// The settings `host.signatures`, `host.sandbox` and `host.watchdog_ms`.
     var signaturePolicy = SignaturePolicy.pinned
+    var sandboxDemand = SandboxDemand.strict
+    var watchdogTime = Duration.seconds(10)
+    nonisolated let users: WorkerUsers
     /// Contents that failed to start, by digest, with the reason: not tried again by this host.
     var rejected: [String: String] = [:]
     /// Contents that ended as they may and are not started again by themselves, by digest, with the reason.
@@ -70,11 +74,14 @@ package actor Host {
         var logger = Logger(label: "knap", factory: { StreamLogHandler.standardError(label: $0) })
         logger.logLevel = configuration.logLevel
         self.logger = logger
+        watchdog = Watchdog(logger: logger)
+        users = WorkerUsers(state: configuration.state.path)
     }
 
     /// Starts the host's own service and then every plugin that can run. What cannot is reported, not thrown.
     package func start() async throws {
-        try readSignaturePolicy()
+        try readOwnSettings()
+        engine.watch(watchdog, hangAfter: watchdogTime)
         try await startOwnService()
         await change { [self] in
             await recoverReplacements()
@@ -269,7 +276,7 @@ package actor Host {
                 isFirstParty: isFirstParty, services: named, points: Set(manifest.points.map(\.name)),
                 connect: asked.connect,
                 assertsPrincipal: asked.assertsPrincipal, hostMethods: Set(asked.hostMethods.map { "host.\($0)" })),
-            services: services, registry: registry, descriptors: descriptors, bindings: bindings)
+            services: services, registry: registry, descriptors: descriptors, watchdog: watchdog, bindings: bindings)
     }
 
     /// Tells the engine who observes and intercepts, in the order of names.
@@ -345,7 +352,7 @@ package actor Host {
             plugin: name, generation: 1, logger: logger, configuration: Array("{}".utf8),
             stateDirectory: configuration.state.path,
             grants: Grants(isFirstParty: true, services: nil, assertsPrincipal: assertsPrincipal, hostMethods: []),
-            services: services, registry: registry, descriptors: descriptors)
+            services: services, registry: registry, descriptors: descriptors, watchdog: watchdog)
         return engine.makeParty(
             CallEngine.PartyOptions(name: name, assertsPrincipal: assertsPrincipal), context: context
         ).host

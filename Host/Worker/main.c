@@ -21,12 +21,17 @@ static knap_status_t take_call(void *context, uint32_t method, const knap_outgoi
    return knap_engine_call_for(knap_party_host(worker.host_party), worker.bindings[method], outgoing, origin, call);
 }
 
-// u32 parent, library, name, version, configuration, state directory, u32 count, (method, u32 blocking, u64 time-out)..., sandbox
+void die_with_host(void) {
+   prctl(PR_SET_PDEATHSIG, SIGKILL);
+   if (getppid() != worker.host) _exit(0); // the host ended before the line above
+}
+
+// u32 parent, library, name, version, configuration, state directory, u32 count, (method, u32 blocking, u64 time-out)..., u64 watchdog, sandbox
 static void read_start(sandbox_request_t *request) {
    text_buffer_t start;
    control_receive_start(&start);
-   prctl(PR_SET_PDEATHSIG, SIGKILL);
-   if (getppid() != (pid_t)get_u32(&start)) _exit(0); // the host ended before the line above
+   worker.host = (pid_t)get_u32(&start);
+   die_with_host();
    worker.library = get_text(&start, NULL);
    worker.name = get_text(&start, NULL);
    worker.version = get_text(&start, NULL);
@@ -42,6 +47,7 @@ static void read_start(sandbox_request_t *request) {
       worker.blocking[i] = get_u32(&start) != 0;
       worker.timeouts[i] = get_u64(&start);
    }
+   worker.watchdog_ns = get_u64(&start);
    sandbox_read(request, &start);
    free(start.data);
 }
@@ -71,6 +77,22 @@ static void keep_record(void) {
    knap_black_box_arm();
 }
 
+static void on_held(void *context, const knap_held_t *held) {
+   (void)context;
+   text_buffer_t body = {0};
+   put_u32(&body, held->stage);
+   put_u64(&body, held->lasted_ns);
+   put_text(&body, (knap_text_t){held->running.what, strlen(held->running.what)});
+   control_tell(CONTROL_HELD, &body);
+}
+
+// Threads of the worker's own; from here on they are as restricted as the plugin's.
+static void begin_watches(void) {
+   control_watch();
+   knap_engine_watchdog(worker.engine, worker.watchdog_ns);
+   if (!knap_engine_watch(worker.engine, on_held, NULL)) worker_fail("%s: out of memory", worker.name);
+}
+
 int main(void) {
    sandbox_request_t request = {0};
    read_start(&request);
@@ -78,6 +100,7 @@ int main(void) {
    keep_record();
    char remarks[512] = "";
    uint32_t level = sandbox_enter(&request, remarks, sizeof remarks);
+   begin_watches();
    plugin_load();
    plugin_report(level, remarks);
    while (knap_link_serve(worker.link)) {}

@@ -5,6 +5,7 @@
 #include <seccomp.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 // The system calls that a plugin may make. Whatever is not named here does not exist for it (ENOSYS), so that libraries
@@ -15,13 +16,13 @@
 
 static const int allowed[] = {
    // files, which Landlock restricts
-   CALL(openat), CALL(open), CALL(close), CALL(close_range), CALL(read), CALL(write), CALL(readv), CALL(writev),
+   CALL(close), CALL(close_range), CALL(read), CALL(write), CALL(readv), CALL(writev),
    CALL(pread64), CALL(pwrite64), CALL(preadv), CALL(pwritev), CALL(lseek), CALL(stat), CALL(fstat), CALL(lstat),
    CALL(newfstatat), CALL(statx), CALL(statfs), CALL(fstatfs), CALL(access), CALL(faccessat), CALL(faccessat2),
    CALL(readlink), CALL(readlinkat), CALL(getdents64), CALL(getcwd), CALL(fsync), CALL(fdatasync), CALL(sync_file_range),
    CALL(ftruncate), CALL(truncate), CALL(fallocate), CALL(fadvise64), CALL(rename), CALL(renameat), CALL(renameat2),
    CALL(unlink), CALL(unlinkat), CALL(mkdir), CALL(mkdirat), CALL(rmdir), CALL(link), CALL(linkat), CALL(symlink),
-   CALL(symlinkat), CALL(chmod), CALL(fchmod), CALL(fchmodat), CALL(utimensat), CALL(flock), CALL(fcntl), CALL(umask),
+   CALL(symlinkat), CALL(utimensat), CALL(flock), CALL(fcntl), CALL(umask),
    CALL(copy_file_range), CALL(sendfile), CALL(dup), CALL(dup2), CALL(dup3), CALL(pipe), CALL(pipe2), CALL(inotify_init1),
    CALL(inotify_add_watch), CALL(inotify_rm_watch), CALL(ioctl),
    // memory
@@ -84,6 +85,13 @@ static int add_conditional(scmp_filter_ctx filter, bool may_listen) {
    ADD(not_permitted, kill, 1, IS_NOT(0, self));
    ADD(SCMP_ACT_ALLOW, tgkill, 1, IS(0, self));
    ADD(not_permitted, tgkill, 1, IS_NOT(0, self));
+   // Files, but none that gives whoever runs it this process's user.
+   enum { SET_ID = S_ISUID | S_ISGID };
+   ADD(SCMP_ACT_ALLOW, open, 1, MASKED(2, SET_ID, 0));
+   ADD(SCMP_ACT_ALLOW, openat, 1, MASKED(3, SET_ID, 0));
+   ADD(SCMP_ACT_ALLOW, chmod, 1, MASKED(1, SET_ID, 0));
+   ADD(SCMP_ACT_ALLOW, fchmod, 1, MASKED(1, SET_ID, 0));
+   ADD(SCMP_ACT_ALLOW, fchmodat, 1, MASKED(2, SET_ID, 0));
    // Its own memory, which the black box reads where it may not be there.
    ADD(SCMP_ACT_ALLOW, process_vm_readv, 1, IS(0, self));
    ADD(not_permitted, process_vm_readv, 1, IS_NOT(0, self));

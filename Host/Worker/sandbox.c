@@ -1,6 +1,7 @@
 #include "sandbox.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/capability.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,7 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-// What the process gives up before any code of the plugin runs: new privileges, capabilities, files and ports that were
+// What the process gives up before any code of the plugin runs: the host's user, new privileges, capabilities, files and ports that were
 // not granted (Landlock), and system calls that no plugin needs (sandbox-calls.c). Each layer closes what the others leave
 // open. What the kernel cannot do is reported, and is an error where the operator demands it.
 
@@ -33,6 +34,8 @@ void sandbox_read(sandbox_request_t *request, text_buffer_t *start) {
    for (uint32_t i = 0; i < request->listen_count; i++) request->listen_ports[i] = get_u32(start);
    request->memory_bytes = get_u64(start);
    request->required = get_u32(start);
+   request->user = get_u32(start);
+   request->no_user = get_text(start, NULL);
 }
 
 typedef struct remarks {
@@ -60,10 +63,29 @@ static void limit(const sandbox_request_t *request) {
    if (request->memory_bytes) setrlimit(RLIMIT_DATA, &data);
 }
 
+// ## User
+
+// For good: not even a program with capabilities of its own would have them.
+static void bound_capabilities(void) {
+   for (int capability = 0; capability <= 63; capability++) prctl(PR_CAPBSET_DROP, capability, 0, 0, 0);
+}
+
+// With a user of its own even what the other layers do not know is closed: signals to others, their files, their /proc.
+static bool change_user(const sandbox_request_t *request, remarks_t *remarks) {
+   if (!request->user) return remark(remarks, "own user: %s", request->no_user), false;
+   gid_t group = request->user;
+   struct rlimit tasks = {8192, 8192}; // threads, as it cannot have processes
+   setrlimit(RLIMIT_NPROC, &tasks);
+   // System calls of this thread, which is the only one.
+   if (setgroups(0, NULL) || setresgid(group, group, group) || setresuid(request->user, request->user, request->user))
+      return remark(remarks, "own user %u: %s", request->user, strerror(errno)), false;
+   die_with_host(); // the kernel has forgotten that wish with the user
+   return true;
+}
+
 // ## Capabilities
 
 static bool drop_capabilities(void) {
-   for (int capability = 0; capability <= 63; capability++) prctl(PR_CAPBSET_DROP, capability, 0, 0, 0);
    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
    struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
    struct __user_cap_data_struct none[2] = {{0, 0, 0}, {0, 0, 0}};
@@ -117,7 +139,7 @@ static void allow_path(int ruleset, const ruleset_t *known, const char *path, ui
    close(place);
 }
 
-static bool restrict_files(const sandbox_request_t *request, remarks_t *remarks) {
+static bool restrict_files(const sandbox_request_t *request, remarks_t *remarks, bool *scopes) {
    int abi = (int)syscall(SYS_landlock_create_ruleset, NULL, 0, 1);
    if (abi < 1) return remark(remarks, "this kernel has no Landlock, so files are not restricted"), false;
    if (abi < 4) remark(remarks, "Landlock %d restricts no ports", abi);
@@ -135,21 +157,37 @@ static bool restrict_files(const sandbox_request_t *request, remarks_t *remarks)
    bool restricted = syscall(SYS_landlock_restrict_self, ruleset, 0) == 0;
    if (!restricted) remark(remarks, "Landlock: %s", strerror(errno));
    close(ruleset);
+   *scopes = restricted && abi >= 6;
    return restricted;
+}
+
+static const char *names_of(uint32_t layers) {
+   static const char *const names[] = {"no new privileges", "no capabilities", "Landlock", "seccomp", "scopes", "own user"};
+   static char text[128];
+   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+      if (!(layers >> i & 1)) continue;
+      if (*text) strcat(text, ", ");
+      strcat(text, names[i]);
+   }
+   return text;
 }
 
 uint32_t sandbox_enter(const sandbox_request_t *request, char *text, uint64_t size) {
    remarks_t remarks = {text, size};
    uint32_t achieved = 0;
    limit(request);
+   bound_capabilities();
+   if (change_user(request, &remarks)) achieved |= SANDBOX_OWN_USER;
    if (!prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) achieved |= SANDBOX_NO_NEW_PRIVILEGES;
    if (drop_capabilities()) achieved |= SANDBOX_CAPABILITIES;
    else remark(&remarks, "capabilities: %s", strerror(errno));
-   if (restrict_files(request, &remarks)) achieved |= SANDBOX_LANDLOCK;
+   bool scopes = false;
+   if (restrict_files(request, &remarks, &scopes)) achieved |= SANDBOX_LANDLOCK;
+   if (scopes) achieved |= SANDBOX_SCOPES;
    int refused = sandbox_restrict_calls(request->listen_count > 0);
    if (!refused) achieved |= SANDBOX_SECCOMP;
    else remark(&remarks, "seccomp: %s", strerror(-refused));
    uint32_t missing = request->required & ~achieved;
-   if (missing) worker_fail("%s: the sandbox that the operator demands cannot be had: %s", worker.name, text);
+   if (missing) worker_fail("the operator demands a sandbox that cannot be had here: without %s (%s)", names_of(missing), text);
    return achieved;
 }

@@ -7,10 +7,16 @@ typedef struct sandbox_request {
    char   **read_paths, **write_paths;
    uint32_t *listen_ports;
    uint64_t memory_bytes; // 0: no limit
-   uint32_t required;     // levels that must be achieved
+   uint32_t required;     // layers that must be achieved
+   uint32_t user;         // to run as, with a group of the same number; 0: the host's
+   char    *no_user;      // why it is the host's
 } sandbox_request_t;
 
-enum { SANDBOX_NO_NEW_PRIVILEGES = 1, SANDBOX_CAPABILITIES = 2, SANDBOX_LANDLOCK = 4, SANDBOX_SECCOMP = 8 };
+// SCOPES: Landlock restricts ports, signals and abstract sockets as well, which older kernels' does not.
+enum {
+   SANDBOX_NO_NEW_PRIVILEGES = 1, SANDBOX_CAPABILITIES = 2, SANDBOX_LANDLOCK = 4, SANDBOX_SECCOMP = 8, SANDBOX_SCOPES = 16,
+   SANDBOX_OWN_USER = 32,
+};
 
 // Allows only the system calls that plugins need; 0 or -errno.
 int sandbox_restrict_calls(bool may_listen);

@@ -1,6 +1,7 @@
 #pragma once
 #include <knap_black_box.h>
 #include <knap_link.h>
+#include <sys/types.h>
 
 // # knap-worker
 //
@@ -26,7 +27,7 @@ enum {
 };
 
 // Frames on the socket: u32 size of what follows the header, u16 operation, u16 status; integers little-endian; text is
-// u32 size and bytes. Every operation of the worker but LOG is answered by one frame of the same operation.
+// u32 size and bytes. Every operation of the worker but LOG and HELD is answered by one frame of the same operation.
 enum {
    CONTROL_START = 1,  // host: see main.c
    CONTROL_LOADED,     // name, version, u32 count, methods' names, u32 sandbox level, sandbox's remarks
@@ -42,6 +43,7 @@ enum {
    CONTROL_DROP,       // name
    CONTROL_CONNECT,    // name, u32 port, u64 deadline, u64 id
    CONTROL_CONNECTED,  // u64 id -> a descriptor
+   CONTROL_HELD,       // u32 stage (knap_held_stage_t), u64 nanoseconds, method
 };
 
 typedef struct frame {
@@ -68,17 +70,21 @@ char *get_text(text_buffer_t *buffer, uint64_t *size); // allocated, terminated
 knap_status_t control_ask(uint16_t operation, text_buffer_t *body, int send_descriptor, text_buffer_t *answer,
                           int *descriptor);
 void control_tell(uint16_t operation, text_buffer_t *body);
+// Has a thread end the process when the host's end of the socket closes, however that came about.
+void control_watch(void);
 void control_receive_start(text_buffer_t *body);
 _Noreturn void worker_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 // The one plugin of the process.
 typedef struct worker {
+   pid_t    host;
    char *library, *name, *version, *configuration, *state_directory;
    uint64_t configuration_size;
    uint32_t method_count;
    char   **methods;      // as the manifest has them
    uint8_t *blocking;
    uint64_t *timeouts;    // default deadlines; 0: none
+   uint64_t watchdog_ns;
    knap_engine_t *engine;
    knap_party_t  *plugin_party, *host_party;
    knap_link_t   *link;
@@ -87,6 +93,10 @@ typedef struct worker {
    uint64_t      *bindings; // of the host's party, to the plugin's methods
 } worker_t;
 extern worker_t worker;
+
+// main.c
+// Has the kernel end the process with the host, or ends it when the host is gone already.
+void die_with_host(void);
 
 // plugin.c
 void plugin_load(void);

@@ -467,7 +467,7 @@ static void calls_wait_at_a_closed_gate_and_go_to_the_new_provider(void) {
    outgoing = to(&cancelled);
    knap_engine_call(A, binding, &outgoing, &call);
    outgoing = to(&late);
-   outgoing.deadline_ns = knap_now_ns() + 5000000;
+   outgoing.deadline_ns = knap_now_ns() + 500000000;
    knap_engine_call(A, binding, &outgoing, NULL);
    outgoing = to(&second);
    knap_engine_call(A, binding, &outgoing, NULL);
@@ -804,10 +804,14 @@ static void what_a_plugin_serves_can_be_asked(void) {
    knap_engine_destroy(engine);
 }
 
-static atomic_int held_method, held_other;
+static atomic_int held_method, held_other, hangs, returns, hanging_blocked;
 static void on_held(void *context, const knap_held_t *held) {
    (void)context;
-   if (!strcmp(held->running.what, "bob.holds") && held->lasted_ns >= 1000000) held_method++;
+   bool is_method = !strcmp(held->running.what, "bob.holds");
+   if (held->stage == KNAP_HELD_LONG && is_method && held->lasted_ns >= 1000000) held_method++;
+   else if (held->stage == KNAP_HELD_HANGS && is_method) hangs++;
+   else if (held->stage == KNAP_HELD_HANGS && !strcmp(held->running.what, "bob.stays")) hanging_blocked++;
+   else if (held->stage == KNAP_HELD_RETURNED) returns++;
    else held_other++;
 }
 static void holds(void *instance, const knap_request_t *request) {
@@ -842,6 +846,53 @@ static void a_method_that_does_not_return_is_found_and_one_that_may_block_is_not
    knap_engine_destroy(engine);
 }
 
+static atomic_bool let_go;
+static void until_let_go(void *instance, const knap_request_t *request) {
+   (void)instance;
+   while (!let_go) usleep(1000);
+   B->calls->complete(B, request->call, NULL);
+}
+static void *call_it(void *binding) {
+   seen_t seen;
+   seen_init(&seen);
+   knap_outgoing_t outgoing = {.size = sizeof outgoing, .caller = &caller, .context = &seen};
+   knap_engine_call(A, *(uint64_t *)binding, &outgoing, NULL);
+   seen_wait(&seen);
+   return NULL;
+}
+
+static void a_method_that_hangs_is_told_of_once_and_so_is_its_return(void) {
+   setup_plugins();
+   CHECK(knap_engine_watch(engine, on_held, NULL));
+   knap_engine_watchdog(engine, 200000000);
+   held_method = held_other = hangs = returns = hanging_blocked = 0;
+   let_go = false;
+   uint64_t holding = provide("bob.holds", until_let_go, NULL, 0, 0);
+   // One that may block hangs only some time after its deadline; it does not keep the watch awake meanwhile.
+   uint64_t staying = provide("bob.stays", until_let_go, NULL, KNAP_ROUTE_BLOCKING, 2000000000);
+   uint64_t blocking = provide("bob.blocks", until_let_go, NULL, KNAP_ROUTE_BLOCKING, 0);
+   pthread_t threads[3];
+   pthread_create(&threads[0], NULL, call_it, &staying);
+   pthread_create(&threads[1], NULL, call_it, &blocking);
+   uint64_t began = knap_now_ns();
+   while (!hanging_blocked) usleep(1000);
+   CHECK(knap_now_ns() - began >= 2200000000);
+   EQUAL(hangs + held_method, 0);
+   pthread_create(&threads[2], NULL, call_it, &holding);
+   while (!hangs) usleep(1000);
+   EQUAL(held_method, 1);
+   EQUAL(returns, 0);
+   let_go = true;
+   for (int i = 0; i < 3; i++) pthread_join(threads[i], NULL);
+   // The watch may sleep by now: the next call wakes it, and it sees that they have returned.
+   call_it(&holding);
+   while (returns < 2) usleep(1000);
+   EQUAL(hangs, 1);
+   EQUAL(hanging_blocked, 1);
+   EQUAL(held_other, 0);
+   knap_engine_destroy(engine);
+}
+
 int main(void) {
    an_inline_call_answers_before_call_returns();
    a_second_completion_and_a_stale_handle_are_refused();
@@ -870,6 +921,7 @@ int main(void) {
    a_thread_notes_whose_code_it_runs();
    what_a_plugin_serves_can_be_asked();
    a_method_that_does_not_return_is_found_and_one_that_may_block_is_not();
+   a_method_that_hangs_is_told_of_once_and_so_is_its_return();
    printf("%d passed, %d failed\n", checks - failures, failures);
    return failures != 0;
 }

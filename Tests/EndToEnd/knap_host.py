@@ -31,6 +31,7 @@ class Place:
 
     def __init__(self, vault=SAMPLE):
         self.root = pathlib.Path(tempfile.mkdtemp(prefix="knap-e2e-"))
+        self.root.chmod(0o711)  # workers with users of their own pass here
         self.vault = self.root / "vault"
         shutil.copytree(vault, self.vault)
         for path in [self.vault, *self.vault.rglob("*")]:

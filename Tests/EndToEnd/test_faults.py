@@ -71,7 +71,8 @@ CALLS = {
     "leave": ("exit code 3: a call of exit(3)", "in test.faults.leave"),
     "vanish": ("exit code 4",),
     "leak": ("it ran out of memory", "256 MiB", "in test.faults.leak"),
-    "spin": ("it hung",), "stop": ("it hung",), "ignore_signals": ("it hung",), "fork_bomb": ("it hung",),
+    "spin": ("it hung in test.faults.spin",), "stop": ("it was stopped (SIGSTOP",),
+    "ignore_signals": ("it hung in test.faults.ignore_signals",), "fork_bomb": ("it hung in test.faults.fork_bomb",),
     "shut": (), "truncate_memory": (),
 }
 

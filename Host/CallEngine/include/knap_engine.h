@@ -230,15 +230,22 @@ bool knap_engine_running(knap_running_t *running);
 // Methods and hooks of this plugin's that have not completed, at most `most` of them. Safe in a signal handler.
 uint32_t knap_engine_serving(const knap_engine_t *engine, const char *plugin, knap_running_t *serving, uint32_t most);
 
-// Code of a plugin in this process that had not returned after a millisecond, although it may not block.
+// LONG: it had not returned after a millisecond, although it may not block. HANGS: nor for the watchdog's time, which for
+// a method that may block begins when its default deadline is over. RETURNED: what was told of has; it may be told late.
+typedef enum { KNAP_HELD_LONG = 1, KNAP_HELD_HANGS, KNAP_HELD_RETURNED } knap_held_stage_t;
+
+// Code of a plugin in this process that does not return.
 typedef struct knap_held {
-   knap_running_t running;
-   uint64_t       lasted_ns; // so far
+   knap_running_t    running;
+   uint64_t          lasted_ns; // since it was first seen
+   knap_held_stage_t stage;     // each is told once of one run of a function
 } knap_held_t;
 // Has a thread look, again and again, at what runs, and tell of what does not return. It sleeps while nothing is called, and
 // looks for 1 ms of every 20 ms otherwise, so what often takes too long is found soon and what takes 20 ms surely. Time
-// in which the thread was not given a processor is not counted. At most once an engine.
+// in which the thread was not given a processor is not counted. Once an engine.
 bool knap_engine_watch(knap_engine_t *engine, void (*held)(void *context, const knap_held_t *held), void *context);
+// The watchdog's time; 10 s before it is set.
+void knap_engine_watchdog(knap_engine_t *engine, uint64_t hang_ns);
 
 // knap.timers/1.
 knap_status_t knap_engine_timer(const knap_host_t *host, uint64_t when_ns, void (*fire)(void *), void *context,

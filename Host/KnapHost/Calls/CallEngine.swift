@@ -21,6 +21,25 @@ package final class CallEngine: Sendable {
         knap_black_box_engine(engine)
     }
 
+    /// Has `watchdog` told of code of plugins in this process that does not return; once.
+    func watch(_ watchdog: Watchdog, hangAfter limit: Duration) {
+        hang(after: limit)
+        let isWatching = knap_engine_watch(
+            pointer,
+            { context, held in
+                guard let context, let held = held?.pointee, let stage = Watchdog.Stage(rawValue: held.stage.rawValue) else { return }
+                let running = held.running
+                Unmanaged<Watchdog>.fromOpaque(context).takeUnretainedValue().note(
+                    Watchdog.Held(
+                        method: String(cString: running.what), stage: stage, lasted: .nanoseconds(Int64(clamping: held.lasted_ns))),
+                    plugin: String(cString: running.plugin), generation: Int(running.generation))
+            }, Unmanaged.passRetained(watchdog).toOpaque())  // as long as the process, like the engine
+        guard isWatching else { fatalError("no thread for the watchdog") }
+    }
+
+    /// What has not returned for so long hangs.
+    func hang(after limit: Duration) { knap_engine_watchdog(pointer, limit.wholeNanoseconds) }
+
     /// What a party is called, how much it may serve at once and what it may say.
     struct PartyOptions {
         var name: String

@@ -16,6 +16,7 @@ final class InstanceContext: Sendable {
     let services: ServiceDirectory
     let registry: ContributionRegistry
     let descriptors: DescriptorStore
+    let watchdog: Watchdog
     /// Tells instances apart.
     let id: UInt
     /// The party's places for bindings, which the generations of a worker share.
@@ -28,7 +29,7 @@ final class InstanceContext: Sendable {
     init(
         plugin: String, generation: Int, logger: Logger, configuration: [UInt8], stateDirectory: String, grants: Grants,
         services: ServiceDirectory, registry: ContributionRegistry, descriptors: DescriptorStore,
-        bindings: BindingTable = BindingTable()
+        watchdog: Watchdog, bindings: BindingTable = BindingTable()
     ) {
         id = Self.lastID.wrappingAdd(1, ordering: .relaxed).newValue
         self.bindings = bindings
@@ -41,6 +42,7 @@ final class InstanceContext: Sendable {
         self.services = services
         self.registry = registry
         self.descriptors = descriptors
+        self.watchdog = watchdog
     }
 
     /// The context of the instance that a host pointer stands for.

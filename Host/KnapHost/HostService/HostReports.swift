@@ -43,6 +43,7 @@ extension Host {
             details["granted"] = .array(granted.map { .string($0) })
             details["signature"] = signatureReport(artifact, record)
         }
+        for (key, value) in watchdog.report(of: name) { details[key] = value }
         if let crash = crashLog.last(of: name) { details["last_crash"] = .string(crash.text) }
         return .object(details)
     }
@@ -87,6 +88,9 @@ extension Host {
             if record.state == .active, let health = await record.instance?.health(), health.status != KNAP_HEALTHY.status {
                 let word = health.status == KNAP_DEGRADED.status ? "degraded" : "unhealthy"
                 problems.append(["subject": .string(record.name), "problem": .string("is \(word): \(health.report)")])
+            }
+            for hanging in watchdog.hanging(in: record.name) {
+                problems.append(["subject": .string(record.name), "problem": .string("\(hanging); only a new start of the host ends it")])
             }
             problems += record.warnings.map { ["subject": .string(record.name), "problem": .string($0)] }
             if record.instance?.code.isolation == .inProcess, !record.isFirstParty {

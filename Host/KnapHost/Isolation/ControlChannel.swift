@@ -9,7 +9,7 @@ import Synchronization
 final class ControlChannel: Sendable {
     enum Operation: UInt16 {
         case start = 1, loaded, failed, log, bind, describe, registryRead, registryWatch, registryUnwatch
-        case keep, take, drop, connect, connected
+        case keep, take, drop, connect, connected, held
     }
 
     struct Frame {

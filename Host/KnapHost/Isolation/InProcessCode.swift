@@ -32,6 +32,7 @@ final class InProcessCode: PluginCode {
 
     var isolation: Isolation { .inProcess }
     var workers: Int { 0 }
+    var sandbox: SandboxLayers? { nil }
     var details: [(String, JSON)] { [] }
 
     // It ends with the host.

@@ -37,6 +37,8 @@ protocol PluginCode: Sendable {
     var isolation: Isolation { get }
     /// Processes that take calls.
     var workers: Int { get }
+    /// What keeps it in; nil in the host's process, where nothing does.
+    var sandbox: SandboxLayers? { get }
     /// What `knap plugins info` says of where it runs.
     var details: [(String, JSON)] { get }
 }

@@ -29,18 +29,14 @@ final class WorkerCode: PluginCode {
     var isolation: Isolation { .worker }
     var workers: Int { process.end == nil ? 1 : 0 }
     var details: [(String, JSON)] {
-        [("process", .string("\(process.pid)")), ("sandbox", .string(sandbox))]
+        [("process", .string("\(process.pid)")), ("sandbox", .string(report.sandbox.description))]
             + (report.remarks.isEmpty ? [] : [("not_achieved", .string(report.remarks))])
     }
 
     func serves(_ isServing: Bool) { process.serves(isServing) }
     var ended: String? { process.end }
 
-    private var sandbox: String {
-        let names = ["no new privileges", "no capabilities", "Landlock", "seccomp"]
-        let achieved = names.enumerated().filter { report.sandbox >> UInt32($0.offset) & 1 == 1 }.map(\.element)
-        return achieved.isEmpty ? "none" : achieved.joined(separator: ", ")
-    }
+    var sandbox: SandboxLayers? { report.sandbox }
 
     func create(timeout: Duration) async throws(PluginError) { try await run("create", .create, timeout: timeout) }
     func prepare(timeout: Duration) async throws(PluginError) { try await run("prepare", .prepare, timeout: timeout) }

@@ -168,6 +168,8 @@ final class WorkerPool: PluginCode {
 
     var isolation: Isolation { .worker }
     var workers: Int { count }
+    /// What all of them have.
+    var sandbox: SandboxLayers? { living.compactMap(\.sandbox).reduce(nil) { $0?.intersection($1) ?? $1 } }
 
     var details: [(String, JSON)] {
         let members = group.members

@@ -48,6 +48,8 @@ final class WorkerProcess: Sendable {
         /// Calls are routed here.
         var isServing = false
         var isSuspected = false
+        /// The methods that do not return, by its own account.
+        var held: [String] = []
         var end: String?
         var loaded: Result<LoadedReport, PluginError>?
         var waiter: CheckedContinuation<Result<LoadedReport, PluginError>, Never>?
@@ -60,7 +62,7 @@ final class WorkerProcess: Sendable {
         var name: String
         var version: String
         var methods: [String]
-        var sandbox: UInt32
+        var sandbox: SandboxLayers
         var remarks: String
     }
 
@@ -169,9 +171,25 @@ final class WorkerProcess: Sendable {
             if await WorkerHook.isAnswered(by: self, within: Self.patience) {
                 state.withLock { $0.isSuspected = false }
             } else {
-                fail("it hung: it answered nothing for \(Self.patience)")
+                fail(hangReason)
             }
         }
+    }
+
+    private var hangReason: String {
+        if processState(pid) == "T" { return "it was stopped (SIGSTOP or the like) while a call was overdue" }
+        let method = state.withLock { $0.held.last.map { " in \($0)" } ?? "" }
+        return "it hung\(method): it answered nothing for \(Self.patience)"
+    }
+
+    /// Its own watch found a method that does not return, or has returned.
+    func held(_ held: Watchdog.Held) {
+        state.withLock { state in
+            state.held.removeAll { $0 == held.method }
+            if held.stage != .returned { state.held = state.held.suffix(15) + [held.method] }
+        }
+        context.watchdog.note(held, plugin: context.plugin, generation: context.generation)
+        if held.stage == .hangs { fail("it hung: \(held.method) had not returned after \(held.lasted.inMilliseconds) ms") }
     }
 
     private static let patience = Duration.seconds(2)
@@ -247,6 +265,7 @@ final class WorkerProcess: Sendable {
         let consequence = isWanted ? .noneServes(nil) : group?.ends(self, reason) ?? .noneServes(engine.closeGate(of: [party]))
         let gate = if case .noneServes(let gate) = consequence { gate } else { nil as Gate? }
         context.registry.unwatchAll(of: context.id)
+        context.watchdog.ended(context.plugin, generation: context.generation)
         if let link = link.withLock({ link in
             defer { link = nil }
             return link
@@ -314,7 +333,7 @@ final class WorkerProcess: Sendable {
             guard let sandbox = body.u32(), let remarks = body.text() else { return false }
             loaded(
                 .success(
-                    LoadedReport(name: name, version: version, methods: methods, sandbox: sandbox, remarks: remarks)))
+                    LoadedReport(name: name, version: version, methods: methods, sandbox: SandboxLayers(rawValue: sandbox), remarks: remarks)))
             return control.send(.loaded, status: 0, [])
         case .failed:
             guard let message = body.text() else { return false }

@@ -25,6 +25,7 @@ struct WorkerRequests {
         case .drop: drop(&body)
         case .connect: connect(&body)
         case .connected: connected(&body)
+        case .held: held(&body)
         case .start, .loaded, .failed: false
         }
     }
@@ -116,6 +117,15 @@ struct WorkerRequests {
         guard let descriptor = process.takeConnection(id) else { return reply(.connected, KNAP_NOT_FOUND.status) }
         defer { close(descriptor) }
         return process.control.send(.connected, status: 0, [], descriptor: descriptor)
+    }
+}
+
+extension WorkerRequests {
+    private func held(_ body: inout FrameReader) -> Bool {
+        guard let number = body.u32(), let stage = Watchdog.Stage(rawValue: number), let time = body.u64(), let method = body.text()
+        else { return false }
+        process.held(Watchdog.Held(method: method, stage: stage, lasted: .nanoseconds(Int64(clamping: time))))
+        return true
     }
 }
 

@@ -15,6 +15,9 @@ struct WorkerOptions: Sendable {
     var listenPorts: [Int]
     var environment: [String]
     var memoryBytes: Int?
+    var watchdog: Duration
+    var demand: SandboxDemand
+    var user: WorkerUser
 }
 
 extension WorkerProcess {
@@ -114,6 +117,7 @@ extension WorkerProcess {
             body.put(UInt32(method.isBlocking ? 1 : 0))
             body.put(method.deadline?.wholeNanoseconds ?? 0)
         }
+        body.put(options.watchdog.wholeNanoseconds)
         for paths in [options.readPaths, options.writePaths] {
             body.put(UInt32(paths.count))
             for path in paths { body.put(path) }
@@ -121,7 +125,9 @@ extension WorkerProcess {
         body.put(UInt32(options.listenPorts.count))
         for port in options.listenPorts { body.put(UInt32(port)) }
         body.put(UInt64(options.memoryBytes ?? 0))
-        body.put(UInt32(0))
+        body.put(options.demand.layers.rawValue)
+        body.put(options.user.number)
+        body.put(options.user.reason)
         link.withLock { link in
             guard let link else { return }
             knap_poller_add(engine.poller, link.pointer)

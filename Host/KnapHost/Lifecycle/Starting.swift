@@ -147,6 +147,8 @@ extension Host {
         if let refusal = LoadedImage.refusal(artifact, swiftBudget) {
             throw PluginError(code: .resourceExhausted, message: refusal)
         }
+        let (users, directory, isFree) = (users, configuration.state.path + "/data/" + record.name, record.instance == nil)
+        await onOwnThread { users.takeBack(directory, isFree: isFree) }
         let image = PluginImage(plugin: record.name, generation: record.generation, digest: "\(artifact.digest)")
         let library = try await withStored(artifact, record) { (path) throws(PluginError) in
             try image.during("load") { () throws(PluginError) in
@@ -192,8 +194,12 @@ extension Host {
         guard let program = configuration.worker else {
             throw PluginError(code: .failedPrecondition, message: "there is no program for workers in this installation")
         }
-        try await withStored(artifact, record) { _ in }
-        let options = WorkerOptions(artifact, program: program, context: context, environment: configuration.environment)
+        let user = try await withStored(artifact, record) { [users] path in
+            users.user(of: artifact.manifest, library: path, directory: context.stateDirectory)
+        }
+        let options = WorkerOptions(
+            artifact, program: program, context: context, environment: configuration.environment, watchdog: watchdogTime,
+            demand: sandboxDemand, user: user)
         let (name, generation) = (record.name, record.generation)
         let (process, report) = try await WorkerProcess.start(
             options, manifest: artifact.manifest, context: context, party: party, engine: engine, group: group
@@ -240,7 +246,10 @@ extension Host {
 
 extension WorkerOptions {
     /// What a worker may have: its library, its state directory, what the system's libraries need, and what was granted.
-    init(_ artifact: Artifact, program: String, context: InstanceContext, environment: [String: String]) {
+    init(
+        _ artifact: Artifact, program: String, context: InstanceContext, environment: [String: String], watchdog: Duration,
+        demand: SandboxDemand, user: WorkerUser
+    ) {
         let asked = artifact.manifest.permissions
         let home = environment["HOME"] ?? "/"
         let paths = GrantedPaths(configuration: context.configuration, home: home)
@@ -249,7 +258,8 @@ extension WorkerOptions {
             readPaths: [artifact.path] + SystemPaths.readable + paths.resolve(asked.readPaths),
             writePaths: [context.stateDirectory] + paths.resolve(asked.writePaths),
             listenPorts: asked.listen,
-            environment: Self.environment(asked.environment, environment), memoryBytes: artifact.manifest.limits.memoryBytes)
+            environment: Self.environment(asked.environment, environment), memoryBytes: artifact.manifest.limits.memoryBytes,
+            watchdog: watchdog, demand: demand, user: user)
     }
 
     private static func environment(_ granted: [String], _ all: [String: String]) -> [String] {

@@ -19,7 +19,7 @@ extension Host {
     }
 
     /// A number of the host's own configuration.
-    func setting(_ key: String, in range: ClosedRange<Int>) -> Int {
+    nonisolated func setting(_ key: String, in range: ClosedRange<Int>) -> Int {
         guard let manifest = try? HostManifest.manifest() else { return range.lowerBound }
         let settings = (try? configurationStore.configuration(for: manifest)) ?? manifest.configuration.defaults
         return min(max(range.lowerBound, settings[key]?.intValue ?? range.lowerBound), range.upperBound)

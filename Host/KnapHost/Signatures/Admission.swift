@@ -39,25 +39,6 @@ extension Host {
         }
     }
 
-    /// Reads the policy anew from the configuration.
-    func readSignaturePolicy() throws {
-        let settings = try configurationStore.configuration(for: HostManifest.manifest())
-        // The schema knows no other values.
-        signaturePolicy = settings["signatures"]?.stringValue.flatMap(SignaturePolicy.init) ?? .pinned
-    }
-
-    /// Changes a setting of the host itself; it is in force when the operation has ended.
-    func configureHost(_ key: String, _ value: JSON?) throws(PluginError) -> JSON {
-        begin("config", HostService.name) { [self] () throws(PluginError) in
-            try await write(HostService.name, key, value, secret: false)
-            do { try await readSignaturePolicy() } catch {
-                throw PluginError(code: .failedPrecondition, message: "\(error)")
-            }
-            await reconcile()
-            return "\(key) is \(value?.serialized() ?? "the default again")"
-        }
-    }
-
     // MARK: Whom the operator trusts
 
     /// Trusts a key under a name from now on; what waited for it starts.

@@ -133,6 +133,28 @@ enum DirectoryTree {
         }
     }
 
+    /// Gives a directory and all that is in it to a user and the group of the same number. What goes meanwhile is passed over.
+    static func give(_ path: String, to user: uid_t) throws(StoreError) {
+        let directory = try OpenDirectory(path)
+        try give(directory, to: user, depth: 0)
+        guard fchown(directory.descriptor, user, user) == 0 else { throw .system(.output, "it cannot be given to user \(user)", path) }
+    }
+
+    private static func give(_ directory: borrowing OpenDirectory, to user: uid_t, depth: Int) throws(StoreError) {
+        guard depth <= deepest else { return }
+        for name in try directory.names() {
+            var status = stat()
+            guard fstatat(directory.descriptor, name, &status, AT_SYMLINK_NOFOLLOW) == 0 else { continue }
+            if status.st_mode & S_IFMT == S_IFDIR, let inner = try? OpenDirectory(name, in: directory) {
+                try give(inner, to: user, depth: depth + 1)
+            }
+            if status.st_uid == user, status.st_gid == user { continue }
+            guard fchownat(directory.descriptor, name, user, user, AT_SYMLINK_NOFOLLOW) == 0 || errno == ENOENT else {
+                throw .system(.output, "an entry cannot be given to user \(user)", directory.path)
+            }
+        }
+    }
+
     /// Removes a directory with all that is in it; nothing when it is not there. What cannot be removed stays.
     static func remove(_ path: String) {
         if unlink(path) == 0 || errno == ENOENT { return }

@@ -13,11 +13,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -384,6 +387,123 @@ ESCAPE(map_memory) { outcome(instance, request, syscall(SYS_memfd_create, "x", 0
 ESCAPE(uring) { outcome(instance, request, syscall(SYS_io_uring_setup, 1, NULL)); }
 ESCAPE(mount_it) { outcome(instance, request, syscall(SYS_mount, "x", "/tmp", "tmpfs", 0, 0)); }
 ESCAPE(user_namespace) { outcome(instance, request, unshare(CLONE_NEWUSER)); }
+ESCAPE(fork_by_vfork) {
+   long child = syscall(SYS_vfork);
+   if (child == 0) _exit(0);
+   outcome(instance, request, child);
+}
+ESCAPE(fork_by_clone3) {
+   uint64_t arguments[11] = {[4] = SIGCHLD};
+   long child = syscall(SYS_clone3, arguments, sizeof arguments);
+   if (child == 0) _exit(0);
+   outcome(instance, request, child);
+}
+ESCAPE(execute_descriptor) {
+   int program = open("/lib64/ld-linux-x86-64.so.2", O_RDONLY);
+   char *const arguments[] = {"ld.so", "--help", NULL}, *const environment[] = {NULL};
+   outcome(instance, request, syscall(SYS_execveat, program, "", arguments, environment, AT_EMPTY_PATH));
+}
+ESCAPE(schedule_host) {
+   struct sched_param idle = {0};
+   outcome(instance, request, sched_setscheduler(number_of(request, "pid"), SCHED_IDLE, &idle));
+}
+ESCAPE(delay_host) { outcome(instance, request, syscall(SYS_ioprio_set, 1, number_of(request, "pid"), 3 << 13)); }
+ESCAPE(read_memory) {
+   char here[8];
+   struct iovec to = {here, sizeof here}, from = {(void *)&request, sizeof here};
+   outcome(instance, request, process_vm_readv(number_of(request, "pid"), &to, 1, &from, 1, 0));
+}
+ESCAPE(write_memory) {
+   char here[8] = "escape";
+   struct iovec from = {here, sizeof here}, to = {(void *)&request, sizeof here};
+   outcome(instance, request, process_vm_writev(number_of(request, "pid"), &from, 1, &to, 1, 0));
+}
+ESCAPE(take_descriptor) { outcome(instance, request, syscall(SYS_pidfd_getfd, 3, 0, 0)); }
+ESCAPE(signal_thread) { outcome(instance, request, syscall(SYS_tkill, number_of(request, "pid"), SIGTERM)); }
+ESCAPE(signal_group) { outcome(instance, request, kill(-1, SIGTERM)); }
+ESCAPE(signal_queue) {
+   siginfo_t info = {.si_signo = SIGTERM, .si_code = SI_QUEUE};
+   outcome(instance, request, syscall(SYS_rt_sigqueueinfo, number_of(request, "pid"), SIGTERM, &info));
+}
+ESCAPE(filter) { outcome(instance, request, syscall(SYS_bpf, 0, NULL, 0)); }
+ESCAPE(fault_in_user_space) { outcome(instance, request, syscall(SYS_userfaultfd, 0)); }
+ESCAPE(count_events) { outcome(instance, request, syscall(SYS_perf_event_open, NULL, 0, -1, -1, 0)); }
+ESCAPE(keys) { outcome(instance, request, syscall(SYS_keyctl, 0, -3, 1)); }
+ESCAPE(add_a_key) { outcome(instance, request, syscall(SYS_add_key, "user", "x", "x", 1, -3)); }
+ESCAPE(open_by_handle) { outcome(instance, request, syscall(SYS_open_by_handle_at, AT_FDCWD, NULL, 0)); }
+ESCAPE(name_to_handle) {
+   struct { unsigned bytes; int type; char handle[128]; } handle = {128};
+   int mount;
+   outcome(instance, request, syscall(SYS_name_to_handle_at, AT_FDCWD, "/", &handle, &mount, 0));
+}
+ESCAPE(change_root) { outcome(instance, request, chroot("/proc")); }
+ESCAPE(pivot) { outcome(instance, request, syscall(SYS_pivot_root, "/", "/")); }
+ESCAPE(unmount) { outcome(instance, request, syscall(SYS_umount2, "/tmp", 0)); }
+ESCAPE(new_mount) { outcome(instance, request, syscall(SYS_fsopen, "tmpfs", 0)); }
+ESCAPE(join_namespace) { outcome(instance, request, setns(0, 0)); }
+ESCAPE(become_root) { outcome(instance, request, setresuid(0, 0, 0)); }
+ESCAPE(own_a_file) {
+   char path[512];
+   text_of(request, "path", path, sizeof path);
+   outcome(instance, request, chown(path, 0, 0));
+}
+ESCAPE(type_into_terminal) {
+   char letter = 'x';
+   int terminal = open("/dev/tty", O_RDWR);
+   for (int descriptor = 0; terminal < 0 && descriptor < 3; descriptor++)
+      if (!ioctl(descriptor, TIOCSTI, &letter)) terminal = descriptor;
+   outcome(instance, request, terminal);
+}
+ESCAPE(connect_abstract) {
+   struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "\0knap-test"};
+   int descriptor = socket(AF_UNIX, SOCK_STREAM, 0);
+   outcome(instance, request, descriptor < 0 ? -1 : connect(descriptor, (struct sockaddr *)&address, sizeof(sa_family_t) + 10));
+}
+ESCAPE(connect_pair) { // a socket that it has already
+   int pair[2];
+   struct sockaddr_un address = {.sun_family = AF_UNIX};
+   text_of(request, "path", address.sun_path, sizeof address.sun_path);
+   outcome(instance, request, socketpair(AF_UNIX, SOCK_STREAM, 0, pair)
+                                 ? -1 : connect(pair[0], (struct sockaddr *)&address, sizeof address));
+}
+ESCAPE(packet) { outcome(instance, request, socket(AF_PACKET, SOCK_RAW, 0)); }
+ESCAPE(virtual_machine) { outcome(instance, request, socket(AF_VSOCK, SOCK_STREAM, 0)); }
+ESCAPE(make_device) { outcome(instance, request, syscall(SYS_mknod, "/tmp/knap-device", S_IFCHR | 0600, 1 << 8 | 1)); }
+ESCAPE(unfiltered) { outcome(instance, request, prctl(PR_SET_SECCOMP, 0)); }
+ESCAPE(be_dumped) { outcome(instance, request, prctl(PR_SET_DUMPABLE, 1)); }
+ESCAPE(more_memory) {
+   struct rlimit limit = {RLIM_INFINITY, RLIM_INFINITY};
+   outcome(instance, request, setrlimit(RLIMIT_DATA, &limit));
+}
+ESCAPE(more_memory_again) {
+   struct rlimit limit = {RLIM_INFINITY, RLIM_INFINITY};
+   outcome(instance, request, prlimit(0, RLIMIT_DATA, &limit, NULL));
+}
+ESCAPE(set_time) { outcome(instance, request, syscall(SYS_clock_settime, CLOCK_REALTIME, &(struct timespec){0, 0})); }
+ESCAPE(restart_machine) { outcome(instance, request, syscall(SYS_reboot, 0, 0, 0, 0)); } // without its magic numbers
+// A program that gives whoever runs it this process's user.
+ESCAPE(lend_user) {
+   char path[512], file[600];
+   text_of(request, "directory", path, sizeof path);
+   snprintf(file, sizeof file, "%s/lent", path);
+   int descriptor = open(file, O_RDWR | O_CREAT, 04755);
+   if (descriptor < 0) descriptor = open(file, O_RDWR | O_CREAT, 0600);
+   struct stat status = {0};
+   int changed = fchmod(descriptor, 04755);
+   if (changed) changed = chmod(file, 06755);
+   int number = errno;
+   fstat(descriptor, &status);
+   errno = number;
+   outcome(instance, request, status.st_mode & (S_ISUID | S_ISGID) ? 0 : changed);
+}
+
+// ## Code that takes its time
+
+static void dawdle(void *instance, const knap_request_t *request) {
+   usleep(60000);
+   answer(instance, request->call, "\"dawdled\"");
+}
+
 // What must work: a thread, memory, time, its own directory.
 static void *be(void *unused) { return unused; }
 ESCAPE(live) {
@@ -418,7 +538,18 @@ ESCAPE(live) {
    X(fork_by_clone, fork_by_clone) X(execute, execute) X(trace, trace) X(signal_host, signal_host) \
    X(limit_host, limit_host) X(slow_host, slow_host) X(pin_host, pin_host) X(open_pid, open_pid) \
    X(outlive_host, outlive_host) X(map_memory, map_memory) X(uring, uring) X(mount_it, mount_it) \
-   X(user_namespace, user_namespace) X(live, live)
+   X(user_namespace, user_namespace) \
+   X(fork_by_vfork, fork_by_vfork) X(fork_by_clone3, fork_by_clone3) X(execute_descriptor, execute_descriptor) \
+   X(schedule_host, schedule_host) X(delay_host, delay_host) X(read_memory, read_memory) X(write_memory, write_memory) \
+   X(take_descriptor, take_descriptor) X(signal_thread, signal_thread) X(signal_group, signal_group) \
+   X(signal_queue, signal_queue) X(filter, filter) X(fault_in_user_space, fault_in_user_space) X(count_events, count_events) \
+   X(keys, keys) X(add_a_key, add_a_key) X(open_by_handle, open_by_handle) X(name_to_handle, name_to_handle) \
+   X(change_root, change_root) X(pivot, pivot) X(unmount, unmount) X(new_mount, new_mount) X(join_namespace, join_namespace) \
+   X(become_root, become_root) X(own_a_file, own_a_file) X(type_into_terminal, type_into_terminal) \
+   X(connect_abstract, connect_abstract) X(connect_pair, connect_pair) X(packet, packet) X(virtual_machine, virtual_machine) \
+   X(make_device, make_device) X(unfiltered, unfiltered) X(be_dumped, be_dumped) X(more_memory, more_memory) \
+   X(more_memory_again, more_memory_again) X(set_time, set_time) X(restart_machine, restart_machine) X(lend_user, lend_user) \
+   X(dawdle, dawdle) X(linger, patient) X(live, live)
 
 #define TABLE(name, function) static const knap_method_t method_##name = {sizeof(knap_method_t), 0, SERVICE "." #name, function};
 METHODS(TABLE)
