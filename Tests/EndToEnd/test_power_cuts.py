@@ -14,7 +14,7 @@ from test_probation import add, build, lines
 from test_workers import attempt, info, state_of
 
 # Where the host dies (see DeathPoint), in an upgrade that serves, in one that fails to start, and in a return.
-UPGRADE = ["store-written", "store-renamed", "before-replacing", "replacing", "checkpoint-copied", "before-switching", "switching",
+UPGRADE = ["store-created", "store-filled", "store-written", "store-renamed", "store-durable", "before-replacing", "replacing", "checkpoint-copied", "before-switching", "switching",
            "before-switched", "switched"]
 FAILING = ["switching", "before-returning", "returning", "restore-aside", "restore-half", "restore-done", "before-ended", "ended"]
 RETURN = ["before-returning", "returning", "restore-aside", "restore-half", "restore-done", "before-ended", "ended"]
@@ -70,6 +70,55 @@ def check(place, version, allowed):
     assert lines(place) == ("0:one;" if version == "1.0.0" else "1:one;")
     add(place, "more")
     assert lines(place).endswith(":one;more;")
+
+
+# Where the host dies when it takes a new plugin in: from the drop directory, and when it is to copy it there first. A
+# manifest that lies beside the library is stored beside it; what was learnt of the files is written when all are taken.
+TAKING = [f"{what}-{step}" for what in ("beside", "store", "index") for step in ("created", "filled", "written", "renamed", "durable")]
+INSTALLING = ["copy-written", "copy-renamed", "store-created", "store-written", "store-durable"]
+
+
+def sidecar(place, library):
+    """The library without its manifest, which lies beside it."""
+    manifest = library.with_suffix(".json")
+    subprocess.run(["objcopy", "--dump-section", f".knap={manifest}", "--remove-section", ".knap", str(library)], check=True)
+    return manifest
+
+
+def nothing_unfinished(place):
+    return not [each for each in (place.state / "store").rglob("*.tmp")]
+
+
+@pytest.mark.parametrize("point", TAKING)
+def test_death_while_a_plugin_is_taken_in(place, point):
+    library = build(place, "1.0.0")
+    # What ships with Knap is there already.
+    assert serve(place)
+    stop(place)
+    for file in [sidecar(place, library), library]:
+        plugins.drop(place, file)
+    assert not serve(place, die_at=point)
+    assert died(place), "the point was not reached"
+    assert settled(place) == "1.0.0" and nothing_unfinished(place)
+    add(place, "one")
+    assert lines(place) == "0:one;"
+
+
+@pytest.mark.parametrize("point", INSTALLING)
+def test_death_in_an_installation(place, point):
+    library = build(place, "1.0.0")
+    assert serve(place)
+    stop(place)
+    assert serve(place, die_at=point)
+    command(place, "plugins", "install", str(library))
+    assert died(place), "the point was not reached"
+    # Either it is there whole, or there is no trace of it and it can be installed.
+    assert serve(place) and nothing_unfinished(place)
+    if state_of(place, "ledger") == "unknown":
+        assert not (place.state / "plugins/ledger.so").exists()
+        assert command(place, "plugins", "install", str(library)).returncode == 0
+    wait_for(lambda: state_of(place, "ledger") == "active", "the start")
+    assert place.call("test.ledger.version") == "1.0.0"
 
 
 @pytest.mark.parametrize("point", UPGRADE)

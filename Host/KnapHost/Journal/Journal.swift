@@ -56,7 +56,7 @@ package struct Journal: ~Copyable {
     /// Puts `entries` in the place of all that was written: for an owner that knows what of it still matters.
     package mutating func rewrite(_ entries: [JSON]) throws(StoreError) {
         let bytes = entries.flatMap(Self.line)
-        let target = try StoredFileReplacement(path, mode: 0o600)
+        let target = try StoredFileReplacement(path, mode: 0o600, step: "journal")
         try target.file.write(bytes)
         try target.commit()
         file = try AppendFile(path: path)

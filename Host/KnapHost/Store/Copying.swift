@@ -29,5 +29,7 @@ func copyFile(_ path: String, to target: String) throws(PluginError) {
             throw reason
         }
     }
+    DeathPoint.reached("copy-written")
     guard fsync(copy) == 0, rename(part, target) == 0 else { throw failure(target) }
+    DeathPoint.reached("copy-renamed")
 }

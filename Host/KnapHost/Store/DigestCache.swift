@@ -40,7 +40,7 @@ struct DigestCache {
         }
         let json: JSON = ["format": 1, "files": .array(entries)]
         let bytes = Array(json.serialized().utf8)
-        let target = try StoredFileReplacement(path, mode: 0o600)
+        let target = try StoredFileReplacement(path, mode: 0o600, step: "index")
         try target.file.write(bytes)
         try target.commit()
         isChanged = false

@@ -23,6 +23,7 @@ package final class PluginStore: Sendable {
     package init(directory: String) throws(StoreError) {
         self.directory = directory
         try StoreDirectory.create(directory)
+        StoreDirectory.removeUnfinished(in: directory)
         state = Mutex(State(cache: DigestCache(reading: directory + "/digests.json")))
     }
 
@@ -140,7 +141,7 @@ extension PluginStore {
             return
         }
         var hash = SHA256()
-        let target = try StoredFileReplacement(path, mode: 0o400)
+        let target = try StoredFileReplacement(path, mode: 0o400, step: "store")
         try file.forEachChunk(of: layout) { (chunk) throws(StoreError) in
             hash.update(chunk)
             try target.file.write(chunk)
@@ -159,7 +160,7 @@ extension PluginStore {
         if let existing = try? StoredFile(reading: path), try existing.content(limit: bytes.count + 1) == bytes {
             return
         }
-        let target = try StoredFileReplacement(path, mode: 0o400)
+        let target = try StoredFileReplacement(path, mode: 0o400, step: "beside")
         try target.file.write(bytes)
         try target.commit()
     }

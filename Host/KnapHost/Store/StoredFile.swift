@@ -135,27 +135,51 @@ struct StoredFile: ~Copyable {
 final class StoredFileReplacement {
     let file: StoredFile
     private let path: String
+    private let step: String
     private var isCommitted = false
 
-    init(_ path: String, mode: mode_t) throws(StoreError) {
+    /// `step` is what death points call it.
+    init(_ path: String, mode: mode_t, step: String = "file") throws(StoreError) {
         self.path = path
+        self.step = step
         file = try StoredFile(creating: "\(path).\(getpid()).\(UInt64.random(in: .min ... .max)).tmp", mode: mode)
+        DeathPoint.reached("\(step)-created")
     }
 
     deinit { if !isCommitted { unlink(file.path) } }
 
     /// Durable when it returns: the content before the name, the name before the answer.
     func commit() throws(StoreError) {
+        DeathPoint.reached("\(step)-filled")
         try file.synchronize()
-        DeathPoint.reached("store-written")
+        DeathPoint.reached("\(step)-written")
         guard rename(file.path, path) == 0 else { throw .system(.output, "it cannot be put in place", path) }
         isCommitted = true
-        DeathPoint.reached("store-renamed")
+        DeathPoint.reached("\(step)-renamed")
         try StoreDirectory.synchronize(directoryOf: path)
+        DeathPoint.reached("\(step)-durable")
     }
 }
 
 enum StoreDirectory {
+    /// Removes what a host that was killed left half-written in the directory and in those in it.
+    static func removeUnfinished(in directory: String) {
+        for name in names(in: directory) where !name.hasPrefix(".") {
+            if name.hasSuffix(".tmp") { unlink("\(directory)/\(name)") }
+            for inner in names(in: "\(directory)/\(name)") where inner.hasSuffix(".tmp") { unlink("\(directory)/\(name)/\(inner)") }
+        }
+    }
+
+    private static func names(in directory: String) -> [String] {
+        guard let stream = opendir(directory) else { return [] }
+        defer { closedir(stream) }
+        var names: [String] = []
+        while let entry = readdir(stream) {
+            names.append(withUnsafeBytes(of: entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) })
+        }
+        return names
+    }
+
     static func create(_ path: String) throws(StoreError) {
         guard mkdir(path, 0o700) == 0 || errno == EEXIST else { throw .system(.output, "it cannot be created", path) }
     }
