@@ -173,8 +173,36 @@ static const knap_target_t *make_target(knap_engine_t *engine, knap_route_t *rou
    return target;
 }
 
+// Whether nobody is in the party, and nobody comes in before it is opened: who takes a permit from now on sees that.
+static bool is_still(const knap_party_t *party) {
+   if (atomic_load_explicit(&party->open, memory_order_seq_cst) == PARTY_OPEN) return false;
+   knap_party_counts_t counts;
+   knap_party_count(party, &counts);
+   return counts.in_flight == 0;
+}
+
+// The next generation of the same party takes over the target of the one before it, so that not one is left behind with
+// every reload. What a call reads before it has a permit stays as it is; the rest it reads afterwards, which is after the
+// party was opened again.
+static const knap_target_t *renew(knap_engine_t *engine, const knap_target_t *old, const knap_provision_t *provision) {
+   uint32_t flags = provision->flags | (provision->retries ? TARGET_RETRIES : 0);
+   if (!old || old->party != provision->party || (old->flags & ~(uint32_t)TARGET_FALLBACK) != flags
+       || old->timeout_ns != provision->timeout_ns || old->retries != provision->retries || old->places
+       || provision->concurrency || !is_still(old->party))
+      return NULL;
+   knap_target_t *target = (knap_target_t *)old; // made by `make_target`
+   pthread_mutex_lock(&engine->lock);
+   target->call = provision->method->call;
+   target->instance = provision->instance;
+   target->index = provision->index;
+   pthread_mutex_unlock(&engine->lock);
+   return target;
+}
+
 static void provide(knap_engine_t *engine, knap_route_t *route, const knap_provision_t *provision, bool is_fallback) {
-   const knap_target_t *target = provision ? make_target(engine, route, provision, is_fallback) : NULL;
+   const knap_target_t *target =
+      provision ? renew(engine, atomic_load(is_fallback ? &route->fallback : &route->target), provision) : NULL;
+   if (!target && provision) target = make_target(engine, route, provision, is_fallback);
    if (!target && provision) return; // no memory
    const knap_target_t *old = atomic_exchange(is_fallback ? &route->fallback : &route->target, target);
    // What waits for a place of the old one need not wait for its calls to end.

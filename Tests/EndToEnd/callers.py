@@ -18,7 +18,8 @@ class Connection:
         self.answers = self.socket.makefile("rb")
 
     def send(self, method, arguments=None, deadline_ms=None):
-        self.socket.sendall(json.dumps({"call": method, "input": arguments, "deadline_ms": deadline_ms}).encode() + b"\n")
+        request = {"call": method, "input": arguments, "deadline_ms": deadline_ms}
+        self.socket.sendall(json.dumps({key: value for key, value in request.items() if value is not None}).encode() + b"\n")
 
     def receive(self):
         """The answer as the host gives it: `status` is zero where the call went well."""
