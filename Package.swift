@@ -53,7 +53,7 @@ let package = Package(
 
         .target(name: "CLinux", path: "Host/CLinux"),
         .target(
-            name: "KnapControl", dependencies: ["KnapJSON", "CLinux"], path: "Host/Control", swiftSettings: strict),
+            name: "KnapControl", dependencies: ["CKnap", "KnapJSON", "CLinux"], path: "Host/Control", swiftSettings: strict),
 
         .executableTarget(
             name: "knap",

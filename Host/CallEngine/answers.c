@@ -127,6 +127,14 @@ uint32_t knap_party_end_calls(knap_party_t *party, const knap_result_t *result) 
 
 static const knap_result_t empty = {.size = sizeof(knap_result_t)};
 
+static __attribute__((noinline)) knap_status_t complete_too_large(const knap_host_t *host, knap_call_t call, uint64_t size) {
+   knap_refusal_t refusal;
+   knap_refusal_make(&refusal, KNAP_RESOURCE_EXHAUSTED, RETRY_NEVER, true,
+                     "the answer of %s has %llu bytes, more than the %d MiB that a body may have; it should send items",
+                     knap_party_of(host)->name, (unsigned long long)size, KNAP_BODY_LARGEST >> 20);
+   return knap_complete(host, call, &refusal.result);
+}
+
 knap_status_t knap_complete(const knap_host_t *host, knap_call_t call, const knap_result_t *result) {
    knap_party_t *party = knap_party_of(host);
    knap_slot_t *slot = call & HANDLE_CALLER ? NULL : knap_slot_of(party->engine, call);
@@ -137,6 +145,7 @@ knap_status_t knap_complete(const knap_host_t *host, knap_call_t call, const kna
       memcpy(&prefix, result, result->size);
       result = &prefix;
    }
+   if (__builtin_expect(result->body.size > KNAP_BODY_LARGEST, 0)) return complete_too_large(host, call, result->body.size);
    uint64_t word = slot ? knap_word(slot) : 0;
    do {
       if (!slot || !knap_handle_fits(word, call) || !(word & WORD_REFS) || (word & WORD_DONE)) {

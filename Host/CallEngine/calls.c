@@ -286,6 +286,13 @@ static knap_route_t *bound(knap_party_t *party, uint64_t binding) {
    return chunk ? atomic_load_explicit(&chunk[(binding - 1) % KNAP_BIND_CHUNK], memory_order_acquire) : NULL;
 }
 
+// Answers in place of a call that is not made.
+static knap_status_t answer_at_once(const knap_outgoing_t *outgoing, knap_call_t *call, const knap_refusal_t *refusal) {
+   if (call) *call = 0;
+   outgoing->caller->complete(outgoing->context, 0, &refusal->result);
+   return KNAP_OK;
+}
+
 static const knap_outgoing_t no_outgoing = {.size = sizeof(knap_outgoing_t)};
 
 // Reads an older caller's shorter table.
@@ -310,13 +317,18 @@ knap_status_t knap_engine_call_for(const knap_host_t *host, uint64_t binding, co
    if (!route || !outgoing->caller) return KNAP_INVALID_ARGUMENT;
    const knap_target_t *target = atomic_load_explicit(&route->target, memory_order_acquire);
    if (__builtin_expect(!target, 0)) target = atomic_load_explicit(&route->fallback, memory_order_acquire);
+   knap_refusal_t refusal;
    if (!target) {
-      knap_refusal_t refusal;
       knap_refusal_make(&refusal, KNAP_UNAVAILABLE, RETRY_LATER, false,
                         "no active plugin provides %s; see `knap plugins list`", route->name);
-      if (call) *call = 0;
-      outgoing->caller->complete(outgoing->context, 0, &refusal.result);
-      return KNAP_OK;
+      return answer_at_once(outgoing, call, &refusal);
+   }
+   if (__builtin_expect(outgoing->body.size > KNAP_BODY_LARGEST, 0)) {
+      knap_refusal_make(&refusal, KNAP_INVALID_ARGUMENT, RETRY_NEVER, false,
+                        "the input of %s has %llu bytes, more than the %d MiB that a body may have", route->name,
+                        (unsigned long long)outgoing->body.size, KNAP_BODY_LARGEST >> 20);
+      knap_refuse(target->party, &refusal);
+      return answer_at_once(outgoing, call, &refusal);
    }
    return start(caller, target, outgoing, origin, false, call);
 }

@@ -122,7 +122,8 @@ static knap_status_t send_to_callee(knap_slot_t *slot, uint32_t serial, const kn
 knap_status_t knap_send(const knap_host_t *host, knap_call_t call, const knap_item_t *item) {
    knap_slot_t *slot = end_of(host, call);
    if (!slot) return KNAP_CANCELLED;
-   if (item->kind < KNAP_ITEM_DATA || item->kind > KNAP_ITEM_REPLY) return KNAP_INVALID_ARGUMENT;
+   if (item->kind < KNAP_ITEM_DATA || item->kind > KNAP_ITEM_REPLY || item->body.size > KNAP_BODY_LARGEST)
+      return KNAP_INVALID_ARGUMENT;
    uint32_t serial = HANDLE_SERIAL(call);
    return call & HANDLE_CALLER ? send_to_callee(slot, serial, item) : send_to_caller(slot, serial, item);
 }

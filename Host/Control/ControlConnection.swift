@@ -56,8 +56,7 @@ struct ControlConnection {
             case .incomplete: _ = try wait(for: POLLIN)
             case .tooLong:
                 let limit = LineReader.maximumLength >> 20
-                try answer { _ in .failure(.exhausted("a request may be \(limit) MiB long at most")) }
-                return nil
+                try answer { _ in .failure(.invalid("a request may be \(limit) MiB long at most")) }
             }
         }
     }

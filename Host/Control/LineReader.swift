@@ -1,21 +1,24 @@
+import CKnap
 import Glibc
 
 /// Splits what a socket delivers into lines, and never holds more than the longest line allowed.
 struct LineReader {
-    /// The longest line of the protocol, in both directions.
-    static let maximumLength = 16 << 20
+    /// The longest request: the largest body with what is around it.
+    static let maximumLength = Int(KNAP_BODY_LARGEST) + 64 << 10
 
     enum Progress {
         case line([UInt8])
         /// Nothing more to read at the moment.
         case incomplete
         case ended
+        /// A line was longer than that; it is read over, and the next one can follow.
         case tooLong
     }
 
     private var buffer: [UInt8] = []
     /// Up to here there is no newline.
     private var scanned = 0
+    private var isSkipping = false
     private let maximumLength: Int
 
     init(maximumLength: Int = LineReader.maximumLength) { self.maximumLength = maximumLength }
@@ -31,13 +34,14 @@ struct LineReader {
     mutating func next(from descriptor: Int32) -> Progress {
         while true {
             if let newline = buffer[scanned...].firstIndex(of: 10) {
-                let line = Array(buffer[..<newline])
+                let isTooLong = isSkipping || newline > maximumLength
+                let line = isTooLong ? [] : Array(buffer[..<newline])
                 buffer.removeSubrange(...newline)
-                scanned = 0
-                return .line(line)
+                (scanned, isSkipping) = (0, false)
+                return isTooLong ? .tooLong : .line(line)
             }
             scanned = buffer.count
-            if buffer.count > maximumLength { return .tooLong }
+            if isSkipping || buffer.count > maximumLength { (buffer, scanned, isSkipping) = ([], 0, true) }
             switch readSome(descriptor) {
             case .bytes(let bytes): buffer += bytes
             case .wouldBlock: return .incomplete

@@ -24,10 +24,12 @@ static void send_result(inbound_t *place, const knap_result_t *result) {
 
 static void on_complete(void *context, knap_call_t call, const knap_result_t *result) {
    (void)call;
-   if (result->body.size <= KNAP_LINK_LARGEST) return send_result(context, result);
-   knap_result_t large = {.size = sizeof large, .status = KNAP_RESOURCE_EXHAUSTED,
-                          .message = {"the answer is larger than the 64 MiB that pass between processes", 64}};
-   send_result(context, &large);
+   // The engine saw to the body's size.
+   if (result->content_type.size + result->message.size <= LINK_TEXTS - sizeof(result_header_t)) return send_result(context, result);
+   knap_result_t shorter = *result;
+   shorter.content_type = (knap_text_t){NULL, 0};
+   if (shorter.message.size > LINK_TEXTS / 2) shorter.message.size = LINK_TEXTS / 2;
+   send_result(context, &shorter);
 }
 
 static void on_item(void *context, knap_call_t call, const knap_item_t *item) {

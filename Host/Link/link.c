@@ -46,7 +46,7 @@ knap_link_t *knap_link_create(const knap_link_config_t *config) {
    link->out.doorbell = config->other_doorbell;
    link->in.shared = &rings[config->is_host ? 1 : 0];
    link->in.back = &link->out;
-   link->in.largest = KNAP_LINK_LARGEST + (1 << 18);
+   link->in.largest = KNAP_BODY_LARGEST + LINK_TEXTS;
    // A worker trusts its host; the host reads nothing that could still change.
    link->in.copy = config->is_host ? malloc(RING_FRAGMENT) : NULL;
    link->outbound = calloc(KNAP_LINK_WINDOW, sizeof *link->outbound);

@@ -32,7 +32,10 @@ typedef struct result_header {
    uint32_t content_type, message;
 } result_header_t;
 
-enum { KEPT_INLINE = 128 };
+enum {
+   KEPT_INLINE = 128,
+   LINK_TEXTS  = 1 << 18, // what a message holds besides a body: its own header and texts
+};
 
 // A call of this side that the other side serves.
 typedef struct outbound {

@@ -285,12 +285,9 @@ static void in_place(outbound_t *place, knap_call_t call, uint32_t method, knap_
 
 void outbound_forward(knap_link_t *link, knap_call_t call, uint32_t method, knap_bytes_t body, knap_buffer_t *buffer,
                       bool watches) {
-   outbound_t *place = body.size <= KNAP_LINK_LARGEST ? take_place(link) : NULL;
+   outbound_t *place = take_place(link);
    if (place) return in_place(place, call, method, body, buffer, watches);
-   if (body.size > KNAP_LINK_LARGEST)
-      fail(link, call, KNAP_RESOURCE_EXHAUSTED, "the body is larger than the 64 MiB that a worker takes", NULL);
-   else
-      knap_call_unserved(link->host, call, KNAP_RESOURCE_EXHAUSTED, "its process has too many calls at once", body, buffer);
+   knap_call_unserved(link->host, call, KNAP_RESOURCE_EXHAUSTED, "its process has too many calls at once", body, buffer);
    seat_uncount(link->seat);
 }
 

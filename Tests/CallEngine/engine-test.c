@@ -893,6 +893,48 @@ static void a_method_that_hangs_is_told_of_once_and_so_is_its_return(void) {
    knap_engine_destroy(engine);
 }
 
+// ## Size
+
+static void answer_too_much(void *instance, const knap_request_t *request) {
+   knap_result_t result = {.size = sizeof result, .body = {instance, KNAP_BODY_LARGEST + 1ull}};
+   EQUAL(B->calls->complete(B, request->call, &result), KNAP_OK);
+}
+static void a_body_that_is_too_large_is_refused_wherever_it_goes(void) {
+   setup();
+   static seen_t seen;
+   seen_init(&seen);
+   uint8_t *large = calloc(1, KNAP_BODY_LARGEST + 1ull);
+   uint64_t echoing = provide("b.echo", echo, NULL, 0, 0), much = provide("b.much", answer_too_much, large, 0, 0);
+   knap_outgoing_t outgoing = to(&seen);
+   outgoing.body = (knap_bytes_t){large, KNAP_BODY_LARGEST};
+   EQUAL(knap_engine_call(A, echoing, &outgoing, NULL), KNAP_OK);
+   EQUAL(seen.status, KNAP_OK);
+   outgoing.body.size++;
+   EQUAL(knap_engine_call(A, echoing, &outgoing, NULL), KNAP_OK);
+   EQUAL(seen.status, KNAP_INVALID_ARGUMENT);
+   CHECK(strstr(seen.message, "b.echo has 67108865 bytes, more than the 64 MiB"));
+   CHECK(!strcmp(seen.body, "{\"class\":\"caller\",\"retry\":false,\"may_have_run\":false}"));
+   outgoing.body.size = 0;
+   EQUAL(knap_engine_call(A, much, &outgoing, NULL), KNAP_OK);
+   EQUAL(seen.status, KNAP_RESOURCE_EXHAUSTED);
+   CHECK(strstr(seen.message, "64 MiB"));
+   // An item is refused, and the call goes on.
+   uint64_t listening = provide("b.listen", hold_listening, NULL, 0, 0);
+   knap_call_t call;
+   outgoing.flags = KNAP_OUTGOING_STREAMS;
+   EQUAL(knap_engine_call(A, listening, &outgoing, &call), KNAP_OK);
+   knap_item_t item = {.size = sizeof item, .kind = KNAP_ITEM_DATA, .body = {large, KNAP_BODY_LARGEST + 1ull}};
+   EQUAL(A->calls->send(A, call, &item), KNAP_INVALID_ARGUMENT);
+   EQUAL(B->calls->send(B, held, &item), KNAP_INVALID_ARGUMENT);
+   item.body.size--;
+   EQUAL(A->calls->send(A, call, &item), KNAP_OK);
+   EQUAL(B->calls->complete(B, held, NULL), KNAP_OK);
+   EQUAL(seen.completions, 4);
+   EQUAL(in_flight(), 0);
+   free(large);
+   knap_engine_destroy(engine);
+}
+
 int main(void) {
    an_inline_call_answers_before_call_returns();
    a_second_completion_and_a_stale_handle_are_refused();
@@ -922,6 +964,7 @@ int main(void) {
    what_a_plugin_serves_can_be_asked();
    a_method_that_does_not_return_is_found_and_one_that_may_block_is_not();
    a_method_that_hangs_is_told_of_once_and_so_is_its_return();
+   a_body_that_is_too_large_is_refused_wherever_it_goes();
    printf("%d passed, %d failed\n", checks - failures, failures);
    return failures != 0;
 }

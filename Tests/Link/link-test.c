@@ -293,7 +293,7 @@ static void a_call_and_its_answer_cross(void) {
 
 static void large_bodies_cross_whole(void) {
    setup();
-   for (uint64_t size = 1; size <= 40u << 20; size = size * 3 + 7) {
+   for (uint64_t size = 1; size <= KNAP_BODY_LARGEST; size = size < 20u << 20 || size == KNAP_BODY_LARGEST ? size * 3 + 7 : KNAP_BODY_LARGEST) {
       uint8_t *body = malloc(size);
       uint64_t sum = 0;
       for (uint64_t i = 0; i < size; i++) sum += body[i] = (uint8_t)(i * 31 + i / 997);

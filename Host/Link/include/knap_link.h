@@ -20,7 +20,6 @@ typedef struct knap_group knap_group_t;
 enum {
    KNAP_LINK_MEMORY = 2 * ((1 << 20) + 4096), // bytes of the shared file
    KNAP_LINK_WINDOW = 4096,                   // calls in flight, each way
-   KNAP_LINK_LARGEST = 64 << 20,              // of one body
    KNAP_LINK_SPECIAL = 0x8000,                // methods from here on are `special`
 };
 

@@ -10,8 +10,10 @@ import Synchronization
 /// nothing comes twice.
 actor AttachedCall: ByteDuplex {
     private static let moved = "application/vnd.knap.moved+json"
-    /// More than a call takes before it reads (its window), with room for lines over several chunks.
+    /// More than a call takes before it reads (its window).
     private static let keptChunks = 64
+    /// A line is dealt with as a whole, so what came since the last one's end is kept too, up to the longest that is taken.
+    private static let keptBytes = largestBody + 1 << 20
 
     private var call: OutgoingCall
     private let reopen: @Sendable (JSON) async throws(PluginError) -> OutgoingCall
@@ -20,7 +22,7 @@ actor AttachedCall: ByteDuplex {
     private nonisolated let isCancelled = Atomic<Bool>(false)
 
     /// What the present call may not have dealt with, and where in its input it begins.
-    private var kept: [(start: Int, bytes: [UInt8])] = []
+    private var kept: [(start: Int, bytes: [UInt8], endsLine: Bool)] = []
     private var sent = 0
     private var isMoving = false
     private var hasEnded = false
@@ -64,10 +66,10 @@ actor AttachedCall: ByteDuplex {
             next.cancel()
             throw PluginError(code: .dataLoss, message: "the client's input is longer than what is kept of it")
         }
-        var rest: [(start: Int, bytes: [UInt8])] = []
-        for (start, bytes) in kept where start + bytes.count > consumed {
+        var rest: [(start: Int, bytes: [UInt8], endsLine: Bool)] = []
+        for (start, bytes, endsLine) in kept where start + bytes.count > consumed {
             let skipped = max(0, consumed - start)
-            rest.append((max(0, start - consumed), Array(bytes[skipped...])))
+            rest.append((max(0, start - consumed), Array(bytes[skipped...]), endsLine))
         }
         kept = rest
         sent -= consumed
@@ -84,7 +86,7 @@ actor AttachedCall: ByteDuplex {
     }
 
     func send(_ bytes: [UInt8]) async throws {
-        kept.append((sent, bytes))
+        kept.append((sent, bytes, bytes.contains(UInt8(ascii: "\n"))))
         sent += bytes.count
         if isMoving { return await moved() }
         let call = call
@@ -104,7 +106,10 @@ actor AttachedCall: ByteDuplex {
     }
 
     private func trim() {
-        if kept.count > Self.keptChunks { kept.removeFirst(kept.count - Self.keptChunks) }
+        let taken = kept.count - Self.keptChunks
+        guard taken > 0 else { return }
+        if let line = kept[..<taken].lastIndex(where: \.endsLine) { kept.removeFirst(line) }
+        while kept.count > Self.keptChunks, let first = kept.first, sent - first.start > Self.keptBytes { kept.removeFirst() }
     }
 
     private func end() {

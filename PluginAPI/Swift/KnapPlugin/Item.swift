@@ -1,6 +1,9 @@
 import CKnap
 import KnapJSON
 
+/// The most bytes that a body may have: of a request, an item or an answer.
+public let largestBody = Int(KNAP_BODY_LARGEST)
+
 /// One message of a stream, in either direction.
 public struct Item: Sendable, Hashable {
     public enum Kind: UInt32, Sendable, Hashable {

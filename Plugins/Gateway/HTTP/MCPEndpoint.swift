@@ -9,7 +9,7 @@ struct MCPEndpoint: Sendable {
     let server: Server
     let backend: any Backend
 
-    static let maximumBody = 4 * 1024 * 1024
+    static let maximumBody = LineFramer.defaultLimit
 
     func respond(to request: HummingbirdCore.Request, _ writer: consuming ResponseWriter) async throws {
         switch request.method {

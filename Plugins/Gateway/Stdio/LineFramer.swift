@@ -1,3 +1,5 @@
+import KnapPlugin
+
 /// Cuts a stream of bytes into lines, wherever its chunks begin and end.
 ///
 /// A line longer than the limit is dropped as it comes, so a client cannot make the server hold more than that.
@@ -8,8 +10,8 @@ package struct LineFramer: Sendable {
         case tooLong
     }
 
-    /// As long as a message may be: a note of some megabytes, escaped.
-    package static let defaultLimit = 16 * 1024 * 1024
+    /// As long as a message may be: the largest body that a call has, with what is around it.
+    package static let defaultLimit = largestBody + 64 * 1024
 
     private let limit: Int
     private var pending: [UInt8] = []

@@ -27,13 +27,23 @@ actor LineWriter {
         isSending = false
     }
 
+    /// One item holds no more than so much, and a line may be longer than any item.
+    private static let largestPiece = 1 << 20
+
+    private func sendInPieces(_ bytes: [UInt8]) async throws {
+        if bytes.count <= Self.largestPiece { return try await send(bytes) }
+        for start in stride(from: 0, to: bytes.count, by: Self.largestPiece) {
+            try await send(Array(bytes[start..<min(bytes.count, start + Self.largestPiece)]))
+        }
+    }
+
     private func flush() async {
         let bytes = queue
         let writers = waiting
         queue = []
         waiting = []
         do {
-            try await send(bytes)
+            try await sendInPieces(bytes)
         } catch {
             isBroken = true
         }

@@ -33,6 +33,12 @@
 // stays taken until it completes; its late result is counted and dropped. `knap_caller_t.complete` is the last
 // callback to the caller, `knap_callee_t.closed` the last one to the callee: contexts are freed there.
 
+// ## Size
+// No body, of a request, an item or an answer, is larger than this, wherever it comes from and goes to. A call with a
+// larger one ends with INVALID_ARGUMENT and was not made; a larger item is refused with it; a larger answer becomes
+// RESOURCE_EXHAUSTED. What is larger goes as several items.
+enum { KNAP_BODY_LARGEST = 64 << 20 };
+
 enum {
    KNAP_ITEM_DATA     = 1,
    KNAP_ITEM_PROGRESS = 2, // JSON: {"progress": n, "total": n, "message": text}
@@ -125,7 +131,8 @@ typedef struct knap_calls {
    // Asks to hear of a call that this plugin serves; at most once a call. [any-thread]
    knap_status_t (*listen)(const knap_host_t *host, knap_call_t call, const knap_callee_t *callee, void *context);
 
-   // Sends one item to the other end. RESOURCE_EXHAUSTED: no credit. CANCELLED: the call is over. [any-thread]
+   // Sends one item to the other end. RESOURCE_EXHAUSTED: no credit. CANCELLED: the call is over. INVALID_ARGUMENT: it is
+   // too large. [any-thread]
    knap_status_t (*send)(const knap_host_t *host, knap_call_t call, const knap_item_t *item);
 
    // Says that no more items will be sent. For callers; a callee completes instead. [any-thread]
