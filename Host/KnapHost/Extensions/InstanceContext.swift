@@ -22,7 +22,7 @@ final class InstanceContext: Sendable {
     /// The party's places for bindings, which the generations of a worker share.
     private let bindings: BindingTable
     /// What this instance bound.
-    private let methods = Mutex<[UInt64: String]>([:])
+    private let inputs = Mutex<[UInt64: MethodInput]>([:])
 
     private static let lastID = Atomic<UInt>(0)
 
@@ -51,13 +51,14 @@ final class InstanceContext: Sendable {
     }
 
     /// The binding of a method, made at the first use: a party has few places for them.
-    func binding(of method: String, party: Party, route: Route) -> UInt64 {
-        let binding = bindings.binding(of: method) { party.bind(route) }
-        if binding != 0 { methods.withLock { $0[binding] = method } }
+    func binding(of input: MethodInput, party: Party, route: Route) -> UInt64 {
+        let binding = bindings.binding(of: input.method) { party.bind(route) }
+        if binding != 0 { inputs.withLock { $0[binding] = input } }
         return binding
     }
 
-    func method(of binding: UInt64) -> String? { methods.withLock { $0[binding] } }
+    /// What calls through a binding of this instance's may send; nil when there is none of that number.
+    func input(of binding: UInt64) -> MethodInput? { inputs.withLock { $0[binding] } }
 }
 
 /// The bindings of one party, by method.

@@ -57,12 +57,14 @@ enum ServicesExtension {
         _ host: UnsafePointer<knap_host_t>, _ context: InstanceContext, _ binding: UInt64,
         _ outgoing: UnsafePointer<knap_outgoing_t>, _ call: UnsafeMutablePointer<knap_call_t>?
     ) -> knap_status_t {
-        guard let name = context.method(of: binding) else { return KNAP_PERMISSION_DENIED.status }
-        guard let found = context.services.find(name), let schema = found.schema, let caller = outgoing.pointee.caller
+        guard let input = context.input(of: binding) else { return KNAP_PERMISSION_DENIED.status }
+        // What is too large is refused by the engine, and not read before.
+        guard let schema = input.schema, let caller = outgoing.pointee.caller,
+            outgoing.pointee.body.size <= KNAP_BODY_LARGEST
         else { return knap_engine_call(host, binding, outgoing, call) }
         let body = UnsafeRawBufferPointer(
             start: outgoing.pointee.body.data, count: Int(clamping: outgoing.pointee.body.size))
-        guard let refusal = schema.refusal(of: body, method: name) else {
+        guard let refusal = schema.refusal(of: body, method: input.method) else {
             return knap_engine_call(host, binding, outgoing, call)
         }
         call?.pointee = 0

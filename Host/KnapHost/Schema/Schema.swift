@@ -12,6 +12,8 @@ package struct Schema: Sendable {
     let dynamicAnchors: [[String: Int]]
     /// Some schema asks what others evaluated, so that has to be noted.
     let tracksEvaluation: Bool
+    /// Some schema refers to the resources on the way to it, so those have to be noted.
+    let tracksScope: Bool
 
     package static func compile(
         _ document: JSON, registry: SchemaRegistry = .empty, base: String = ""
@@ -20,7 +22,8 @@ package struct Schema: Sendable {
         let root = try compiler.compile(document, base: base)
         return Schema(
             nodes: compiler.nodes, root: root, dynamicAnchors: compiler.dynamicAnchors,
-            tracksEvaluation: compiler.tracksEvaluation)
+            tracksEvaluation: compiler.tracksEvaluation,
+            tracksScope: compiler.dynamicAnchors.contains { !$0.isEmpty })
     }
 
     /// Whether the value fits; the quick way, without reasons.

@@ -169,7 +169,7 @@ struct SchemaCompiler {
             for (text, place) in (patterned ?? [:]).sorted(by: { $0.key < $1.key }) {
                 patterns.append((try SchemaPattern(text), place))
             }
-            checks.append(.properties(named ?? [:], patterns: patterns, additional: additional))
+            checks.append(.properties(SchemaProperties(named ?? [:]), patterns: patterns, additional: additional))
         }
         if let names = one("propertyNames", reader) { checks.append(.propertyNames(names)) }
         let prefix = try list("prefixItems", reader)

@@ -46,10 +46,10 @@ struct SchemaEvaluation {
             return fail("$ref", "the schema and the value lie too deep in one another")
         }
         depth += 1
-        scope.append(node.resource)
+        if schema.tracksScope { scope.append(node.resource) }
         defer {
             depth -= 1
-            scope.removeLast()
+            if schema.tracksScope { scope.removeLast() }
         }
         var own = Evaluated()
         var holds = true
@@ -119,6 +119,8 @@ struct SchemaEvaluation {
         case .multipleOf, .bound: return number(check, value)
         case .length(let minimum, let maximum):
             guard case .string(let text) = value else { return true }
+            // No scalar takes more than four bytes, so most texts need not be counted.
+            if maximum == nil, text.utf8.count >= 4 * (minimum ?? 0) { return true }
             return count(text.unicodeScalars.count, minimum, maximum, "Length", "characters")
         case .pattern(let pattern):
             guard case .string(let text) = value else { return true }
@@ -222,23 +224,30 @@ struct SchemaEvaluation {
     }
 
     private mutating func properties(
-        _ object: JSONObject, _ named: [String: Int], _ patterns: [(SchemaPattern, Int)], _ additional: Int?,
+        _ object: JSONObject, _ named: SchemaProperties, _ patterns: [(SchemaPattern, Int)], _ additional: Int?,
         _ evaluated: inout Evaluated
     ) -> Bool {
         let tracks = schema.tracksEvaluation
         var seen: [String] = []
         let holds = all(object.members) { run, member in
-            var places: [Int] = named[member.name].map { [$0] } ?? []
-            for (pattern, place) in patterns where pattern.matches(member.name) { places.append(place) }
-            if places.isEmpty, let additional {
-                if run.schema.nodes[additional].constant == false {
-                    return run.fail(
-                        "additionalProperties", ViolationText.unknown(member.name, known: named.keys.sorted()))
-                }
-                places = [additional]
+            var isKnown = false, holds = true
+            if let place = named[member.name] {
+                isKnown = true
+                holds = run.part(place, member.value, member.name)
             }
-            if tracks, !places.isEmpty { seen.append(member.name) }
-            return run.all(places) { run, place in run.part(place, member.value, member.name) }
+            for (pattern, place) in patterns where pattern.matches(member.name) {
+                isKnown = true
+                if (holds || run.explains), !run.part(place, member.value, member.name) { holds = false }
+            }
+            if !isKnown, let additional {
+                if run.schema.nodes[additional].constant == false {
+                    return run.fail("additionalProperties", ViolationText.unknown(member.name, known: named.names.sorted()))
+                }
+                isKnown = true
+                holds = run.part(additional, member.value, member.name)
+            }
+            if tracks, isKnown { seen.append(member.name) }
+            return holds
         }
         if tracks { evaluated.properties.formUnion(seen) }
         return holds

@@ -25,7 +25,7 @@ enum SchemaCheck: Sendable {
     case propertyCount(minimum: Int?, maximum: Int?)
     case required([String])
     case dependentRequired([String: [String]])
-    case properties([String: Int], patterns: [(SchemaPattern, Int)], additional: Int?)
+    case properties(SchemaProperties, patterns: [(SchemaPattern, Int)], additional: Int?)
     case propertyNames(Int)
     case items(prefix: [Int], rest: Int?)
     case contains(Int, minimum: Int, maximum: Int?)
@@ -39,6 +39,25 @@ enum SchemaCheck: Sendable {
     case dynamicReference(Int, anchor: String)
     case unevaluatedItems(Int)
     case unevaluatedProperties(Int)
+}
+
+/// The schemas of the properties that have a name. Most objects have few, among which a look at each is quicker than a hash.
+struct SchemaProperties: Sendable {
+    let names: [String]
+    private let places: [Int]
+    /// Empty for few.
+    private let byName: [String: Int]
+
+    init(_ places: [String: Int]) {
+        names = places.keys.sorted()
+        self.places = names.compactMap { places[$0] }
+        byName = names.count > 16 ? places : [:]
+    }
+
+    subscript(name: String) -> Int? {
+        if !byName.isEmpty { return byName[name] }
+        return names.firstIndex { $0 == name }.map { places[$0] }
+    }
 }
 
 /// A set of JSON's types.

@@ -4,7 +4,9 @@ import _StringProcessing
 ///
 /// Matching backtracks: a pattern like `(a+)+$` can take time exponential in the text. Schemas come from manifests that
 /// somebody chose to install; texts are as long as a message may be.
-struct SchemaPattern: @unchecked Sendable {  // a compiled Regex is never changed, and lowers itself under a lock of its own
+///
+/// A class, because the size of a `Regex` is known at run time only, and would make that of every check so.
+final class SchemaPattern: @unchecked Sendable {  // a compiled Regex is never changed, and lowers itself under a lock of its own
     let text: String
     private let regex: Regex<AnyRegexOutput>
 

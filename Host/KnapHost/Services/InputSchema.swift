@@ -1,8 +1,22 @@
 import KnapJSON
 import KnapPlugin
+import Synchronization
+
+/// What whoever is bound to a method may send now: it changes with who serves the method.
+final class MethodInput: Sendable {
+    let method: String
+    private let current = Mutex<InputSchema?>(nil)
+
+    init(method: String) { self.method = method }
+
+    /// Nil: any body goes.
+    var schema: InputSchema? { current.withLock { $0 } }
+
+    func change(to schema: InputSchema?) { current.withLock { $0 = schema } }
+}
 
 /// The schema of a method's input, compiled once, and how a body that does not fit it is refused.
-struct InputSchema: Sendable {
+final class InputSchema: Sendable {
     private let schema: Schema
 
     /// Throws when the manifest's schema is not one.

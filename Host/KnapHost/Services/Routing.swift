@@ -7,8 +7,11 @@ import CKnap
 struct Routing {
     /// The main provider first, then those that stand in, in the order in which they do.
     private(set) var offers: [ServiceDirectory.Offer] = []
+    let input: MethodInput
     private var main: String?
     private var fallback: String?
+
+    init(_ method: String) { input = MethodInput(method: method) }
 
     var first: ServiceDirectory.Offer? { offers.first }
 
@@ -35,6 +38,7 @@ struct Routing {
             engine.provideFallback(route, standing?.provision)
         }
         (main, fallback) = (serving?.provided.plugin, standing?.provided.plugin)
+        input.change(to: offers.first?.provided.schema)
     }
 
     private static func precedes(_ left: ServiceDirectory.Offer, _ right: ServiceDirectory.Offer) -> Bool {

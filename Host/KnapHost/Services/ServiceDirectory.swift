@@ -49,7 +49,7 @@ package final class ServiceDirectory: Sendable {
             remove(plugin, from: &routings) { !names.contains($0) }
             for offer in offers {
                 let name = offer.provided.name
-                routings[name, default: Routing()].put(offer, engine.route(named: name), engine)
+                routings[name, default: Routing(name)].put(offer, engine.route(named: name), engine)
             }
         }
     }
@@ -62,7 +62,6 @@ package final class ServiceDirectory: Sendable {
     private func remove(_ plugin: String, from routings: inout [String: Routing], where isGone: (String) -> Bool) {
         for name in routings.keys.filter(isGone) {
             routings[name]?.remove(plugin, engine.route(named: name), engine)
-            if routings[name]?.first == nil { routings[name] = nil }
         }
     }
 
@@ -100,7 +99,8 @@ package final class ServiceDirectory: Sendable {
                         "\(context.plugin) needs \(service) \(range), but \(found.plugin) provides \(found.version)")
             }
         }
-        let binding = context.binding(of: name, party: party, route: engine.route(named: name))
+        let input = routings.withLock { $0[name, default: Routing(name)].input }
+        let binding = context.binding(of: input, party: party, route: engine.route(named: name))
         guard binding != 0 else {
             throw PluginError(code: .resourceExhausted, message: "\(context.plugin) has too many bindings")
         }

@@ -14,7 +14,23 @@ extension JSONNumber: CustomStringConvertible {
     public var double: Double { Double(text) ?? 0 }
 
     /// Whether it is mathematically whole, however it is written.
-    public var isInteger: Bool { Decimal(text).exponent >= 0 }
+    public var isInteger: Bool { plainInteger != nil || Decimal(text).exponent >= 0 }
+
+    /// The value of a text that is digits only, as most are, and not too long for an `Int`.
+    var plainInteger: Int? {
+        var text = text
+        return text.withUTF8 { digits in
+            let isNegative = digits.first == UInt8(ascii: "-")
+            let magnitude = digits.dropFirst(isNegative ? 1 : 0)
+            guard !magnitude.isEmpty, magnitude.count <= 18 else { return nil }
+            var value = 0
+            for digit in magnitude {
+                guard digit >= UInt8(ascii: "0"), digit <= UInt8(ascii: "9") else { return nil }
+                value = value &* 10 &+ Int(digit &- UInt8(ascii: "0"))
+            }
+            return isNegative ? -value : value
+        }
+    }
 }
 
 // By mathematical value, whatever the size of number or exponent.
@@ -27,7 +43,10 @@ extension JSONNumber: Hashable {
 }
 
 extension JSONNumber: Comparable {
-    public static func < (left: JSONNumber, right: JSONNumber) -> Bool { Decimal(left.text) < Decimal(right.text) }
+    public static func < (left: JSONNumber, right: JSONNumber) -> Bool {
+        if let left = left.plainInteger, let right = right.plainInteger { return left < right }
+        return Decimal(left.text) < Decimal(right.text)
+    }
 }
 
 /// The canonical form of a number's text: significant digits without zeros at either end, and a power of ten.

@@ -130,6 +130,7 @@ struct JSONParser {
         offset += 1
         skipSpace()
         if take(UInt8(ascii: "}")) { return leave(object) }
+        object.members.reserveCapacity(4)
         while true {
             skipSpace()
             guard offset < bytes.count, bytes[offset] == UInt8(ascii: "\"") else {
@@ -202,7 +203,7 @@ struct JSONParser {
             if !take(UInt8(ascii: "-")) { _ = take(UInt8(ascii: "+")) }
             if takeDigits() == 0 { throw error(.invalidNumber, "a digit is expected in the exponent") }
         }
-        return JSONNumber(uncheckedText: String(decoding: bytes[start..<offset], as: UTF8.self))
+        return JSONNumber(uncheckedText: plain(start..<offset))
     }
 
     // MARK: Small steps

@@ -32,9 +32,17 @@ nonisolated(unsafe) private let callbacks = permanent(
         }, item: { _, _, _ in }, credit: { _, _ in }))
 
 private struct Calls: @unchecked Sendable {  // its pointers are safe on any thread
-    let bench: Bench
+    let host: UnsafePointer<knap_host_t>
+    let services: UnsafePointer<knap_host_services_t>
     let binding: UInt64
     let body: [UInt8]
+
+    init(_ bench: Bench, _ method: String, by host: UnsafePointer<knap_host_t>, body: [UInt8]) {
+        self.host = host
+        services = Bench.services(of: host)
+        binding = bench.bind(method, by: host)
+        self.body = body
+    }
 
     /// Makes `count` calls with `window` of them in flight; the times of each call when the window is one.
     func run(_ count: Int, window: Int, idle: UInt32 = 0) -> (times: [UInt64], seconds: Double, failed: Int) {
@@ -51,7 +59,7 @@ private struct Calls: @unchecked Sendable {  // its pointers are safe on any thr
             for number in 0..<count {
                 if idle > 0 { usleep(idle) }
                 let start = window == 1 ? nanoseconds() : 0
-                _ = bench.services.pointee.call(bench.bare, binding, &outgoing, nil)
+                _ = services.pointee.call(host, binding, &outgoing, nil)
                 while waiter.done.load(ordering: .acquiring) + window <= number {}
                 if idle > 0 { sem_wait(waiter.ended) }
                 if window == 1 {
@@ -71,7 +79,7 @@ func measureCalls(_ bench: Bench) async throws {
     for isolation in [Isolation.inProcess, .worker] {
         try await bench.isolate(isolation)
         for size in [64, 4096] {
-            let calls = Calls(bench: bench, binding: bench.bind("test.bench.echo"), body: [UInt8](repeating: 65, count: size))
+            let calls = Calls(bench, "test.bench.echo", by: bench.bare, body: [UInt8](repeating: 65, count: size))
             let (one, many) = await onOwnThread { () -> ((times: [UInt64], seconds: Double, failed: Int), (times: [UInt64], seconds: Double, failed: Int)) in
                 _ = calls.run(20_000, window: 1)
                 let one = calls.run(300_000, window: 1)
@@ -83,13 +91,33 @@ func measureCalls(_ bench: Bench) async throws {
                 column(fixed(percentile(one.times, 0.99)), 10), column(rate, 24), one.failed + many.failed == 0 ? "" : "FAILED CALLS")
         }
     }
+    try await measureChecking(bench)
     try await measureWaking(bench)
     try await measureTask(bench)
     await measureSocket()
 }
 
+/// What a call from outside costs, whose body is read and checked against its schema, beside one that is not.
+private func measureChecking(_ bench: Bench) async throws {
+    try await bench.isolate(.inProcess)
+    let filler = String(repeating: "knap ", count: 29)
+    let text = #"{"path":"Folder/Note about nothing.md","content":"\#(filler)","overwrite":true,"limit":20,"offset":140}"#
+    var body = Array(text.utf8)
+    while body.count < 256 { body.insert(0x20, at: 1) }
+    for (name, host) in [("not checked", bench.bare), ("read and checked", bench.checked)] {
+        let calls = Calls(bench, "test.bench.version", by: host, body: body)
+        let result = await onOwnThread {
+            (0..<9).map { _ in calls.run(100_000, window: 64) }.min { $0.seconds < $1.seconds } ?? calls.run(1, window: 1)
+        }
+        print(
+            "  in-process, 256 bytes, \(name)".padded(38), column(fixed(result.seconds / 100_000 * 1e6, 3), 9), "each, the best of 9 rounds",
+            result.failed == 0 ? "" : "FAILED CALLS")
+    }
+    try await bench.isolate(.worker)
+}
+
 private func measureWaking(_ bench: Bench) async throws {
-    let calls = Calls(bench: bench, binding: bench.bind("test.bench.echo"), body: [UInt8](repeating: 65, count: 64))
+    let calls = Calls(bench, "test.bench.echo", by: bench.bare, body: [UInt8](repeating: 65, count: 64))
     for (name, idle, count) in [("after 1 ms idle", UInt32(1000), 1000), ("after 100 ms idle", 100_000, 50)] {
         let result = await onOwnThread { calls.run(count, window: 1, idle: idle) }
         print(

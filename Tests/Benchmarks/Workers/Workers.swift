@@ -22,12 +22,14 @@ enum Workers {
     }
 }
 
-/// A host with the plugin `bench` in it, and two ways in: the SDK's, and bare calls as a C plugin makes them.
+/// A host with the plugin `bench` in it, and the ways in: the SDK's, bare calls as a C plugin makes them, and bare calls that
+/// come from outside and so are checked.
 final class Bench: Sendable {
     let host: Host
     let entrance: PluginHost
     nonisolated(unsafe) let bare: UnsafePointer<knap_host_t>  // safe on any thread, lives as long as the host
     nonisolated(unsafe) let services: UnsafePointer<knap_host_services_t>
+    nonisolated(unsafe) let checked: UnsafePointer<knap_host_t>  // likewise
 
     init(worker: String, folder: String) async throws {
         var template = Array("/tmp/knap-bench-XXXXXX".utf8CString)
@@ -39,8 +41,13 @@ final class Bench: Sendable {
         try await host.start()
         entrance = try host.entrance(named: "bench-client")
         bare = host.makeEntrance(named: "bench-bare", assertsPrincipal: false)
-        guard let table = bare.pointee.`extension`(bare, KNAP_EXT_SERVICES) else { fatalError("no services") }
-        services = table.assumingMemoryBound(to: knap_host_services_t.self)
+        services = Self.services(of: bare)
+        checked = host.makeEntrance(named: "bench-checked", assertsPrincipal: true)
+    }
+
+    static func services(of host: UnsafePointer<knap_host_t>) -> UnsafePointer<knap_host_services_t> {
+        guard let table = host.pointee.`extension`(host, KNAP_EXT_SERVICES) else { fatalError("no services") }
+        return table.assumingMemoryBound(to: knap_host_services_t.self)
     }
 
     func isolate(_ isolation: Isolation) async throws {
@@ -58,11 +65,12 @@ final class Bench: Sendable {
         return try JSON.parse(try await binding.call(bytes: Array(input.serialized().utf8), parent: nil).body)
     }
 
-    func bind(_ method: String) -> UInt64 {
+    func bind(_ method: String, by host: UnsafePointer<knap_host_t>? = nil) -> UInt64 {
         var binding: UInt64 = 0
+        let host = host ?? bare
         let status = method.utf8CString.withUnsafeBufferPointer {
-            services.pointee.bind(
-                bare, knap_text_t(data: $0.baseAddress, size: UInt64($0.count - 1)), knap_text_t(), &binding)
+            Self.services(of: host).pointee.bind(
+                host, knap_text_t(data: $0.baseAddress, size: UInt64($0.count - 1)), knap_text_t(), &binding)
         }
         if status != 0 { fatalError("cannot bind \(method): \(status)") }
         return binding
