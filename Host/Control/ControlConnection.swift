@@ -140,6 +140,8 @@ struct ControlConnection {
             try write(&pending)
             // The end may come with the last bytes, and is then not signalled again.
             if isLast, pending.isEmpty { return }
+            // Told while the rest of what was taken before was still to be sent.
+            if pending.isEmpty, outbox.hasMore { continue }
             let reads = clientSends && inbox?.hasRoom == true
             let ready = try wait(for: (reads ? POLLIN : 0) | (pending.isEmpty ? 0 : POLLOUT), or: event)
             guard reads, ready & POLLIN != 0, let inbox else { continue }

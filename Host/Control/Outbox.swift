@@ -46,6 +46,9 @@ final class Outbox: Sendable {
         }
     }
 
+    /// Whether there is something to take, if only the end.
+    var hasMore: Bool { state.withLock { !$0.bytes.isEmpty || $0.isFinished } }
+
     /// All that waits to be sent, and whether nothing ever will again.
     func take() -> (bytes: [UInt8], isLast: Bool) {
         let (bytes, isLast, waiting) = state.withLock { state in

@@ -122,7 +122,7 @@ private func headers(_ method: String, name: String? = nil, version: String = "2
         #expect(
             try await fixture.post(#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#).hasPrefix("HTTP/1.1 202")
         )
-        #expect(try await fixture.post(String(repeating: " ", count: 4 * 1024 * 1024 + 1)).hasPrefix("HTTP/1.1 413"))
+        #expect(try await fixture.post(String(repeating: " ", count: LineFramer.defaultLimit + 1)).hasPrefix("HTTP/1.1 413"))
         let list = modern(1, "tools/list")
         #expect(try await fixture.post(list, headers: headers("tools/list")).hasPrefix("HTTP/1.1 200"))
         for wrong in [
