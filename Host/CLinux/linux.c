@@ -1,11 +1,14 @@
 #define _GNU_SOURCE
 #include "include/linux.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <link.h>
+#include <linux/openat2.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
@@ -100,3 +103,26 @@ static int is_named(struct dl_phdr_info *image, size_t size, void *path) {
 }
 
 int knap_is_mapped(const char *path) { return dl_iterate_phdr(is_named, (void *)path); }
+
+int knap_loaded_as(const char *name, char *path, uint64_t size) {
+   void *library = dlopen(name, RTLD_LAZY | RTLD_LOCAL | RTLD_NOLOAD);
+   if (!library) return -1;
+   struct link_map *map;
+   int found = dlinfo(library, RTLD_DI_LINKMAP, &map);
+   if (!found) snprintf(path, size, "%s", map->l_name);
+   dlclose(library);
+   return found;
+}
+
+// By number: glibc has no function for it.
+int knap_open_beneath(int directory, const char *path, int as_place) {
+   struct open_how how = {
+      .flags = O_CLOEXEC | (as_place ? O_PATH : O_RDONLY | O_NONBLOCK | O_NOCTTY),
+      .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
+   };
+   return (int)syscall(SYS_openat2, directory, path, &how, sizeof how);
+}
+
+int knap_exchange(const char *one, const char *other) {
+   return renameat2(AT_FDCWD, one, AT_FDCWD, other, RENAME_EXCHANGE);
+}

@@ -181,7 +181,7 @@ int64_t knap_socket_receive(int socket, void *bytes, uint64_t size, int *descrip
 int knap_watch_changes(int watch, const char *directory) {
    if (watch < 0) watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
    if (watch >= 0)
-      inotify_add_watch(watch, directory, IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ONLYDIR);
+      inotify_add_watch(watch, directory, IN_CREATE | IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ONLYDIR);
    return watch;
 }
 

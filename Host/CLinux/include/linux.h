@@ -48,7 +48,14 @@ int32_t knap_reap(int pidfd);
 int knap_signal(int pidfd, int signal);
 // dl_iterate_phdr(3): whether a library that was loaded from this path is mapped.
 int knap_is_mapped(const char *path);
-// inotify(7): readable when something in `directory` is written, moved or removed. Adds to `watch`, or makes it (-1).
+// Where the library that the loader would take for `name` was loaded from, into `path`: 0; -1 when none is loaded.
+int knap_loaded_as(const char *name, char *path, uint64_t size);
+// openat2(2) with RESOLVE_BENEATH: fails with EXDEV when `path`, or a link on the way, leads out of `directory`. With
+// `as_place` it is opened as a place (O_PATH), else for reading, without waiting.
+int knap_open_beneath(int directory, const char *path, int as_place);
+// renameat2(2) with RENAME_EXCHANGE: each gets the other's name, at once.
+int knap_exchange(const char *one, const char *other);
+// inotify(7): readable when something in `directory` is made, written, moved or removed. Adds to `watch`, or makes it (-1).
 int knap_watch_changes(int watch, const char *directory);
 // pipe2(2), close-on-exec; the reading end does not wait.
 int knap_pipe(int pipe[2]);

@@ -147,23 +147,19 @@ extension Host {
         return "reloaded in \((ContinuousClock.now - began).inMilliseconds) ms"
     }
 
-    /// Copies a library, and the manifest beside it, into the drop directory.
+    /// Puts a library, with the manifest beside it, or a folder into the drop directory.
     func install(_ path: String) -> JSON {
         begin("install", path) { [self] () throws(PluginError) in
-            try await admit(path)
+            let artifact = try await admit(path)
             let directory = configuration.state.plugins
             let target = directory + "/" + (path.split(separator: "/").last.map(String.init) ?? "")
-            let copied: Result<Void, PluginError> = await onOwnThread {
-                Result { () throws(PluginError) in
-                    try copyFile(path, to: target)
-                    let sidecar = ManifestSource.sidecarPath(of: path)
-                    if access(sidecar, F_OK) == 0 { try copyFile(sidecar, to: ManifestSource.sidecarPath(of: target)) }
-                }
+            let placed: Result<Void, PluginError> = await onOwnThread {
+                Result { () throws(PluginError) in try artifact.place(at: target) }
             }
-            try copied.get()
+            try placed.get()
             await take(target, isFirstParty: false)
             if let reason = await refused[target] {
-                unlink(target)
+                _ = PluginFile.remove(target)
                 throw PluginError(code: .failedPrecondition, message: reason)
             }
             guard let name = await records.values.first(where: { $0.source == target })?.name else {
@@ -174,7 +170,7 @@ extension Host {
     }
 
     /// Checks a file before it takes the place of another: what cannot run must not cost the version that does.
-    private func admit(_ path: String) async throws(PluginError) {
+    private func admit(_ path: String) async throws(PluginError) -> Artifact {
         let store = store
         let taken: Result<Artifact, StoreError> = await onOwnThread {
             Result { () throws(StoreError) in try store.take(path) }
@@ -188,6 +184,7 @@ extension Host {
             throw PluginError(
                 code: .permissionDenied, message: "\(name) \(artifact.manifest.version) was not installed: \(refusal)")
         }
+        return artifact
     }
 
     /// Removes the file of a plugin and stops it; what requires it keeps it from going unless `cascade`.
@@ -204,10 +201,9 @@ extension Host {
                 message: "\(dependants.joined(separator: ", ")) would stop with it; --cascade stops them too")
         }
         return begin("remove", name) { [self] () throws(PluginError) in
-            guard unlink(record.source) == 0 || errno == ENOENT else {
+            guard PluginFile.remove(record.source) else {
                 throw PluginError(code: .failedPrecondition, message: "\(record.source) cannot be removed: \(errorText(errno))")
             }
-            unlink(ManifestSource.sidecarPath(of: record.source))
             await forgetFile(name)
             await reconcile()
             return dependants.isEmpty ? "removed" : "removed; stopped with it: \(dependants.joined(separator: ", "))"

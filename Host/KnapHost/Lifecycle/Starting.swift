@@ -255,7 +255,7 @@ extension WorkerOptions {
         let paths = GrantedPaths(configuration: context.configuration, home: home)
         self.init(
             program: program, library: artifact.path,
-            readPaths: [artifact.path] + SystemPaths.readable + paths.resolve(asked.readPaths),
+            readPaths: [artifact.readable] + SystemPaths.readable + paths.resolve(asked.readPaths),
             writePaths: [context.stateDirectory] + paths.resolve(asked.writePaths),
             listenPorts: asked.listen,
             environment: Self.environment(asked.environment, environment), memoryBytes: artifact.manifest.limits.memoryBytes,

@@ -19,19 +19,18 @@ struct LoadedImage: Sendable {
     private static let images = Mutex(Images())
 
     static func open(_ path: String, _ artifact: Artifact) throws(PluginError) -> LoadedImage {
-        let reason = artifact.image.reasonToStay
+        let reason = artifact.images.lazy.compactMap(\.reasonToStay).first
         // NODELETE where it must stay: nothing may unmap it, whatever else opens and closes it.
         let flags = RTLD_NOW | RTLD_LOCAL | (reason == nil ? 0 : Int32(RTLD_NODELETE))
         let opened: Result<LoadedImage, PluginError> = images.withLock { images in
+            if let conflict = PrivateLibraries.conflict(of: artifact) { return .failure(conflict) }
             guard let handle = dlopen(path, flags) else {
                 let why = dlerror().map { String(cString: $0) } ?? "unknown reason"
                 return .failure(
                     PluginError(code: .failedPrecondition, message: "\(artifact.manifest.name) cannot be loaded: \(why)"))
             }
             images.users[path, default: 0] += 1
-            if artifact.image.runtimes.contains(.swift) {
-                images.swift[path] = (artifact.manifest.name, SwiftCost(artifact.image))
-            }
+            if let cost = SwiftCost(artifact) { images.swift[path] = (artifact.manifest.name, cost) }
             return .success(LoadedImage(handle: handle, path: path, reasonToStay: reason))
         }
         return try opened.get()
@@ -51,12 +50,12 @@ struct LoadedImage: Sendable {
 
     /// Why this content may not be loaded beside what stays of other generations; nil when it may.
     static func refusal(_ artifact: Artifact, _ budget: SwiftBudget) -> String? {
-        guard artifact.image.runtimes.contains(.swift) else { return nil }
+        guard let cost = SwiftCost(artifact) else { return nil }
         return images.withLock { images in
             if images.swift[artifact.path] != nil { return nil }  // it would be no new image
             let isFirst = !images.swift.values.contains { $0.plugin == artifact.manifest.name }
             let loaded = images.swift.values.map(\.cost)
-            return isFirst ? nil : budget.refusal(of: SwiftCost(artifact.image), beside: loaded, artifact.manifest.name)
+            return isFirst ? nil : budget.refusal(of: cost, beside: loaded, artifact.manifest.name)
         }
     }
 }
@@ -72,7 +71,13 @@ struct SwiftCost: Sendable, Equatable {
         self.bytes = bytes
     }
 
-    init(_ image: ElfImage) { self.init(conformances: image.conformances, bytes: image.loadedBytes) }
+    /// Nil when there is no Swift in it.
+    init?(_ artifact: Artifact) {
+        let images = artifact.images.filter { $0.runtimes.contains(.swift) }
+        guard !images.isEmpty else { return nil }
+        self.init(
+            conformances: images.reduce(0) { $0 + $1.conformances }, bytes: images.reduce(0) { $0 + $1.loadedBytes })
+    }
 }
 
 /// How much old generations of Swift plugins may leave in the host's process, which can never unload them.

@@ -37,7 +37,6 @@ extension Host {
     private func placeFiles(_ changes: [Change]) async throws(PluginError) {
         for change in changes {
             guard let file = change.file else { continue }
-            unlink(partPath(of: file))
             let artifact = try await stored(change.name, change.to.digest)
             let placed: Result<Void, PluginError> = await onOwnThread {
                 Result { () throws(PluginError) in try artifact.place(at: file) }
@@ -100,16 +99,5 @@ extension Host {
             trial.changes.contains(where: { $0.name == name && $0.to.digest == artifact.digest })
         else { return }
         await giveBack(trial.changes, trial.kind == .switched ? .failed("\(name): \(reason)") : .didNotStart(reason))
-    }
-}
-
-extension Artifact {
-    /// Copies library, signature and manifest to where the operator's file is, unless they are there already.
-    fileprivate func place(at file: String) throws(PluginError) {
-        let stored = ManifestSource.sidecarPath(of: path), sidecar = ManifestSource.sidecarPath(of: file)
-        if access(stored, F_OK) == 0 { try copyFile(stored, to: sidecar) } else { unlink(sidecar) }
-        do throws(StoreError) { try Signing.restore(path, to: file) } catch {
-            throw PluginError(code: .failedPrecondition, message: error.message)
-        }
     }
 }

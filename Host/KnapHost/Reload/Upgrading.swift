@@ -1,6 +1,7 @@
 import Glibc
 import KnapJSON
 import KnapPlugin
+import Logging
 
 /// Several new versions at once: all of them run in the end, or none does.
 extension Host {
@@ -21,6 +22,12 @@ extension Host {
             guard !record.isFirstParty else {
                 throw PluginError(code: .failedPrecondition, message: "\(upgrade.name) ships with Knap and is upgraded with it")
             }
+            guard PluginFolder.isOne(record.source) == (upgrade.artifact.folder != nil) else {
+                throw PluginError(
+                    code: .failedPrecondition,
+                    message: "\(upgrade.name): a library cannot take the place of a folder, nor a folder that of a library; "
+                        + "remove \(record.source) and install the new one")
+            }
         }
         let plan = try checkTogether(upgrades.map(\.artifact), isNew: true)
         let byName = Dictionary(upgrades.map { ($0.name, $0.artifact) }) { first, _ in first }
@@ -30,12 +37,14 @@ extension Host {
         guard !ordered.isEmpty else { return "all of them run already" }
         let staged = try await stage(upgrades)
         do throws(PluginError) { try await replace(ordered, "upgrade") } catch {
-            for file in staged { unlink(file.part) }
+            for file in staged { file.discard() }
             throw error
         }
         for replacement in ordered { records[replacement.name]?.artifact = replacement.artifact }
         for file in staged {
-            rename(file.part, file.target)
+            do throws(StoreError) { try file.place() } catch {
+                logger.error("upgraded file not in place", metadata: ["file": .string(file.target), "reason": "\(error)"])
+            }
             DeathPoint.reached("upgrade-renaming")
         }
         return "upgraded: "
@@ -73,14 +82,13 @@ extension Host {
 
     private struct Upgrade: Sendable {
         var name: String
-        var path: String
         var artifact: Artifact
     }
 
     private func candidates(in directory: String) async throws(PluginError) -> [Upgrade] {
-        let paths = await onOwnThread { sharedObjects(in: directory) }
+        let paths = await onOwnThread { pluginFiles(in: directory) }
         guard !paths.isEmpty else {
-            throw PluginError(code: .notFound, message: "\(directory) holds no library (*.so)")
+            throw PluginError(code: .notFound, message: "\(directory) holds no library (*.so) and no plugin's folder (*.knap)")
         }
         var upgrades: [Upgrade] = []
         let store = store
@@ -90,7 +98,7 @@ extension Host {
             }
             do throws(StoreError) {
                 let artifact = try taken.get()
-                upgrades.append(Upgrade(name: artifact.manifest.name, path: path, artifact: artifact))
+                upgrades.append(Upgrade(name: artifact.manifest.name, artifact: artifact))
             } catch {
                 throw PluginError(code: .failedPrecondition, message: "\(error); nothing was upgraded")
             }
@@ -98,31 +106,18 @@ extension Host {
         return upgrades
     }
 
-    private struct StagedFile: Sendable {
-        var part: String
-        var target: String
-    }
-
-    /// Copies the files beside those that they replace, so that only renames are left to do.
+    /// Writes what is new beside what it replaces, so that only renames are left to do.
     private func stage(_ upgrades: [Upgrade]) async throws(PluginError) -> [StagedFile] {
-        var pairs: [(from: String, target: String)] = []
+        var staged: [StagedFile] = []
         for upgrade in upgrades {
             guard let target = records[upgrade.name]?.source else { continue }
-            pairs.append((upgrade.path, target))
-            let sidecar = ManifestSource.sidecarPath(of: upgrade.path)
-            if access(sidecar, F_OK) == 0 { pairs.append((sidecar, ManifestSource.sidecarPath(of: target))) }
-        }
-        var staged: [StagedFile] = []
-        for (from, target) in pairs {
-            let part = partPath(of: target)
-            let copied: Result<Void, PluginError> = await onOwnThread {
-                Result { () throws(PluginError) in try copyFile(from, to: part) }
+            let files: Result<[StagedFile], PluginError> = await onOwnThread {
+                Result { () throws(PluginError) in try upgrade.artifact.stage(for: target) }
             }
-            do throws(PluginError) { try copied.get() } catch {
-                for file in staged { unlink(file.part) }
+            do throws(PluginError) { staged += try files.get() } catch {
+                for file in staged { file.discard() }
                 throw error
             }
-            staged.append(StagedFile(part: part, target: target))
         }
         return staged
     }

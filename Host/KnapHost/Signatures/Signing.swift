@@ -1,6 +1,6 @@
 import Glibc
 
-/// Signing a library file.
+/// Signing a library file, for itself or for all of its folder.
 package enum Signing {
     /// Signs with all of these keys together, in place of whatever signatures there are, and puts the file in place at once.
     /// The identity of the plugin stays what it was.
@@ -24,16 +24,15 @@ package enum Signing {
         } catch {
             throw StoreError(code: .output, message: "\(path): \(error.message)")
         }
-        try append(SignatureBlock(entries), to: path, library)
+        try append(SignatureBlock(entries), to: library.path, library)
         return try InspectedLibrary(path)
     }
 
-    /// Writes a plugin of the store to `target` as it was taken: with the signature that is kept beside it, if there is one.
-    static func restore(_ stored: String, to target: String) throws(StoreError) {
+    /// Writes a library of the store to `target` as it was taken: with the signatures in this file, if there is one.
+    static func restore(_ stored: String, signatures: String, to target: String) throws(StoreError) {
         let file = try StoredFile(reading: stored)
         let status = try file.status()
         let layout = SignedLayout(librarySize: Int(status.st_size), header: nil, block: nil, problem: nil)
-        let signatures = signaturePath(of: stored)
         guard access(signatures, F_OK) == 0 else {
             let replacement = try StoredFileReplacement(target, mode: 0o644)
             try file.forEachChunk { (chunk) throws(StoreError) in try replacement.file.write(chunk) }
@@ -42,9 +41,6 @@ package enum Signing {
         let block = try StoredFile(reading: signatures).content(limit: Int(SignatureBlock.maximumSize))
         try write(file, layout, block, to: target, mode: 0o644) { () throws(StoreError) in }
     }
-
-    /// `DIGEST.sig` for `DIGEST.so`: where the store keeps the signatures of a library.
-    static func signaturePath(of library: String) -> String { String(library.dropLast(3)) + ".sig" }
 
     private static func append(
         _ block: SignatureBlock, to path: String, _ library: InspectedLibrary

@@ -2,9 +2,11 @@ import KnapJSON
 
 /// A plugin as the store holds it: checked, under a name that is its content.
 package struct Artifact: Sendable {
-    /// Which generation this is: the digest of the library's and the manifest's digests.
+    /// Which generation this is: the digest of the library's and the manifest's digests, and of what else is in its folder.
     package let digest: Digest
     package let libraryDigest: Digest
+    /// Of a plugin that is a folder.
+    package let folder: StoredFolder?
     /// Whose signatures fit it; whether anybody trusts them is another question.
     package let signers: [PublicKey]
     package let manifest: Manifest
@@ -14,6 +16,26 @@ package struct Artifact: Sendable {
     package let image: ElfImage
     /// What its author should mend.
     package let warnings: [String]
+
+    /// All that is loaded when it is.
+    var images: [ElfImage] { [image] + (folder?.libraries.map(\.image) ?? []) }
+
+    /// What its code must be able to read.
+    var readable: String { folder?.path ?? path }
+
+    /// Where the store keeps its signatures: beside what is loaded, not in it.
+    var signaturePath: String {
+        let suffix = folder == nil ? ".so" : PluginFolder.suffix
+        return String(readable.dropLast(suffix.utf8.count)) + ".sig"
+    }
+}
+
+/// What a plugin that is a folder has beside its library, in the store.
+package struct StoredFolder: Sendable {
+    package let path: String
+    /// Of all files but the plugin's library.
+    let digest: Digest
+    let libraries: [PrivateLibrary]
 }
 
 /// An artifact that was just checked again, open so that it stays what it is.

@@ -34,6 +34,8 @@ final class DropDirectories: Sendable {
         }
         while !isStopped.load(ordering: .relaxed) {
             let changes = inbox.scan()
+            // Again and again: a folder that is watched already stays so.
+            for folder in inbox.folders { watch = knap_watch_changes(watch, folder) }
             if !changes.isEmpty { changed(changes) }
             var wait = [
                 pollfd(fd: watch, events: Int16(POLLIN), revents: 0), pollfd(fd: event, events: Int16(POLLIN), revents: 0),

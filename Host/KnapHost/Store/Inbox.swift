@@ -1,9 +1,9 @@
 import Glibc
 
-/// The drop directories: says which libraries came, changed or went.
+/// The drop directories: says which libraries and folders came, changed or went.
 ///
-/// A file is reported only when nobody has written it, or the manifest beside it, for `settle`, so that a half-copied
-/// one is never taken. Scan when inotify says so, again while `isSettling`, and now and then besides, because inotify
+/// One is reported only when nobody has written it, or the manifest beside it, or anything in it, for `settle`, so that a
+/// half-copied one is never taken. Scan when inotify says so, again while `isSettling`, and now and then besides, because inotify
 /// does not see what happens on another machine's side of a network mount.
 package struct Inbox {
     package enum Change: Sendable, Hashable {
@@ -12,10 +12,8 @@ package struct Inbox {
         case removed(String)
     }
 
-    private struct Entry: Equatable {
-        var library: FileStamp
-        var sidecar: FileStamp?
-    }
+    /// What it consists of, by path.
+    private typealias Entry = [String: FileStamp]
 
     private let directories: [String]
     private let settle: Duration
@@ -37,7 +35,9 @@ package struct Inbox {
             guard let names = Self.libraries(in: directory) else { continue }
             let paths = Set(names.map { "\(directory)/\($0)" })
             for path in seen.keys.sorted() where Self.directory(of: path) == directory && !paths.contains(path) {
-                if seen.removeValue(forKey: path)?.isReported == true { changes.append(.removed(path)) }
+                // Also when its last change was not reported yet: an earlier one was, perhaps.
+                seen[path] = nil
+                changes.append(.removed(path))
             }
             for path in paths.sorted() {
                 if observe(path, now) { changes.append(.ready(path)) }
@@ -50,17 +50,32 @@ package struct Inbox {
     package mutating func retry(_ path: String) { seen[path] = nil }
 
     private mutating func observe(_ path: String, _ now: ContinuousClock.Instant) -> Bool {
-        guard let library = Self.stamp(path) else { return false }
-        let entry = Entry(library: library, sidecar: Self.stamp(ManifestSource.sidecarPath(of: path)))
+        guard let entry = Self.entry(path) else { return false }
         guard let known = seen[path], known.entry == entry else {
             // What was written long ago need not be watched first.
-            let isOld = library.age > settle && (entry.sidecar.map { $0.age > settle } ?? true)
+            let isOld = entry.values.allSatisfy { $0.age > settle }
             seen[path] = (entry, now, isOld)
             return isOld
         }
         guard !known.isReported, now - known.since >= settle else { return false }
         seen[path] = (entry, known.since, true)
         return true
+    }
+
+    /// The folders to watch besides the drop directories: those of plugins, and all in them.
+    var folders: [String] {
+        seen.flatMap { path, seen in
+            PluginFolder.isOne(path) ? seen.entry.keys.filter { $0.hasSuffix("/") }.map { "\(path)/\($0)" } : []
+        }
+    }
+
+    static func isPlugin(_ name: String) -> Bool { (name.hasSuffix(".so") || PluginFolder.isOne(name)) && !name.hasPrefix(".") }
+
+    private static func entry(_ path: String) -> Entry? {
+        if PluginFolder.isOne(path) { return DirectoryTree.stamps(path) }
+        guard let library = stamp(path) else { return nil }
+        let sidecar = ManifestSource.sidecarPath(of: path)
+        return [path: library].merging(stamp(sidecar).map { [sidecar: $0] } ?? [:]) { own, _ in own }
     }
 
     private static func stamp(_ path: String) -> FileStamp? {
@@ -73,7 +88,7 @@ package struct Inbox {
         path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
     }
 
-    /// The names ending in `.so`; hidden ones are somebody's temporary files. None when the directory cannot be read.
+    /// The names ending in `.so` or `.knap`; hidden ones are somebody's temporary files. None when the directory cannot be read.
     private static func libraries(in directory: String) -> [String]? {
         guard let stream = opendir(directory) else { return errno == ENOENT ? [] : nil }
         defer { closedir(stream) }
@@ -82,7 +97,7 @@ package struct Inbox {
             let name = withUnsafePointer(to: &entry.pointee.d_name) { pointer in
                 pointer.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
             }
-            if name.hasSuffix(".so"), !name.hasPrefix(".") { names.append(name) }
+            if isPlugin(name) { names.append(name) }
         }
         return names
     }

@@ -4,11 +4,13 @@ import Glibc
 package struct InspectedLibrary: Sendable {
     package let path: String
     package let manifest: Manifest
-    /// Which generation this is: the digest of the library's and the manifest's digests.
+    /// Which generation this is: the digest of the library's and the manifest's digests, and of what else is in its folder.
     package let digest: Digest
     /// The library's own bytes, as they were before it was signed.
     let libraryDigest: Digest
     let image: ElfImage
+    /// What is in its folder with it.
+    let companions: Companions?
     let warnings: [String]
     let layout: SignedLayout
     let source: ManifestSource
@@ -21,19 +23,35 @@ package struct InspectedLibrary: Sendable {
         package let isValid: Bool
     }
 
-    /// Looks at a file that is no plugin of a host here.
+    /// The other files of a plugin that is a folder.
+    struct Companions: Sendable {
+        let digest: Digest
+        let libraries: [PrivateLibrary]
+    }
+
+    /// Looks at a plugin, a library or a folder, that is no plugin of a host here.
     package init(_ path: String) throws(StoreError) {
-        let file = try StoredFile(reading: path)
+        guard PluginFolder.isOne(path) else {
+            try self.init(StoredFile(reading: path), nil)
+            return
+        }
+        let folder = try PluginFolder(path)
+        let digest = try folder.digest { (file) throws(StoreError) in try folder.open(file.path).digest() }
+        try self.init(folder.open(folder.libraryName), (folder, digest))
+    }
+
+    private init(_ file: borrowing StoredFile, _ folder: (PluginFolder, Digest)?) throws(StoreError) {
         let size = try file.stamp().size
         let layout = SignedLayout(FileSource(descriptor: file.descriptor, size: size))
         try self.init(
-            file, size, layout, try file.digest(of: layout), sidecar: ManifestSource.sidecar(of: path),
+            file, size, layout, try file.digest(of: layout), folder, sidecar: ManifestSource.sidecar(of: file.path),
             block: layout.block)
     }
 
     /// - Parameter block: what holds the signatures, from the file or from beside it.
     init(
         _ file: borrowing StoredFile, _ size: Int, _ layout: SignedLayout, _ libraryDigest: Digest,
+        _ folder: (folder: PluginFolder, digest: Digest)?,
         sidecar: (path: String, bytes: [UInt8])?, block: [UInt8]?
     ) throws(StoreError) {
         path = file.path
@@ -56,7 +74,19 @@ package struct InspectedLibrary: Sendable {
         do throws(ManifestError) { manifest = try Manifest(source.bytes, file: source.name) } catch {
             throw StoreError(code: .badManifest, message: error.description)
         }
-        digest = SHA256.digest(libraryDigest.bytes + SHA256.digest(source.bytes).bytes)
+        if let folder {
+            companions = Companions(digest: folder.digest, libraries: try folder.folder.privateLibraries(of: image))
+            guard manifest.name == folder.folder.name else {
+                throw StoreError(
+                    code: .badManifest,
+                    message: "\(folder.folder.path): the plugin in it is called '\(manifest.name)'; call the folder "
+                        + "\(manifest.name).knap and the library \(manifest.name).so")
+            }
+        } else {
+            companions = nil
+        }
+        digest = SHA256.digest(
+            libraryDigest.bytes + SHA256.digest(source.bytes).bytes + (companions?.digest.bytes ?? []))
         self.block = block.flatMap(SignatureBlock.init)
         if block != nil, self.block == nil {
             throw StoreError(

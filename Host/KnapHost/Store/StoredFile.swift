@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 
 /// What tells one state of a file from another without reading it.
@@ -42,7 +43,15 @@ struct StoredFile: ~Copyable {
 
     /// Opens a regular file for reading; without blocking, because a FIFO would.
     init(reading path: String) throws(StoreError) {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        try self.init(open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), path)
+    }
+
+    /// Opens a file of a folder and nothing outside of it.
+    init(beneath folder: CInt, _ file: String, path: String) throws(StoreError) {
+        try self.init(knap_open_beneath(folder, file, 0), path)
+    }
+
+    private init(_ descriptor: CInt, _ path: String) throws(StoreError) {
         guard descriptor >= 0 else { throw .system(.input, "it cannot be opened", path) }
         var status = stat()
         guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {

@@ -11,7 +11,7 @@ extension Host {
         let directories =
             [configuration.builtInPlugins].compactMap { $0 }.map { ($0, true) } + dropPaths.map { ($0, false) }
         for (directory, isFirstParty) in directories {
-            let paths = await onOwnThread { sharedObjects(in: directory) }
+            let paths = await onOwnThread { pluginFiles(in: directory) }
             for path in paths { await take(path, isFirstParty: isFirstParty) }
         }
     }
@@ -67,7 +67,7 @@ extension Host {
             Task { await self.change { await self.apply(changes) } }
         }
         // What came between the first look and the watch.
-        Task { await change { [self] in await apply(sharedObjects(inAll: directories).map { .ready($0) }) } }
+        Task { await change { [self] in await apply(pluginFiles(inAll: directories).map { .ready($0) }) } }
     }
 
     private func apply(_ changes: [Inbox.Change]) async {
@@ -89,16 +89,16 @@ extension Host {
     }
 }
 
-private func sharedObjects(inAll directories: [String]) -> [String] { directories.flatMap(sharedObjects(in:)) }
+private func pluginFiles(inAll directories: [String]) -> [String] { directories.flatMap(pluginFiles(in:)) }
 
-/// The shared objects directly in a directory, sorted; none when there is no such directory.
-func sharedObjects(in directory: String) -> [String] {
+/// The libraries and the plugins' folders directly in a directory, sorted; none when there is no such directory.
+func pluginFiles(in directory: String) -> [String] {
     guard let stream = opendir(directory) else { return [] }
     defer { closedir(stream) }
     var paths: [String] = []
     while let entry = readdir(stream) {
         let name = withUnsafeBytes(of: entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
-        if name.hasSuffix(".so"), !name.hasPrefix(".") { paths.append(directory + "/" + name) }
+        if Inbox.isPlugin(name) { paths.append(directory + "/" + name) }
     }
     return paths.sorted()
 }

@@ -155,6 +155,33 @@ enum DirectoryTree {
         }
     }
 
+    /// What `lstat` says of all that is in a directory, by path within it; of directories with a slash at the end, itself ""
+    /// with one. Bounded: of what is too much to be looked at there is a part. Nil when there is no such thing.
+    static func stamps(_ path: String) -> [String: FileStamp]? {
+        var status = stat()
+        guard lstat(path, &status) == 0 else { return nil }
+        guard let directory = try? OpenDirectory(path) else { return ["": FileStamp(status)] }
+        var found = ["/": FileStamp(status)]
+        collect(directory, prefix: "", depth: 0, &found)
+        return found
+    }
+
+    private static func collect(
+        _ directory: borrowing OpenDirectory, prefix: String, depth: Int, _ found: inout [String: FileStamp]
+    ) {
+        guard depth < deepest, let names = try? directory.names() else { return }
+        for bytes in names where found.count < 10_000 {
+            var status = stat()
+            guard fstatat(directory.descriptor, bytes, &status, AT_SYMLINK_NOFOLLOW) == 0 else { continue }
+            let name = prefix + String(decoding: bytes.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+            let isDirectory = status.st_mode & S_IFMT == S_IFDIR
+            found[isDirectory ? name + "/" : name] = FileStamp(status)
+            if isDirectory, let inner = try? OpenDirectory(bytes, in: directory) {
+                collect(inner, prefix: name + "/", depth: depth + 1, &found)
+            }
+        }
+    }
+
     /// Removes a directory with all that is in it; nothing when it is not there. What cannot be removed stays.
     static func remove(_ path: String) {
         if unlink(path) == 0 || errno == ENOENT { return }
@@ -172,7 +199,7 @@ enum DirectoryTree {
 }
 
 /// A directory held open, so that what is done in it is done there whatever becomes of its name.
-private struct OpenDirectory: ~Copyable {
+struct OpenDirectory: ~Copyable {
     let descriptor: CInt
     /// For messages.
     let path: String

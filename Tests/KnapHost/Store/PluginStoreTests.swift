@@ -236,6 +236,47 @@ struct InboxTests {
         #expect(inbox.scan() == [.ready(path)])
     }
 
+    @Test("reports what goes, also right after a change that was not reported")
+    func removedWhileItSettles() throws {
+        let start = ContinuousClock.now
+        var inbox = Inbox(directories: [scratch.path], settle: .seconds(60))
+        let path = try scratch.write("x", to: "a.so")
+        _ = inbox.scan(now: start)
+        #expect(inbox.scan(now: start + .seconds(61)) == [.ready(path)])
+        try scratch.write("longer", to: "a.so")
+        #expect(inbox.scan(now: start + .seconds(62)) == [])
+        unlink(path)
+        #expect(inbox.scan(now: start + .seconds(63)) == [.removed(path)])
+    }
+
+    @Test("reports a folder when all in it has been left alone, and again when anything in it changes, comes or goes")
+    func folder() throws {
+        let start = ContinuousClock.now
+        var inbox = Inbox(directories: [scratch.path], settle: .seconds(60))
+        let folder = scratch.file("a.knap")
+        try Scratch.run(["mkdir", "-p", folder + "/more"])
+        var second = 0
+        func settled() -> [Inbox.Change] {
+            defer { second += 61 }
+            #expect(inbox.scan(now: start + .seconds(second)) == [])
+            return inbox.scan(now: start + .seconds(second + 61))
+        }
+        #expect(settled() == [.ready(folder)])
+        for change in [
+            { try self.scratch.write("x", to: "a.knap/a.so") }, { try self.scratch.write("data", to: "a.knap/more/data") },
+            { try self.scratch.write("longer", to: "a.knap/more/data") },
+        ] {
+            _ = try change()
+            second += 1
+            #expect(settled() == [.ready(folder)])
+        }
+        unlink(folder + "/more/data")
+        second += 1
+        #expect(settled() == [.ready(folder)])
+        try Scratch.run(["rm", "-r", folder])
+        #expect(inbox.scan(now: start + .seconds(second + 1)) == [.removed(folder)])
+    }
+
     @Test("is empty while its directory is not there")
     func absent() {
         var inbox = Inbox(directories: [scratch.file("later")])

@@ -5,6 +5,8 @@
 struct ElfDynamic {
     let needed: [String]
     let soname: String?
+    /// Where the loader looks for what it needs, in addition: `DT_RPATH` and `DT_RUNPATH`.
+    let searchPaths: [String]
     let flags: UInt64
     let flags1: UInt64
     let symbols: [ElfSymbol]
@@ -30,6 +32,11 @@ struct ElfDynamic {
         for offset in entries.all(.needed) { needed.append(try strings.string(offset)) }
         self.needed = needed
         soname = if let offset = entries.value(.soname) { try strings.string(offset) } else { nil }
+        var searchPaths: [String] = []
+        for offset in entries.all(.rpath) + entries.all(.runpath) {
+            searchPaths += try strings.string(offset).split(separator: ":").map(String.init)
+        }
+        self.searchPaths = searchPaths
         flags = entries.value(.flags) ?? 0
         flags1 = entries.value(.flags1) ?? 0
         (symbols, imports) = try ElfSymbols(entries, segments, strings).read(reader)
@@ -109,6 +116,8 @@ struct DynamicEntries {
         case stringTableSize = 10
         case symbolSize = 11
         case soname = 14
+        case rpath = 15
+        case runpath = 29
         case flags = 30
         case gnuHash = 0x6FFF_FEF5
         case flags1 = 0x6FFF_FFFB

@@ -8,6 +8,8 @@ package struct ElfImage: Sendable {
 
     package let soname: String?
     package let needed: [String]
+    /// Where the loader looks for them besides the system's places.
+    package let searchPaths: [String]
     /// Symbols that other libraries can see.
     package let exports: [ElfSymbol]
     package let runtimes: Set<Runtime>
@@ -36,6 +38,7 @@ package struct ElfImage: Sendable {
         let sections = try ElfSections(header, reader)
         soname = dynamic.soname
         needed = dynamic.needed
+        searchPaths = dynamic.searchPaths
         exports = dynamic.symbols
         imports = dynamic.imports
         loadedBytes = dynamic.loadedBytes
