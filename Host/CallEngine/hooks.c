@@ -7,6 +7,10 @@ static knap_text_t text(const char *string) { return (knap_text_t){string, strle
 
 knap_status_t knap_intercept(const knap_hook_list_t *hooks, const knap_slot_t *slot, knap_bytes_t body,
                              knap_result_t *refusal) {
+   if (hooks->closed && slot->caller_party->assert_principal && slot->target->party != hooks->open) {
+      *refusal = (knap_result_t){.size = sizeof *refusal, .status = KNAP_UNAVAILABLE, .message = text(hooks->closed)};
+      return KNAP_UNAVAILABLE;
+   }
    knap_buffer_t *principal = slot->principal ? slot->principal : slot->caller_party->principal;
    knap_call_info_t info = {
       .size = sizeof info,

@@ -57,7 +57,11 @@ void knap_engine_destroy(knap_engine_t *engine) {
    for (knap_target_t *target = engine->targets, *next; target; target = next) next = target->next, free(target);
    knap_gates_free(engine);
    knap_hook_list_t *list = atomic_load(&engine->hooks);
-   for (knap_hook_list_t *next, *each = list ? list : engine->retired_hooks; each; each = next) next = each->next, free(each);
+   for (knap_hook_list_t *next, *each = list ? list : engine->retired_hooks; each; each = next) {
+      next = each->next;
+      free(each->closed);
+      free(each);
+   }
    free(engine);
 }
 
@@ -242,12 +246,13 @@ void knap_party_unbind(knap_party_t *party, uint64_t binding) {
    pthread_mutex_unlock(&party->bind_lock);
 }
 
-void knap_engine_hooks(knap_engine_t *engine, const knap_hooked_t *hooks, uint32_t count) {
-   knap_hook_list_t *list = count ? calloc(1, sizeof *list + count * sizeof *hooks) : NULL;
+void knap_engine_hooks(knap_engine_t *engine, const knap_hooked_t *hooks, uint32_t count, const knap_closure_t *closure) {
+   knap_hook_list_t *list = count || closure ? calloc(1, sizeof *list + count * sizeof *hooks) : NULL;
    if (list) {
+      if (closure) list->closed = strdup(closure->reason), list->open = closure->open;
       list->count = count;
       for (uint32_t i = 0; i < count; i++) list->observes |= hooks[i].observe != NULL;
-      memcpy(list->hooks, hooks, count * sizeof *hooks);
+      if (count) memcpy(list->hooks, hooks, count * sizeof *hooks);
    }
    // An old list stays until the end: calls in flight may be reading it. Changes are rare.
    pthread_mutex_lock(&engine->lock);

@@ -311,6 +311,8 @@ typedef struct knap_hook_list {
    uint32_t count;
    bool     observes;
    struct knap_hook_list *next; // retired lists, freed with the engine
+   char *closed;                // why nothing from outside gets in; null: it does
+   const knap_party_t *open;    // but to this one
    knap_hooked_t  hooks[];
 } knap_hook_list_t;
 

@@ -34,13 +34,17 @@ package actor Host {
     /// Files that are not plugins, by path.
     var refused: [String: String] = [:]
     /// The host's own service, which has no file.
-    private var ownService: Instance?
+    var ownService: Instance?
     var isStopping = false
     /// The settings `host.signatures`, `host.sandbox` and `host.watchdog_ms`.
     var signaturePolicy = SignaturePolicy.pinned
     var sandboxDemand = SandboxDemand.strict
     var watchdogTime = Duration.seconds(10)
     nonisolated let users: WorkerUsers
+    /// The setting `host.interceptors`.
+    var demandedInterceptors: Set<String> = []
+    /// Why calls from outside are refused, as the engine was told last.
+    var closedReason: String?
     /// Contents that failed to start, by digest, with the reason: not tried again by this host.
     var rejected: [String: String] = [:]
     /// Contents that ended as they may and are not started again by themselves, by digest, with the reason.
@@ -83,6 +87,7 @@ package actor Host {
         try readOwnSettings()
         engine.watch(watchdog, hangAfter: watchdogTime)
         try await startOwnService()
+        updateHooks()
         await change { [self] in
             await recoverReplacements()
             await takeAll()
@@ -191,6 +196,7 @@ package actor Host {
         }
         await forgetRemoved()
         await rememberSigners()
+        updateHooks()
     }
 
     private func carryOut(_ step: Step) async {
@@ -279,12 +285,6 @@ package actor Host {
             services: services, registry: registry, descriptors: descriptors, watchdog: watchdog, bindings: bindings)
     }
 
-    /// Tells the engine who observes and intercepts, in the order of names.
-    func updateHooks() {
-        engine.setHooks(
-            records.values.filter { $0.state == .active }.sorted { $0.name < $1.name }.compactMap(\.instance?.hooked))
-    }
-
     // MARK: Contributions
 
     /// Checks what a plugin contributes against the schemas of the points' owners and hands it over; an item that does
@@ -345,6 +345,11 @@ package actor Host {
 
     /// For a method's name that a person typed; see ``ServiceDirectory/requireKnown(_:)``.
     package nonisolated func requireKnown(_ method: String) throws(PluginError) { try services.requireKnown(method) }
+
+    /// A way in for the host's own questions to plugins.
+    package nonisolated func ownEntrance() throws -> PluginHost {
+        try PluginHost(makeEntrance(named: "host", assertsPrincipal: false))
+    }
 
     /// The same as a pointer of the ABI; without `assertsPrincipal` its calls are those of a plugin, unchecked.
     nonisolated func makeEntrance(named name: String, assertsPrincipal: Bool) -> UnsafePointer<knap_host_t> {

@@ -119,12 +119,12 @@ int main(void) {
    knap_plugin_observe_t observe = {sizeof observe, 0, begin, begin};
    knap_plugin_intercept_t intercept = {sizeof intercept, 0, decide};
    knap_hooked_t hooked = {NULL, &observe, NULL, c};
-   knap_engine_hooks(engine, &hooked, 1);
+   knap_engine_hooks(engine, &hooked, 1, NULL);
    measure("  with an observer", through_engine, limit);
    hooked = (knap_hooked_t){NULL, NULL, &intercept, c};
-   knap_engine_hooks(engine, &hooked, 1);
+   knap_engine_hooks(engine, &hooked, 1, NULL);
    measure("  with an interceptor", through_engine, limit);
-   knap_engine_hooks(engine, NULL, 0);
+   knap_engine_hooks(engine, NULL, 0, NULL);
 
    double times[2];
    pthread_t threads[2];

@@ -315,7 +315,7 @@ static void observers_see_every_call_and_interceptors_fail_closed(void) {
    knap_plugin_intercept_t intercept = {sizeof intercept, 0, deny};
    knap_status_t status = KNAP_OK;
    knap_hooked_t hooked = {&status, &observe, &intercept, guard};
-   knap_engine_hooks(engine, &hooked, 1);
+   knap_engine_hooks(engine, &hooked, 1, NULL);
    uint64_t binding = provide("b.echo", echo, NULL, 0, 0);
    seen_t seen;
    seen_init(&seen);
@@ -331,7 +331,7 @@ static void observers_see_every_call_and_interceptors_fail_closed(void) {
    knap_engine_call(A, binding, &outgoing, NULL);
    EQUAL(seen.status, KNAP_UNAVAILABLE);
    EQUAL(in_flight(), 0);
-   knap_engine_hooks(engine, NULL, 0);
+   knap_engine_hooks(engine, NULL, 0, NULL);
    knap_engine_call(A, binding, &outgoing, NULL);
    EQUAL(seen.status, KNAP_OK);
    knap_engine_destroy(engine);

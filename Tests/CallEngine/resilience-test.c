@@ -595,7 +595,7 @@ static void a_stand_in_serves_what_the_primary_cannot(void) {
    knap_party_t *watcher = knap_party_create(engine, &(knap_party_config_t){.name = "watcher"});
    knap_party_open(watcher, 1);
    knap_plugin_observe_t observe = {sizeof observe, 0, observe_begin, observe_end};
-   knap_engine_hooks(engine, &(knap_hooked_t){NULL, &observe, NULL, watcher}, 1);
+   knap_engine_hooks(engine, &(knap_hooked_t){NULL, &observe, NULL, watcher}, 1, NULL);
    place_make(&primary, &(knap_party_config_t){.name = "primary", .breaker_failures = 3, .breaker_open_ns = 60000ull * MS});
    place_make(&other, &(knap_party_config_t){.name = "other"});
    other.status = KNAP_OUT_OF_RANGE; // says who answered

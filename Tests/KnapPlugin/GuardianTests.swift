@@ -15,7 +15,7 @@ import Testing
             var hooked = knap_hooked_t(
                 instance: guardian.instance, observe: observe?.assumingMemoryBound(to: knap_plugin_observe_t.self),
                 intercept: intercept?.assumingMemoryBound(to: knap_plugin_intercept_t.self), party: guardian.party)
-            knap_engine_hooks(stage.host.engine, &hooked, 1)
+            knap_engine_hooks(stage.host.engine, &hooked, 1, nil)
 
             let echo = try stage.bind("greeter.echo")
             _ = try await echo.call(bytes: Array("hello".utf8), parent: nil)
@@ -26,7 +26,7 @@ import Testing
             let end = Guardian.Seen(method: "greeter.echo", caller: "probe", failure: nil, hasEnded: true)
             #expect(await eventually { guardian.plugin.seen.count >= 2 })
             #expect(guardian.plugin.seen.prefix(2) == [begin, end])
-            knap_engine_hooks(stage.host.engine, nil, 0)
+            knap_engine_hooks(stage.host.engine, nil, 0, nil)
             guardian.destroy()
         }
     }

@@ -254,13 +254,20 @@ knap_status_t knap_engine_timer_stop(const knap_host_t *host, uint64_t timer);
 // Stops all timers of a party, which is being suspended.
 void knap_party_end_timers(knap_party_t *party);
 
-// Sets who sees and who judges every call, in order; both lists are copied and swapped at once.
+// Sets who sees and who judges every call, in order; all of it is copied and swapped at once.
 typedef struct knap_hooked {
    void *instance;
    const knap_plugin_observe_t   *observe;   // or null
    const knap_plugin_intercept_t *intercept; // or null
    knap_party_t                  *party;
 } knap_hooked_t;
-void knap_engine_hooks(knap_engine_t *engine, const knap_hooked_t *hooks, uint32_t count);
+// While somebody who must judge is missing: calls from outside, which are those of parties that may assert a principal,
+// fail with UNAVAILABLE and `reason`; but those to `open`, which mends it.
+typedef struct knap_closure {
+   const char         *reason;
+   const knap_party_t *open;
+} knap_closure_t;
+// `closure`: null when nobody is missing.
+void knap_engine_hooks(knap_engine_t *engine, const knap_hooked_t *hooks, uint32_t count, const knap_closure_t *closure);
 
 uint64_t knap_now_ns(void); // CLOCK_MONOTONIC

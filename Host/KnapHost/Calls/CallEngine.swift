@@ -95,8 +95,15 @@ package final class CallEngine: Sendable {
     }
 
     /// Sets who observes and intercepts calls, in order.
-    func setHooks(_ hooks: [knap_hooked_t]) {
-        hooks.withUnsafeBufferPointer { knap_engine_hooks(pointer, $0.baseAddress, UInt32($0.count)) }
+    /// Who sees and judges calls. With a reason, nothing from outside gets in but to the party that mends it.
+    func setHooks(_ hooks: [knap_hooked_t], closed reason: String?, but open: Party?) {
+        hooks.withUnsafeBufferPointer { hooks in
+            guard let reason else { return knap_engine_hooks(pointer, hooks.baseAddress, UInt32(hooks.count), nil) }
+            reason.withCString {
+                var closure = knap_closure_t(reason: $0, open: open?.pointer)
+                knap_engine_hooks(pointer, hooks.baseAddress, UInt32(hooks.count), &closure)
+            }
+        }
     }
 }
 

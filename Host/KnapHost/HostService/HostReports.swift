@@ -80,7 +80,7 @@ extension Host {
                         + "run; 'knap plugins trust add FILE.pub' trusts one"),
             ])
         }
-        problems += crashProblems
+        problems += interceptorProblems + crashProblems
         for record in records.values.sorted(by: { $0.name < $1.name }) {
             if [.failed, .resolved, .waiting].contains(record.state) {
                 problems.append(["subject": .string(record.name), "problem": .string(record.reason)])

@@ -48,6 +48,7 @@ extension Host {
         let settings = try configurationStore.configuration(for: HostManifest.manifest())
         // The schema knows no other values.
         signaturePolicy = settings["signatures"]?.stringValue.flatMap(SignaturePolicy.init) ?? .pinned
+        demandedInterceptors = Set((settings["interceptors"]?.arrayValue ?? []).compactMap(\.stringValue))
         sandboxDemand = settings["sandbox"]?.stringValue.flatMap(SandboxDemand.init) ?? .strict
         watchdogTime = .milliseconds(settings["watchdog_ms"]?.intValue ?? 10_000)
         users.use(settings["worker_users"]?.stringValue ?? "")

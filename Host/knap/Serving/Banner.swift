@@ -7,7 +7,7 @@ import KnapJSON
 struct Banner {
     let text: String
 
-    init(_ options: ServeOptions, token: String, host: any ControlBackend) async {
+    init(_ options: ServeOptions, token: String, host: any RunningHost) async {
         let endpoints = await Self.endpoints(host)
         let arguments = Self.relayArguments(options)
         text = [
@@ -17,9 +17,8 @@ struct Banner {
     }
 
     /// Where the gateway listens; nil when it does not. It says so once it has tried.
-    private static func endpoints(_ host: any ControlBackend) async -> (page: String, mcp: String)? {
-        let reply = await host.call("gateway.status", input: .object([:]), deadlineMS: 5000) { _ in }
-        guard case .result(let result, _) = reply, let page = result["http"]?["url"]?.stringValue,
+    private static func endpoints(_ host: any RunningHost) async -> (page: String, mcp: String)? {
+        guard let result = await host.ask("gateway.status"), let page = result["http"]?["url"]?.stringValue,
             let mcp = result["http"]?["mcp"]?.stringValue
         else { return nil }
         return (page, mcp)

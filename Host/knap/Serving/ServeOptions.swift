@@ -24,4 +24,6 @@ struct ServeOptions: Sendable {
 /// A host that has started, as `serve` sees it.
 protocol RunningHost: ControlBackend {
     func stop() async
+    /// What a plugin answers to the host itself, rather than to somebody outside; nil when it does not.
+    func ask(_ method: String) async -> JSON?
 }

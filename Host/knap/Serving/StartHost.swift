@@ -15,7 +15,7 @@ func startHost(_ options: ServeOptions, token: String, lastEnd: HostEnd) async t
             wanted: try installation.profile(options.profile), overrides: options.overrides(token: token),
             environment: environmentVariables(), logLevel: options.isRelayStarted ? .info : .warning, lastEnd: lastEnd))
     try await host.start()
-    return ControlledHost(host: host, entrance: try host.entrance(named: "control"))
+    return ControlledHost(host: host, entrance: try host.entrance(named: "control"), own: try host.ownEntrance())
 }
 
 /// Where the parts of Knap are, seen from its program PREFIX/bin/knap: PREFIX/lib/knap and PREFIX/share/knap.
@@ -67,9 +67,21 @@ private func environmentVariables() -> [String: String] {
 /// A host behind its control socket: what comes in becomes calls like any other.
 private struct ControlledHost: RunningHost {
     let host: Host
+    /// For those who come from outside.
     let entrance: PluginHost
+    /// For what the host wants to know.
+    let own: PluginHost
 
     func stop() async { await host.stop() }
+
+    func ask(_ method: String) async -> JSON? {
+        do {
+            let call = try await own.services.bind(method).open(
+                Reply(json: .object([:])).body, parent: nil, deadline: Deadline.after(.seconds(5)))
+            call.halfClose()
+            return try JSON.parse(try await call.result().body)
+        } catch { return nil }
+    }
 
     func call(
         _ method: String, input: JSON, deadlineMS: Int?, onItem: @escaping @Sendable (ControlItem) async -> Void
@@ -87,7 +99,10 @@ private struct ControlledHost: RunningHost {
     func attach(_ method: String, input: JSON) async throws(ControlFailure) -> any ByteDuplex {
         do {
             // An attachment lasts as long as its client.
-            return AttachedCall(try await open(method, input)) { moved throws(PluginError) in try await open(method, moved) }
+            let call = try await open(method, input)
+            // Refused at once: whoever attaches can still be told so.
+            if let failure = call.failure { throw failure }
+            return AttachedCall(call) { moved throws(PluginError) in try await open(method, moved) }
         } catch {
             throw ControlFailure(error)
         }

@@ -34,6 +34,11 @@ public final class OutgoingCall: ItemSource, Sendable {
     /// The answer. Cancelling the task that waits gives the call up.
     public func result() async throws(PluginError) -> Reply { try await pending.result() }
 
+    /// Why it has failed already, at its start for instance; nil while it goes on and when it went well.
+    public var failure: PluginError? {
+        if case .failure(let error) = pending.ended { error } else { nil }
+    }
+
     /// How many items have arrived and were not taken.
     var waiting: Int { pending.inbox?.count ?? 0 }
 

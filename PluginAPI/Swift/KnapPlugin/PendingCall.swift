@@ -56,7 +56,8 @@ final class PendingCall: Sendable {
         return try (ended ?? .failure(.cancelled)).get()
     }
 
-    private var ended: Result<Reply, PluginError>? {
+    /// How it ended; nil while it goes on.
+    var ended: Result<Reply, PluginError>? {
         state.withLock { if case .ended(let result) = $0 { result } else { nil } }
     }
 

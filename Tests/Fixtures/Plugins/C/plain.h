@@ -18,6 +18,10 @@
 #ifndef SERVICE
 #define SERVICE "test." NAME
 #endif
+// The table that the plugin offers under an extension's id; a fixture that offers some defines it before this header.
+#ifndef OFFERS
+#define OFFERS(id) NULL
+#endif
 
 typedef struct {
    const knap_host_t *host;
@@ -78,7 +82,7 @@ static inline void append(void *context, knap_bytes_t piece) {
       return KNAP_OK; \
    } \
    static void hook(void *instance, knap_call_t call) { finish(instance, call, KNAP_OK, NULL, 0); } \
-   static const void *extension(void *instance, const char *id) { return (void)instance, (void)id, NULL; } \
+   static const void *extension(void *instance, const char *id) { return (void)instance, (void)id, OFFERS(id); } \
    KNAP_EXPORT const knap_plugin_t *knap_plugin_draft(void) { \
       static const knap_plugin_t plugin = { \
          sizeof(knap_plugin_t), sizeof methods / sizeof *methods, NAME, VERSION, methods, create, hook, hook, hook, free, \
