@@ -4,6 +4,7 @@ import Glibc
 /// Parses arguments, runs the command, and says how it went as an exit code.
 enum CommandLineRun {
     static func run(_ arguments: [String]) -> Int32 {
+        if arguments.first == Completing.request { return Completing.run(Array(arguments.dropFirst())) }
         if let name = arguments.first, !name.hasPrefix("-"), !Knap.commandNames.contains(name),
             let code = PluginCommands.run(arguments)
         {

@@ -18,7 +18,8 @@ struct CallMethod: ParsableCommand {
               knap call vault.write_note - < note.json      input from stdin
             """)
 
-    @Argument(help: ArgumentHelp("For instance vault.search_notes.", valueName: "service.method"))
+    @Argument(
+        help: ArgumentHelp("For instance vault.search_notes.", valueName: "service.method"), completion: Completing.methods)
     var method: String
     @Argument(help: ArgumentHelp("The input; '-' reads it from stdin; default: {}.", valueName: "json"))
     var input: String = "{}"

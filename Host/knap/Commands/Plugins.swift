@@ -12,7 +12,7 @@ struct Plugins: ParsableCommand {
               knap plugins                          all of them, with states and reasons
               knap plugins watch                    the same, live
               knap plugins info obsidian            one, whole
-              knap plugins install ./libfoo.so      copy it where it starts
+              knap plugins install ./foo.so         copy it, or a folder foo.knap, where it starts
               knap plugins upgrade ./new            all libraries of a folder, or none
               knap plugins grant foo                give it what it asks for
               knap plugins reload foo               load it anew; no call fails
@@ -71,7 +71,7 @@ struct Plugins: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "One plugin: state, calls, what it asked for and was granted, history.",
             discussion: "--json has everything, with the whole history and the methods' schemas.")
-        @Argument(help: "The plugin's name.") var name: String
+        @Argument(help: "The plugin's name.", completion: Completing.plugins) var name: String
         @OptionGroup var host: HostOptions
 
         func run() throws { host.show(try host.call("host.plugin", ["name": .string(name)]), PluginText.text) }
@@ -79,9 +79,12 @@ struct Plugins: ParsableCommand {
 
     struct Install: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Copy a library into the drop directory and start it.",
-            discussion: "A manifest beside it (NAME.json for NAME.so) is copied too.")
-        @Argument(help: "The shared object.", completion: .file(extensions: ["so"])) var file: String
+            abstract: "Copy a library or a plugin's folder into the drop directory and start it.",
+            discussion: """
+                A manifest beside a library (NAME.json for NAME.so) is copied too. A plugin that brings private libraries or data \
+                is a folder, NAME.knap, with NAME.so in it; it is taken, signed, replaced and removed as one.
+                """)
+        @Argument(help: "NAME.so or NAME.knap.", completion: .file(extensions: ["so", "knap"])) var file: String
         @OptionGroup var change: ChangeOptions
 
         func run() throws { try change.run("host.install", ["path": .string(try absolutePath(file))]) }
@@ -99,7 +102,7 @@ struct Plugins: ParsableCommand {
 
     struct Remove: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Remove a plugin's file and stop it.")
-        @Argument(help: "The plugin's name.") var name: String
+        @Argument(help: "The plugin's name.", completion: Completing.plugins) var name: String
         @Flag(help: "Stop the plugins that require it too.") var cascade = false
         @OptionGroup var change: ChangeOptions
 
@@ -144,7 +147,7 @@ struct Plugins: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Take a plugin out of quarantine and try it again, wherever the operator has it run.",
             discussion: "Without a name it ends safe mode: what a crash that nobody can be blamed for holds back starts.")
-        @Argument(help: "The plugin's name.") var name: String?
+        @Argument(help: "The plugin's name.", completion: Completing.plugins) var name: String?
         @OptionGroup var change: ChangeOptions
 
         func run() throws {
@@ -156,7 +159,7 @@ struct Plugins: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Choose where a plugin runs.",
             discussion: "worker: a process of its own. in-process: the host's, faster, but a crash is the host's.")
-        @Argument(help: "The plugin's name.") var name: String
+        @Argument(help: "The plugin's name.", completion: Completing.plugins) var name: String
         @Argument(help: "worker, in-process, or default.", completion: .list(["worker", "in-process", "default"]))
         var isolation: String
         @OptionGroup var change: ChangeOptions
@@ -186,7 +189,7 @@ private func absolutePath(_ path: String) throws -> String {
 
 /// A plugin's name, and how its change is waited for.
 struct NamedTarget: ParsableArguments {
-    @Argument(help: "The plugin's name.") var name: String
+    @Argument(help: "The plugin's name.", completion: Completing.plugins) var name: String
     @OptionGroup var change: ChangeOptions
 }
 

@@ -43,7 +43,7 @@ extension Plugins {
                 manifest too, also one beside the library. Sign last, after strip and objcopy. To hand over to another key, sign \
                 one version with both: --key OLD --key NEW.
                 """)
-        @Argument(help: "Libraries.", completion: .file(extensions: ["so"])) var files: [String]
+        @Argument(help: "Libraries.", completion: .file(extensions: ["so", "knap"])) var files: [String]
         @Option(help: ArgumentHelp("A private key in PEM (Ed25519); may be repeated.", valueName: "file"), completion: .file())
         var key: [String]
         @Flag(help: "Print JSON: results on stdout, errors on stderr.") var json = false
@@ -72,7 +72,7 @@ extension Plugins {
                 Against the keys that the running host trusts, or those given with --key. Exits with 0 when a trusted key signed \
                 every file, 77 when one is not signed or by somebody else, 65 when a signature does not fit: it was changed.
                 """)
-        @Argument(help: "Libraries.", completion: .file(extensions: ["so"])) var files: [String]
+        @Argument(help: "Libraries.", completion: .file(extensions: ["so", "knap"])) var files: [String]
         @Option(
             help: ArgumentHelp("Trust this public key (PEM) and no other; may be repeated.", valueName: "file"),
             completion: .file())
@@ -198,10 +198,12 @@ extension Plugins {
             }
         }
 
-        struct Remove: NamedChange {
+        struct Remove: ParsableCommand {
             static let configuration = CommandConfiguration(abstract: "Trust a key no longer.")
-            static let method = "host.trust_remove"
-            @OptionGroup var target: NamedTarget
+            @Argument(help: "The key's name.", completion: Completing.trustedKeys) var name: String
+            @OptionGroup var change: ChangeOptions
+
+            func run() throws { try change.run("host.trust_remove", ["name": .string(name)]) }
         }
 
         struct Unpin: NamedChange {

@@ -16,6 +16,8 @@ struct Completions: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Print the completion script of a shell.",
         discussion: """
+            Names of plugins and methods, and the commands that plugins add, are those of the running host.
+
             EXAMPLES
               source <(knap completions bash)
               knap completions zsh > ~/.zfunc/_knap
@@ -24,12 +26,12 @@ struct Completions: ParsableCommand {
     @Argument(help: "bash, zsh or fish.") var shell: Shell
 
     func run() {
-        let target: CompletionShell =
+        let script =
             switch shell {
-            case .bash: .bash
-            case .zsh: .zsh
-            case .fish: .fish
+            case .bash: CompletionScript.bash()
+            case .zsh: CompletionScript.zsh()
+            case .fish: CompletionScript.fish()
             }
-        Output.print(Knap.completionScript(for: target))
+        Output.print(script)
     }
 }
