@@ -62,17 +62,15 @@ def read_until(text):
             output += os.read(terminal, 65536)
 def send(text):
     os.write(terminal, text.encode())
-send("stty columns 200; PS1='' ; autoload -U compinit; compinit -u -D; source " + sys.argv[1] + "\n")
-send("zstyle ':completion:*' list-separator '--'; LISTMAX=10000; setopt noautomenu nolistbeep; print RE''ADY\n")
-read_until(b"READY")
-# Lists what fits, then leaves the line and says so.
-send("bindkey '^T' list-choices; print SE''T\n")
-read_until(b"SET")
+# The prompt comes when the editor reads: what is sent before could be taken for something else.
+send("stty columns 200; autoload -U compinit; compinit -u -D; source " + sys.argv[1] + "; LISTMAX=10000; setopt nolistbeep; "
+     "bindkey '^T' list-choices; PS1='@''@ '\n")
+read_until(b"@@ ")
 output = b""
 send(sys.argv[2] + "\x14")
 send("\x15print EN''D\n")
 read_until(b"END")
-sys.stdout.buffer.write(re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]|\r", b"", output))
+sys.stdout.buffer.write(re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]|[\x00-\x09\x0b-\x1f]", b" ", output))
 """
 
 

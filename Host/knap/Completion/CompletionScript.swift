@@ -51,7 +51,8 @@ enum CompletionScript {
     }
 
     static func fish() -> String {
-        Knap.completionScript(for: .fish) + """
+        // Fish 3 tells where the cursor is only to its editor, and not to `complete -C`.
+        Knap.completionScript(for: .fish).replacing("(__knap_tokens -tC)", with: "(string length -- (commandline -ct))") + """
 
 
             complete -c knap -f -a '(knap \(Completing.request) (commandline -opc)[2..] (commandline -ct) 2>/dev/null)'
