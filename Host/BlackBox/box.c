@@ -72,8 +72,9 @@ bool knap_black_box_open(const char *path, knap_box_page_t *last) {
    int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
    if (file < 0) return false;
    if (read(file, last, sizeof *last) != sizeof *last || !knap_black_box_read(last, last)) memset(last, 0, sizeof *last);
-   knap_box_page_t *page = ftruncate(file, sizeof *page)
-                              ? MAP_FAILED : mmap(NULL, sizeof *page, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+   // The disk must have it all before it is mapped: touching what a full disk has no room for is a SIGBUS.
+   errno = ftruncate(file, sizeof(knap_box_page_t)) ? errno : posix_fallocate(file, 0, sizeof(knap_box_page_t));
+   knap_box_page_t *page = errno ? MAP_FAILED : mmap(NULL, sizeof *page, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
    if (page == MAP_FAILED) {
       int reason = errno;
       close(file);

@@ -76,7 +76,6 @@ public final class GatewayPlugin: Plugin, Draining {
             let address = HTTPListener.Address(host: settings.host, port: settings.port)
             let url = try await listener.start(site, at: address, sockets: HostSockets(host: host))
             host.log.info("listening", ["url": url])
-            try StateFile.write(url + "\n", to: host.stateDirectory + "/url", mode: 0o644)
         } catch {
             let reason = (error as? HTTPListener.Failure)?.message ?? "\(error)"
             listener.failed(reason)

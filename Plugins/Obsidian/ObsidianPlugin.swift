@@ -6,7 +6,7 @@ import Synchronization
 ///
 /// It reads and writes the files themselves, so it needs no running Obsidian, and keeps an index of each vault in its
 /// state directory. All methods may block: the host runs them on threads for that.
-public final class ObsidianPlugin: Plugin {
+public final class ObsidianPlugin: Plugin, HealthReporting {
     public static let name = "obsidian", version = "0.1.0"
 
     public static let methods: [KnapPlugin.Method<ObsidianPlugin>] = [
@@ -35,14 +35,22 @@ public final class ObsidianPlugin: Plugin {
 
     var vaults: VaultSet { open.withLock { $0.vaults } }
 
+    public var health: Health {
+        let lagging = vaults.vaults.compactMap { vault in vault.indexProblem.map { "'\(vault.name)' is served, but search lags behind: \($0)" } }
+        guard !lagging.isEmpty else { return Health(.healthy) }
+        return Health(.degraded, ["reason": .string(lagging.joined(separator: "; "))])
+    }
+
     /// Opens the vaults and starts to index; answers come from the first moment, and say so while they are incomplete.
     public func activate(_ hook: Call) async throws {
         let settings = try host.configuration(as: Settings.self)
         let directory = try host.stateDirectory
         var opened = Open(vaults: VaultSet(vaults: []), watchers: [])
         var vaults: [Vault] = []
-        for path in settings.vaults {
-            let vault = try Vault(root: path, indexPath: directory + "/" + Self.indexName(path))
+        var roots: [String] = []
+        for path in settings.vaults.map(Self.realPath) where !roots.contains(path) { roots.append(path) }
+        for (path, name) in zip(roots, VaultNames.unique(roots)) {
+            let vault = try Vault(root: path, name: name, indexPath: directory + "/" + Self.indexName(path))
             let watcher = try VaultWatcher(vault: vault) { [log = host.log] error in
                 log.error("vault could not be indexed", ["vault": path, "reason": "\(error)"])
             }
@@ -64,8 +72,13 @@ public final class ObsidianPlugin: Plugin {
 
     /// One index for each vault, by the vault's real path.
     private static func indexName(_ path: String) -> String {
+        "index-" + ContentVersion.of(Array(path.utf8)).prefix(12) + ".sqlite"
+    }
+
+    /// The path itself when there is nothing there: opening it says so.
+    private static func realPath(_ path: String) -> String {
         let real = realpath(path, nil)
         defer { free(real) }
-        return "index-" + ContentVersion.of(Array((real.map { String(cString: $0) } ?? path).utf8)).prefix(12) + ".sqlite"
+        return real.map { String(cString: $0) } ?? path
     }
 }

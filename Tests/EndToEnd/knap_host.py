@@ -40,6 +40,8 @@ class Place:
         self.token = "test-token"
         self.environment = {**os.environ, "XDG_STATE_HOME": str(self.root / "xdg"), "KNAP_TOKEN": self.token}
         self.processes = []
+        # What every program of this place is started by.
+        self.prefix = []
 
     def close(self):
         for process in self.processes:
@@ -65,7 +67,7 @@ class Place:
 
     def knap(self, *arguments, stdin="", timeout=30):
         return subprocess.run(
-            [KNAP, *arguments], input=stdin, capture_output=True, text=True, env=self.environment, timeout=timeout
+            [*self.prefix, KNAP, *arguments], input=stdin, capture_output=True, text=True, env=self.environment, timeout=timeout
         )
 
     def call(self, method, **arguments):
@@ -76,7 +78,7 @@ class Place:
     def serve(self, *arguments):
         """Starts a host that listens on any free port; returns its MCP endpoint."""
         process = subprocess.Popen(
-            [KNAP, "serve", "--vault", str(self.vault), "--state", str(self.state), "--port", "0", *arguments],
+            [*self.prefix, KNAP, "serve", "--vault", str(self.vault), "--state", str(self.state), "--port", "0", *arguments],
             stdout=subprocess.PIPE, stderr=open(os.environ.get("KNAP_TEST_LOG", os.devnull), "a"), text=True, env=self.environment,
         )
         self.processes.append(process)

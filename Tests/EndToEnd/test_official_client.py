@@ -96,7 +96,7 @@ def test_notes_are_resources(place):
     async def work():
         async with Client(stdio(place)) as client:
             templates = (await client.list_resource_templates()).resource_templates
-            assert [template.uri_template for template in templates] == ["vault:///{+path}"]
+            assert [template.uri_template for template in templates] == ["vault:///{+path}", "vault://{vault}/{+path}"]
             read = await client.read_resource("vault:///Garden/Soil.md")
             assert read.contents[0].text == (place.vault / "Garden/Soil.md").read_text()
 

@@ -97,8 +97,16 @@ enum StartedHost {
         self = .lost
         // 75: another one has the state directory.
         if status & 0x7f == 0, (status >> 8) & 0xff == ExitStatus.temporary { return }
-        throw CommandFailure(
-            ExitStatus.unavailable, "HOST_FAILED", "the host could not start; the end of \(log):\n\(Self.tail(of: log))")
+        throw CommandFailure(ExitStatus.unavailable, "HOST_FAILED", "the host could not start\(Self.reason(log))")
+    }
+
+    /// What its log says; where nothing could be written there, most likely why.
+    private static func reason(_ log: String) -> String {
+        let tail = tail(of: log)
+        if !tail.isEmpty { return "; the end of \(log):\n\(tail)" }
+        var disk = statvfs()
+        guard statvfs(log, &disk) == 0, disk.f_bavail == 0 else { return ", and left nothing in \(log)" }
+        return ": the disk of \(log) is full; free some space, or choose another place with --state"
     }
 
     /// The host goes on without this relay.

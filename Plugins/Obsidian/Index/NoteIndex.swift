@@ -14,14 +14,31 @@ final class NoteIndex: Sendable {
     init(path: String) throws {
         do {
             database = try Self.open(path)
-        } catch {
-            // Broken or of another version: everything in it can be had again.
+        } catch where Self.isBroken(error) {
+            // Everything in it can be had again.
             for suffix in ["", "-wal", "-shm"] { unlink(path + suffix) }
             database = try Self.open(path)
         }
     }
 
     private struct OtherVersion: Error {}
+
+    /// Broken or of another version; and not that its disk is full, for instance, which costs no index.
+    private static func isBroken(_ error: any Error) -> Bool {
+        guard let error = error as? DatabaseError else { return true }
+        return ![.SQLITE_FULL, .SQLITE_IOERR, .SQLITE_CANTOPEN, .SQLITE_READONLY, .SQLITE_NOMEM, .SQLITE_BUSY]
+            .contains(error.resultCode)
+    }
+
+    /// Why the index did not take something, for people.
+    static func reason(_ error: any Error) -> String {
+        guard let error = error as? DatabaseError else { return "\(error)" }
+        switch error.resultCode {
+        case .SQLITE_FULL: return "the disk of the search index is full"
+        case .SQLITE_READONLY: return "the search index is on a read-only disk"
+        default: return "the search index: \(error.message ?? "\(error)")"
+        }
+    }
 
     private static func open(_ path: String) throws -> DatabasePool {
         var configuration = GRDB.Configuration()

@@ -11,6 +11,7 @@ extension ObsidianPlugin {
     struct MoveOutput: Codable, Sendable {
         var path: String
         var updated: [String]
+        var warning: String?
     }
 
     func moveNote(_ input: MoveInput, _ call: Call) throws -> MoveOutput {
@@ -19,7 +20,9 @@ extension ObsidianPlugin {
         var to = try VaultPath(input.to.hasSuffix("/") ? input.to + from.name : input.to, argument: "to")
         if from.isNote { to = to.asNote }
         guard to != from else { throw VaultError(.invalidArgument, "to is where '\(from)' already is") }
-        return try vault.change { MoveOutput(path: to.text, updated: try Self.move(from, to, in: vault)) }
+        return try vault.change {
+            MoveOutput(path: to.text, updated: try Self.move(from, to, in: vault), warning: vault.warning)
+        }
     }
 
     /// Renames first, then rewrites links note by note: a crash in between leaves links that can be repaired, never a

@@ -86,7 +86,7 @@ extension ObsidianPlugin {
             var name: String
             var path: String
             var notes: Int
-            var total: Int
+            var indexed: Int
             var ready: Bool
         }
         var vaults: [Status]
@@ -97,7 +97,7 @@ extension ObsidianPlugin {
             vaults: vaults.vaults.map { vault in
                 let progress = vault.progress
                 return .init(
-                    name: vault.name, path: vault.files.root, notes: progress.done, total: progress.total,
+                    name: vault.name, path: vault.files.root, notes: progress.total, indexed: progress.done,
                     ready: progress.isComplete)
             })
     }
@@ -116,12 +116,17 @@ extension ObsidianPlugin {
         var contents: [Content]
     }
 
-    /// `vault:///Folder/Note.md`, percent-encoded as URIs are.
+    /// `vault:///Folder/Note.md`, or `vault://NAME/Folder/Note.md` where several vaults are open, percent-encoded as URIs are.
     func readResource(_ input: ResourceInput, _ call: Call) throws -> ResourceOutput {
-        guard input.uri.hasPrefix("vault:///"), let path = PercentEncoding.decode(input.uri.dropFirst("vault:///".count)) else {
-            throw VaultError(.notFound, "there is no resource '\(input.uri)'; notes are vault:///Folder/Note.md")
+        let place = input.uri.dropFirst("vault://".count)
+        guard input.uri.hasPrefix("vault://"), let slash = place.firstIndex(of: "/"),
+            let name = PercentEncoding.decode(place[..<slash]), let path = PercentEncoding.decode(place[place.index(after: slash)...])
+        else {
+            throw VaultError(
+                .notFound,
+                "there is no resource '\(input.uri)'; notes are vault:///Folder/Note.md, or vault://NAME/Folder/Note.md of several vaults")
         }
-        let vault = try vaults.vault(nil)
+        let vault = try vaults.vault(name.isEmpty ? nil : name)
         let (text, _, _) = try vault.readText(try vault.find(path, argument: "uri"))
         return ResourceOutput(contents: [.init(uri: input.uri, mimeType: "text/markdown", text: text)])
     }

@@ -5,14 +5,33 @@ struct VaultSet: Sendable {
     let vaults: [Vault]
 
     func vault(_ name: String?) throws(VaultError) -> Vault {
-        guard let name else {
-            if let first = vaults.first { return first }
+        guard !vaults.isEmpty else {
             throw VaultError(.failedPrecondition, "no vault is open; start with `knap serve --vault FOLDER`")
+        }
+        guard let name else {
+            if vaults.count == 1 { return vaults[0] }
+            // The first of them would be the wrong one half of the time, and nobody would learn that there are others.
+            let names = vaults.map { "'\($0.name)'" }.joined(separator: ", ")
+            throw VaultError(
+                .invalidArgument, "\(vaults.count) vaults are open; say which one with the argument vault: \(names)",
+                details: ["vaults": .array(vaults.map { .string($0.name) })])
         }
         if let found = vaults.first(where: { $0.name == name || $0.files.root == name }) { return found }
         let names = vaults.map(\.name)
         let near = nearest(to: name, among: names).map { "; did you mean '\($0)'?" } ?? ""
         throw VaultError(.notFound, "there is no vault '\(name)'\(near); open are: \(names.joined(separator: ", "))")
+    }
+}
+
+/// What to call vaults: as their folders, with as much of the path as tells them apart.
+enum VaultNames {
+    static func unique(_ roots: [String]) -> [String] {
+        let parts = roots.map { $0.split(separator: "/").map(String.init) }
+        return parts.map { own in
+            guard !own.isEmpty else { return "/" }
+            let count = (1...own.count).first { count in parts.count { $0.suffix(count) == own.suffix(count) } == 1 }
+            return own.suffix(count ?? own.count).joined(separator: "/")
+        }
     }
 }
 

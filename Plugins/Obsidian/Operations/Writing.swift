@@ -14,6 +14,7 @@ extension ObsidianPlugin {
         var path: String
         var version: String
         var created: Bool
+        var warning: String?
     }
 
     func writeNote(_ input: WriteInput, _ call: Call) throws -> WriteOutput {
@@ -31,7 +32,7 @@ extension ObsidianPlugin {
             }
             let target = existing ?? path
             let version = try vault.write(target, input.content, expecting: input.version)
-            return WriteOutput(path: target.text, version: version, created: existing == nil)
+            return WriteOutput(path: target.text, version: version, created: existing == nil, warning: vault.warning)
         }
     }
 
@@ -60,6 +61,7 @@ extension ObsidianPlugin {
         var version: String
         /// The lines around the change, to see that it hit the right place.
         var content: String
+        var warning: String?
     }
 
     func editNote(_ input: EditInput, _ call: Call) throws -> EditOutput {
@@ -70,7 +72,8 @@ extension ObsidianPlugin {
             let (text, version, _) = try vault.readText(path)
             let edited = try NoteEdit(input, text: text, path: path).applied()
             let made = try vault.write(path, edited, expecting: input.version ?? version)
-            return EditOutput(path: path.text, version: made, content: Difference.shown(from: text, to: edited))
+            return EditOutput(
+                path: path.text, version: made, content: Difference.shown(from: text, to: edited), warning: vault.warning)
         }
     }
 
@@ -84,6 +87,7 @@ extension ObsidianPlugin {
         var trashed: String
         /// Notes whose links now lead nowhere.
         var broken_links_in: [String]
+        var warning: String?
     }
 
     func deleteNote(_ input: DeleteInput, _ call: Call) throws -> DeleteOutput {
@@ -92,7 +96,9 @@ extension ObsidianPlugin {
         return try vault.change {
             let sources = try vault.backlinks(to: path.text).map(\.path)
             let trashed = try vault.delete(path)
-            return DeleteOutput(path: path.text, trashed: trashed, broken_links_in: Set(sources).subtracting([path.text]).sorted())
+            return DeleteOutput(
+                path: path.text, trashed: trashed, broken_links_in: Set(sources).subtracting([path.text]).sorted(),
+                warning: vault.warning)
         }
     }
 }

@@ -17,15 +17,20 @@ final class Vault: Sendable {
         var resolver = LinkResolver(paths: [])
         var paths: Set<String> = []
         var progress = Progress(done: 0, total: 0, isComplete: false)
+        /// Why the index has not taken what was changed.
+        var problem: String?
     }
 
+    /// What tools call it; no two open vaults have the same.
+    let name: String
     let files: VaultFiles
     let index: NoteIndex
     private let state = Mutex(State())
     private let changing = Mutex(())
 
-    init(root: String, indexPath: String) throws {
+    init(root: String, name: String? = nil, indexPath: String) throws {
         files = try VaultFiles(root: root)
+        self.name = name ?? VaultNames.unique([files.root])[0]
         do {
             index = try NoteIndex(path: indexPath)
         } catch {
@@ -33,8 +38,16 @@ final class Vault: Sendable {
         }
     }
 
-    var name: String { files.name }
     var progress: Progress { state.withLock { $0.progress } }
+
+    /// What whoever changed the vault should know: the files are as they were told to be, but the index lags behind them.
+    var warning: String? {
+        state.withLock { $0.problem }.map {
+            "this is done and on disk, but search does not know it yet: \($0); it is indexed when that is mended"
+        }
+    }
+    /// Why the index lags behind the files; nil when it does not.
+    var indexProblem: String? { state.withLock { $0.problem } }
 
     /// Every visible file, notes and others.
     var paths: Set<String> { state.withLock { $0.paths } }
@@ -84,21 +97,37 @@ final class Vault: Sendable {
         let bytes = Array(text.utf8)
         let stamp = try files.write(path, bytes)
         let version = ContentVersion.of(bytes)
-        try put([note(path.text, text, version, stamp)])
+        indexing { try put([note(path.text, text, version, stamp)]) }
         return version
     }
 
     func delete(_ path: VaultPath) throws -> String {
         let trashed = try files.trash(path)
-        try drop([path.text])
+        indexing { try drop([path.text]) }
         return trashed
     }
 
     /// Renames a file and takes it over in the index; links are the caller's business.
     func rename(_ from: VaultPath, to: VaultPath) throws {
         try files.move(from, to: to)
-        try drop([from.text])
-        try refresh([to.text])
+        indexing {
+            try drop([from.text])
+            try refresh([to.text])
+        }
+    }
+
+    /// What is in the files is done, whatever becomes of the index: it is made to agree later.
+    private func indexing(_ body: () throws -> Void) {
+        do { try body() } catch { lags(error) }
+    }
+
+    /// The index could not take a change; it is behind until `synchronize` has succeeded.
+    func lags(_ error: any Error) {
+        state.withLock { state in
+            state.problem = NoteIndex.reason(error)
+            let total = state.paths.count { VaultPath(trusted: $0).isNote }
+            state.progress = Progress(done: min(state.progress.done, max(0, total - 1)), total: total, isComplete: false)
+        }
     }
 
     // MARK: Index
@@ -110,8 +139,8 @@ final class Vault: Sendable {
     }
 
     private func put(_ notes: [IndexedNote]) throws {
-        try index.put(notes)
         insert(notes.map(\.path))
+        try index.put(notes)
     }
 
     private func insert(_ paths: [String]) {
@@ -121,10 +150,10 @@ final class Vault: Sendable {
     }
 
     private func drop(_ paths: [String]) throws {
-        try index.remove(paths.filter { VaultPath(trusted: $0).isNote })
         state.withLock { state in
             for path in paths where state.paths.remove(path) != nil { state.resolver.remove(path) }
         }
+        try index.remove(paths.filter { VaultPath(trusted: $0).isNote })
     }
 
     /// Brings the index up to date for files that may have changed, appeared or gone.
@@ -172,6 +201,7 @@ final class Vault: Sendable {
         }
         progress.isComplete = true
         report(progress)
+        state.withLock { $0.problem = nil }
     }
 
     private func report(_ progress: Progress) { state.withLock { $0.progress = progress } }

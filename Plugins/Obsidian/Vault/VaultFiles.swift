@@ -33,9 +33,6 @@ final class VaultFiles: Sendable {
 
     deinit { close(descriptor) }
 
-    /// The vault's name: that of its folder.
-    var name: String { root.split(separator: "/").last.map(String.init) ?? root }
-
     // MARK: Reading
 
     func read(_ path: VaultPath) throws(VaultError) -> (bytes: [UInt8], stamp: Stamp) {

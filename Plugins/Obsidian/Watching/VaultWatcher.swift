@@ -57,36 +57,48 @@ final class VaultWatcher: Sendable {
     private func run() {
         var watches = WatchTable(inotify: inotify, root: vault.files.root)
         watches.add("")
-        synchronize()
+        // Grows while the index cannot take what changed, on a full disk for instance; nil when it has taken everything.
+        var patience: Int32? = synchronize() ? nil : Self.leastPatience
         var pending: Set<String> = []
         while !shouldStop.load(ordering: .acquiring) {
             var waits = [
                 pollfd(fd: inotify, events: Int16(POLLIN), revents: 0), pollfd(fd: stopping, events: Int16(POLLIN), revents: 0),
             ]
-            guard poll(&waits, 2, -1) > 0 else { continue }
-            var mustScan = false
+            let ready = poll(&waits, 2, patience ?? -1)
+            guard ready > 0 || ready == 0 && patience != nil else { continue }
+            // What was missed before is found by comparing everything.
+            var mustScan = ready == 0
             while watches.read(into: &pending, mustScan: &mustScan) {}
-            if mustScan { synchronize() } else { refresh(pending) }
+            if mustScan ? synchronize() : refresh(pending) && vault.indexProblem == nil {
+                patience = nil
+            } else {
+                patience = min(patience.map { $0 * 2 } ?? Self.leastPatience, Self.mostPatience)
+            }
             pending.removeAll(keepingCapacity: true)
         }
     }
 
-    private func synchronize() {
-        do {
-            try vault.synchronize { shouldStop.load(ordering: .acquiring) }
-        } catch {
-            onError(error)
+    private static let leastPatience: Int32 = 1000, mostPatience: Int32 = 30_000
+
+    /// False when the index could not take all of it.
+    private func synchronize() -> Bool { indexed { try vault.synchronize { shouldStop.load(ordering: .acquiring) } } }
+
+    private func refresh(_ paths: Set<String>) -> Bool {
+        let sorted = paths.sorted()
+        return stride(from: 0, to: sorted.count, by: 64).allSatisfy { start in
+            indexed { try vault.change { try vault.refresh(Array(sorted[start..<min(start + 64, sorted.count)])) } }
         }
     }
 
-    private func refresh(_ paths: Set<String>) {
-        let sorted = paths.sorted()
-        for start in stride(from: 0, to: sorted.count, by: 64) {
-            do {
-                try vault.change { try vault.refresh(Array(sorted[start..<min(start + 64, sorted.count)])) }
-            } catch {
-                onError(error)
-            }
+    private func indexed(_ body: () throws -> Void) -> Bool {
+        do {
+            try body()
+            return true
+        } catch {
+            // Once is enough for the log.
+            if vault.indexProblem == nil { onError(error) }
+            vault.lags(error)
+            return false
         }
     }
 }
