@@ -19,11 +19,13 @@ package struct HostConfiguration: Sendable {
     package var logLevel: Logger.Level
     /// How the host before this one ended.
     package var lastEnd: HostEnd
+    /// The program and arguments by which an MCP client joins this host.
+    package var joining: [String]
 
     package init(
         state: StateDirectory, builtInPlugins: String?, worker: String? = nil, pluginDirectories: [String] = [], wanted: Set<String>? = nil,
         overrides: [String: JSONObject] = [:], environment: [String: String] = [:], logLevel: Logger.Level = .info,
-        lastEnd: HostEnd = .orderly
+        lastEnd: HostEnd = .orderly, joining: [String] = []
     ) {
         self.state = state
         self.builtInPlugins = builtInPlugins
@@ -34,5 +36,6 @@ package struct HostConfiguration: Sendable {
         self.environment = environment
         self.logLevel = logLevel
         self.lastEnd = lastEnd
+        self.joining = joining
     }
 }

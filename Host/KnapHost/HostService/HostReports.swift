@@ -12,6 +12,7 @@ extension Host {
             "plugin_directories": .array(
                 ([configuration.state.plugins] + configuration.pluginDirectories).map { .string($0) }),
             "built_in_plugins": configuration.builtInPlugins.map { .string($0) } ?? .null,
+            "joining": .array(configuration.joining.map { .string($0) }),
             "plugins": .number(JSONNumber(records.count)),
             "safe_mode": safeMode.map { .string($0) } ?? .null,
             "active": .number(JSONNumber(records.values.filter { $0.state == .active }.count)),
@@ -67,6 +68,11 @@ extension Host {
         }
     }
 
+    /// What a person should know of a plugin's report: its `reason`, or all of it.
+    private static func reason(_ report: String) -> String {
+        (try? JSON.parse(report))?["reason"]?.stringValue ?? report
+    }
+
     /// Everything that is not as it should be, each with what to do.
     func diagnosis() async -> JSON {
         var problems: [JSON] = refused.sorted { $0.key < $1.key }.map { path, reason in
@@ -87,7 +93,7 @@ extension Host {
             }
             if record.state == .active, let health = await record.instance?.health(), health.status != KNAP_HEALTHY.status {
                 let word = health.status == KNAP_DEGRADED.status ? "degraded" : "unhealthy"
-                problems.append(["subject": .string(record.name), "problem": .string("is \(word): \(health.report)")])
+                problems.append(["subject": .string(record.name), "problem": .string("is \(word): \(Self.reason(health.report))")])
             }
             for hanging in watchdog.hanging(in: record.name) {
                 problems.append(["subject": .string(record.name), "problem": .string("\(hanging); only a new start of the host ends it")])

@@ -34,7 +34,10 @@ struct CallMethod: ParsableCommand {
         if let deadline, deadline <= 0 { throw ValidationError("--deadline must be a positive number of milliseconds.") }
     }
 
-    func run() throws {
+    func run() throws { try run { $0.isNull ? "" : $0.stringValue ?? $0.serialized(.pretty) } }
+
+    /// Makes the call and shows its answer, to people in this way.
+    func run(showing human: (JSON) -> String) throws {
         let text = input == "-" ? StandardInput.all() : input
         let value: JSON
         do throws(JSONParseError) {
@@ -52,7 +55,7 @@ struct CallMethod: ParsableCommand {
             case .progress, .log: Output.note(item.value.stringValue ?? item.value.serialized())
             }
         }
-        host.show(result) { $0.isNull ? "" : $0.stringValue ?? $0.serialized(.pretty) }
+        host.show(result, human)
     }
 }
 

@@ -12,14 +12,16 @@ enum PluginCommands {
         guard let invocation = Invocation(arguments) else { return nil }
         do {
             guard let commands = try? all(state: invocation.state) else { return nil }
-            guard let (command, rest) = find(invocation.words, in: commands) else { return nil }
+            guard let (command, rest) = find(invocation.words, in: commands) else {
+                return explain(group: invocation.words, commands, asked: invocation.wantsHelp)
+            }
             if invocation.wantsHelp {
                 Output.print(command.usage)
                 return ExitStatus.ok
             }
             let input = try command.input(words: rest, options: invocation.options)
             // Options are made by parsing, never by hand.
-            try CallMethod.parse([command.method, input.serialized()] + invocation.hostArguments).run()
+            try CallMethod.parse([command.method, input.serialized()] + invocation.hostArguments).run(showing: Render.text)
             return ExitStatus.ok
         } catch let failure as CommandFailure {
             failure.report()
@@ -33,11 +35,30 @@ enum PluginCommands {
     /// The section of `knap --help`; empty when no host runs or several do.
     static func help() -> String {
         guard let commands = try? all(state: nil), !commands.isEmpty else { return "" }
-        let width = commands.map(\.title.count).max() ?? 0
-        let lines = commands.map { command in
-            "  \(command.title)\(String(repeating: " ", count: width - command.title.count))  \(command.description)"
+        return "\n\nPLUGIN COMMANDS:\n" + list(commands)
+    }
+
+    /// For the name of a group without a command of it: what there is. Nil when there is no such group.
+    private static func explain(group words: [String], _ commands: [PluginCommand], asked: Bool) -> Int32? {
+        let group = commands.filter { !words.isEmpty && $0.path.starts(with: words.prefix(1)) }
+        guard let name = words.first, !group.isEmpty else { return nil }
+        let text = "USAGE: knap \(name) <command>\n\nCOMMANDS:\n\(list(group))\n\n  'knap \(name) <command> --help' says more."
+        if asked, words.count == 1 {
+            Output.print(text)
+            return ExitStatus.ok
         }
-        return "\n\nPLUGIN COMMANDS:\n" + lines.joined(separator: "\n")
+        Output.note(words.count == 1 ? text : "knap: there is no command '\(words.joined(separator: " "))'\n\n\(text)")
+        return ExitStatus.usage
+    }
+
+    private static func list(_ commands: [PluginCommand]) -> String {
+        let width = commands.map(\.title.count).max() ?? 0
+        return commands.map { command in
+            // The first sentence: `--help` has the rest.
+            let sentence = command.description.firstRange(of: ". ").map { command.description[..<$0.lowerBound] + "." }
+            return "  \(command.title)\(String(repeating: " ", count: width - command.title.count))  "
+                + (sentence.map(String.init) ?? command.description)
+        }.joined(separator: "\n")
     }
 
     private static func all(state: String?) throws -> [PluginCommand] {

@@ -56,7 +56,7 @@ struct Banner {
         return parts.joined(separator: "\n\n")
     }
 
-    private static func relayArguments(_ options: ServeOptions) -> [String] {
+    static func relayArguments(_ options: ServeOptions) -> [String] {
         var arguments = ["mcp"]
         for vault in options.vaults { arguments += ["--vault", vault] }
         let isDefault = !options.vaults.isEmpty && realPath(StatePath().directory(forVaults: options.vaults)) == options.state.path

@@ -13,7 +13,8 @@ func startHost(_ options: ServeOptions, token: String, lastEnd: HostEnd) async t
             state: options.state, builtInPlugins: installation.plugins, worker: installation.worker,
             pluginDirectories: options.pluginDirectories,
             wanted: try installation.profile(options.profile), overrides: options.overrides(token: token),
-            environment: environmentVariables(), logLevel: options.isRelayStarted ? .info : .warning, lastEnd: lastEnd))
+            environment: environmentVariables(), logLevel: options.isRelayStarted ? .info : .warning, lastEnd: lastEnd,
+            joining: [Banner.program] + Banner.relayArguments(options)))
     try await host.start()
     return ControlledHost(host: host, entrance: try host.entrance(named: "control"), own: try host.ownEntrance())
 }
@@ -97,7 +98,7 @@ private struct ControlledHost: RunningHost {
     }
 
     func attach(_ method: String, input: JSON) async throws(ControlFailure) -> any ByteDuplex {
-        do {
+        do throws(PluginError) {
             // An attachment lasts as long as its client.
             let call = try await open(method, input)
             // Refused at once: whoever attaches can still be told so.

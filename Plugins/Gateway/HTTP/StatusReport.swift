@@ -10,10 +10,13 @@ package struct StatusReport: Sendable {
     package struct Contents: Sendable {
         package var plugins: [JSON]
         package var sections: [Section]
+        /// What `host.info` answers.
+        package var host: JSON
 
-        package init(plugins: [JSON] = [], sections: [Section] = []) {
+        package init(plugins: [JSON] = [], sections: [Section] = [], host: JSON = .null) {
             self.plugins = plugins
             self.sections = sections
+            self.host = host
         }
     }
 
@@ -21,17 +24,23 @@ package struct StatusReport: Sendable {
 
     func read() async -> Contents {
         async let plugins = ask("host.plugins")
-        return await Contents(plugins: plugins?["plugins"]?.arrayValue ?? [], sections: sections())
+        async let host = ask("host.info")
+        return await Contents(
+            plugins: plugins?["plugins"]?.arrayValue ?? [], sections: sections(), host: host ?? .null)
     }
 
-    /// In the order of the registry; one whose method fails is left out.
+    /// In the order of the registry; one whose method fails says why.
     private func sections() async -> [Section] {
         let pages = await ask("host.contributions", ["point": "pages"])?["contributions"]?.arrayValue ?? []
         var sections: [Section] = []
         for item in pages.compactMap({ $0["item"] }) {
-            guard let title = item["title"]?.stringValue, let method = item["method"]?.stringValue,
-                let value = await ask(method)
-            else { continue }
+            guard let title = item["title"]?.stringValue, let method = item["method"]?.stringValue else { continue }
+            let value: JSON
+            do throws(CallFailure) {
+                value = try await backend.call(BackendCall(method: method, body: [:]), onNote: { _ in }).json(from: method)
+            } catch {
+                value = .string("This cannot be shown: \(error.message)")
+            }
             sections.append(Section(title: title, value: value))
         }
         return sections
