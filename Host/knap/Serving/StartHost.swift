@@ -78,8 +78,7 @@ private struct ControlledHost: RunningHost {
     func ask(_ method: String) async -> JSON? {
         do {
             let call = try await own.services.bind(method).open(
-                Reply(json: .object([:])).body, parent: nil, deadline: Deadline.after(.seconds(5)))
-            call.halfClose()
+                Reply(json: .object([:])).body, parent: nil, deadline: Deadline.after(.seconds(5)), sends: false)
             return try JSON.parse(try await call.result().body)
         } catch { return nil }
     }
