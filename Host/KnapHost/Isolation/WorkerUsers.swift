@@ -119,6 +119,7 @@ final class WorkerUsers: Sendable {
             path += "/\(part)"
             var status = stat()
             try check(stat(path, &status) == 0, path)
+            if PluginFolder.isOne(path) { return try DirectoryTree.lend(path, to: group) }
             if status.st_gid == group { continue }
             let isDirectory = status.st_mode & S_IFMT == S_IFDIR
             try check(chown(path, 0, group) == 0 && chmod(path, isDirectory ? 0o750 : 0o440) == 0, path)

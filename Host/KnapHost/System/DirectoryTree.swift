@@ -155,6 +155,25 @@ enum DirectoryTree {
         }
     }
 
+    /// Lets a group read a directory and all that is in it, and nobody but the owner write there.
+    static func lend(_ path: String, to group: gid_t) throws(StoreError) { try lend(OpenDirectory(path), to: group, depth: 0) }
+
+    private static func lend(_ directory: borrowing OpenDirectory, to group: gid_t, depth: Int) throws(StoreError) {
+        guard depth <= deepest else { return }
+        for name in try directory.names() {
+            var status = stat()
+            guard fstatat(directory.descriptor, name, &status, AT_SYMLINK_NOFOLLOW) == 0 else { continue }
+            if status.st_mode & S_IFMT == S_IFDIR { try lend(OpenDirectory(name, in: directory), to: group, depth: depth + 1) }
+            if status.st_mode & S_IFMT != S_IFREG || status.st_gid == group { continue }
+            guard fchownat(directory.descriptor, name, 0, group, AT_SYMLINK_NOFOLLOW) == 0,
+                fchmodat(directory.descriptor, name, status.st_mode & 0o111 == 0 ? 0o440 : 0o550, 0) == 0
+            else { throw .system(.output, "an entry cannot be opened to its worker", directory.path) }
+        }
+        guard fchown(directory.descriptor, 0, group) == 0, fchmod(directory.descriptor, 0o750) == 0 else {
+            throw .system(.output, "it cannot be opened to its worker", directory.path)
+        }
+    }
+
     /// What `lstat` says of all that is in a directory, by path within it; of directories with a slash at the end, itself ""
     /// with one. Bounded: of what is too much to be looked at there is a part. Nil when there is no such thing.
     static func stamps(_ path: String) -> [String: FileStamp]? {
