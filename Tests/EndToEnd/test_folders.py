@@ -241,6 +241,33 @@ def test_two_private_libraries_of_one_name_do_not_meet_in_the_hosts_process(serv
     wait_for(lambda: served.call("test.words.edition") == "second", "the new library")
 
 
+STORING = [f"store-{step}" for step in ("created", "filled", "written", "renamed", "durable")]
+
+
+@pytest.mark.parametrize("point", [*STORING, "copy-written", "copy-renamed"])
+def test_a_host_that_dies_while_it_takes_a_folder_in_comes_up_whole(place, point):
+    folder = build(place)
+    place.serve()
+    place.processes[-1].terminate()
+    assert place.processes[-1].wait(60) == 0
+    place.environment["KNAP_DIE_AT"] = point
+    place.serve()
+    command(place, "plugins", "install", str(folder))
+    assert place.processes[-1].wait(60) == -9, "the point was not reached"
+    del place.environment["KNAP_DIE_AT"]
+    place.serve()
+    assert not list((place.state / "store").rglob("*.tmp")) and not list((place.state / "plugins").glob(".*"))
+    if not (place.state / "plugins/words.knap").exists():
+        assert state_of(place, "words") == "unknown"
+        assert command(place, "plugins", "install", str(folder)).returncode == 0
+    wait_for(lambda: state_of(place, "words") == "active", "the start")
+    assert served_by(place) == ["1.0.0", "first", "apple"]
+
+
+def served_by(place):
+    return [place.call(f"test.words.{each}") for each in ("version", "edition", "list")]
+
+
 def test_a_folder_comes_up_again_from_the_store_after_a_restart(served):
     start(served, build(served))
     digest = info(served, "words")["digest"]

@@ -15,6 +15,7 @@ final class FolderReplacement {
         self.part = part ?? "\(path).\(getpid()).\(UInt64.random(in: .min ... .max)).tmp"
         modes = isPrivate ? (0o400, 0o500, 0o700) : (0o644, 0o755, 0o755)
         guard mkdir(self.part, modes.folder) == 0 else { throw .system(.output, "it cannot be created", self.part) }
+        DeathPoint.reached("store-created")
     }
 
     deinit { if !isCommitted { DirectoryTree.remove(part) } }
@@ -53,6 +54,7 @@ final class FolderReplacement {
 
     /// Durable when it returns, in place of what was there.
     func commit() throws(StoreError) {
+        DeathPoint.reached("store-filled")
         try keep()
         DeathPoint.reached("store-written")
         do throws(StoreError) { try Self.place(part, at: path) } catch {
@@ -61,6 +63,7 @@ final class FolderReplacement {
         }
         DeathPoint.reached("store-renamed")
         try StoreDirectory.synchronize(directoryOf: path)
+        DeathPoint.reached("store-durable")
     }
 
     /// Gives a file or a folder its name, in place of whatever has it.

@@ -35,7 +35,9 @@ struct StagedFile: Sendable {
             unlink(target)
             return
         }
+        DeathPoint.reached("copy-written")
         try FolderReplacement.place(part, at: target)
+        DeathPoint.reached("copy-renamed")
         try StoreDirectory.synchronize(directoryOf: target)
     }
 

@@ -174,9 +174,16 @@ enum StoreDirectory {
     /// Removes what a host that was killed left half-written in the directory and in those in it.
     static func removeUnfinished(in directory: String) {
         for name in names(in: directory) where !name.hasPrefix(".") {
-            if name.hasSuffix(".tmp") { unlink("\(directory)/\(name)") }
-            for inner in names(in: "\(directory)/\(name)") where inner.hasSuffix(".tmp") { unlink("\(directory)/\(name)/\(inner)") }
+            if name.hasSuffix(".tmp") { DirectoryTree.remove("\(directory)/\(name)") }
+            for inner in names(in: "\(directory)/\(name)") where inner.hasSuffix(".tmp") {
+                DirectoryTree.remove("\(directory)/\(name)/\(inner)")
+            }
         }
+    }
+
+    /// The same in a drop directory, which is the operator's: only what has such a name as only the host gives.
+    static func removeParts(in directory: String) {
+        for name in names(in: directory) where name.hasPrefix(".part-") { DirectoryTree.remove("\(directory)/\(name)") }
     }
 
     private static func names(in directory: String) -> [String] {

@@ -10,6 +10,7 @@ extension Host {
     func takeAll() async {
         let directories =
             [configuration.builtInPlugins].compactMap { $0 }.map { ($0, true) } + dropPaths.map { ($0, false) }
+        await onOwnThread { [dropPaths] in for directory in dropPaths { StoreDirectory.removeParts(in: directory) } }
         for (directory, isFirstParty) in directories {
             let paths = await onOwnThread { pluginFiles(in: directory) }
             for path in paths { await take(path, isFirstParty: isFirstParty) }
