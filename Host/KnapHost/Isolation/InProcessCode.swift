@@ -31,6 +31,7 @@ final class InProcessCode: PluginCode {
     }
 
     var isolation: Isolation { .inProcess }
+    var inWorkers: [WorkerCode] { [] }
     var workers: Int { 0 }
     var sandbox: SandboxLayers? { nil }
     var details: [(String, JSON)] { [] }

@@ -35,6 +35,8 @@ protocol PluginCode: Sendable {
     var ended: String? { get }
 
     var isolation: Isolation { get }
+    /// What runs in processes of its own: one, or a pool's.
+    var inWorkers: [WorkerCode] { get }
     /// Processes that take calls.
     var workers: Int { get }
     /// What keeps it in; nil in the host's process, where nothing does.

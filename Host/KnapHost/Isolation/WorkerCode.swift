@@ -27,6 +27,7 @@ final class WorkerCode: PluginCode {
     }
 
     var isolation: Isolation { .worker }
+    var inWorkers: [WorkerCode] { [self] }
     var workers: Int { process.end == nil ? 1 : 0 }
     var details: [(String, JSON)] {
         [("process", .string("\(process.pid)")), ("sandbox", .string(report.sandbox.description))]

@@ -167,6 +167,7 @@ final class WorkerPool: PluginCode {
     // MARK: Reports
 
     var isolation: Isolation { .worker }
+    var inWorkers: [WorkerCode] { living }
     var workers: Int { count }
     /// What all of them have.
     var sandbox: SandboxLayers? { living.compactMap(\.sandbox).reduce(nil) { $0?.intersection($1) ?? $1 } }

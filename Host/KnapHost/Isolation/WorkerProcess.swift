@@ -11,6 +11,8 @@ struct WorkerEnd: Sendable {
     var reason: String
     /// It ended because the host wanted it to.
     var isWanted: Bool
+    /// It ended by itself, and not with an error.
+    var isOrderly = false
     /// Closed before the plugin's party at the moment of the end, so that its calls wait for a successor.
     var gate: Gate?
     /// Other workers of its pool do.
@@ -256,10 +258,11 @@ final class WorkerProcess: Sendable {
         _ = answerRequests()  // what it said last, such as why it could not load
         lines.read(output)
         lines.flush()
-        let (reason, isWanted) = state.withLock { state in
+        let (reason, isWanted, isOrderly) = state.withLock { state in
+            let isOrderly = state.end == nil && death.status == 0
             let reason = state.end ?? death.reason
             state.end = reason
-            return (reason, state.isStopping || !state.isServing)
+            return (reason, state.isStopping || !state.isServing, isOrderly)
         }
         // New calls wait, those in flight end or wait too, and then nobody is in the link any more.
         let consequence = isWanted ? .noneServes(nil) : group?.ends(self, reason) ?? .noneServes(engine.closeGate(of: [party]))
@@ -283,7 +286,7 @@ final class WorkerProcess: Sendable {
             return Array(state.connections.values)
         }) { close(descriptor) }
         let onEnd = onEnd
-        var end = WorkerEnd(reason: reason, isWanted: isWanted, gate: gate)
+        var end = WorkerEnd(reason: reason, isWanted: isWanted, isOrderly: isOrderly, gate: gate)
         if case .othersServe = consequence { end.othersServe = true }
         Task.detached { [end] in await onEnd(end) }
     }

@@ -26,6 +26,8 @@ struct PluginRecord: Sendable {
     var restarts: [ContinuousClock.Instant] = []
     /// How the last of its processes that nobody had told to end did so.
     var lastEnd: (reason: String, timeMS: Int64)?
+    /// What it said when it was last asked for its health, in words.
+    var health: String?
     /// Newest last; bounded.
     private(set) var history: [StateChange] = []
     /// What is wrong with its contributions or its file, without keeping it from running.
@@ -102,6 +104,7 @@ extension PluginRecord {
                 ]
             })
         if let left { object["left"] = ["generation": .number(JSONNumber(left.generation)), "code": .string(left.residence.description)] }
+        if let health { object["health"] = .string(health) }
         if let lastEnd { object["last_end"] = .string("\(dateText(milliseconds: lastEnd.timeMS)): \(lastEnd.reason)") }
         object["warnings"] = .array(warnings.map { .string($0) })
         if let instance, instance.code.isolation == .inProcess, instance.manifest.pool.maximum > 1 {

@@ -76,6 +76,7 @@ extension Host {
         contribute(instance.manifest, isFirstParty: records[name]?.isFirstParty ?? false)
         records[name]?.change(to: .active, reason)
         updateHooks()
+        watchHealth(of: instance)
     }
 
     /// Ends an instance that never served, or no longer does.

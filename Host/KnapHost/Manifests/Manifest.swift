@@ -29,6 +29,8 @@ package struct Manifest: Sendable, Hashable {
 
     package var hooks = HookTimeouts()
     package var restart = RestartPolicy()
+    /// How often it is asked for its health; nil: only when somebody wants to know.
+    package var health: HealthCheck?
     package var pool = Pool()
     /// Where it can run; the operator chooses among them.
     package var isolations: [Isolation] = Isolation.allCases
@@ -95,6 +97,13 @@ package struct HookTimeouts: Sendable, Hashable {
     package var prepare = Duration.seconds(10)
     package var activate = Duration.seconds(10)
     package var suspend = Duration.seconds(10)
+}
+
+/// A question that is asked again and again through `knap.health/1`.
+package struct HealthCheck: Sendable, Hashable {
+    package var period: Duration
+    /// Answers in a row that it is unhealthy, or none, which end its process.
+    package var failures: Int
 }
 
 /// How many workers of a plugin serve together. See ``PoolSizing`` for when there are more or fewer.

@@ -44,6 +44,7 @@ extension Manifest {
         contributes = fields["contributes"].contributions()
         hooks = fields["hooks"].object(default: HookTimeouts()) { HookTimeouts(&$0) }
         restart = fields["restart"].object(default: RestartPolicy()) { RestartPolicy(&$0) }
+        health = fields["health"].optionalObject { HealthCheck(&$0) }
         pool = fields["pool"].object(default: Pool()) { Pool(&$0) }
         isolations = fields["isolations"].isolations()
         reload = fields["reload"].oneOf(ReloadStrategy.self, default: .exclusive)
@@ -176,6 +177,13 @@ extension RestartPolicy {
                 + "\(maximumRestarts) restarts (0 before the first, then from \(backoffInitial.inMilliseconds) ms doubling "
                 + "up to \(backoffMaximum.inMilliseconds) ms), but only restarts within period_ms "
                 + "(\(period.inMilliseconds)) count; lower max_restarts or the waits, or raise period_ms")
+    }
+}
+
+extension HealthCheck {
+    fileprivate init(_ fields: inout FieldReader) {
+        period = fields["period_ms"].milliseconds(in: 100...86_400_000)
+        failures = fields["failures"].integer(in: 1...100, default: 3)
     }
 }
 

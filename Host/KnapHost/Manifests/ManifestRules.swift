@@ -7,6 +7,9 @@ extension Manifest {
         checkConcurrency(fields)
         checkGenerations(fields)
         checkSettings(fields)
+        if health != nil, !extensions.contains("knap.health/1") {
+            fields.refuse("health", "only a plugin that implements knap.health/1 can be asked; add it to \"extensions\"")
+        }
         if toolchain?.language == "go", isolations.contains(.inProcess) {
             fields.refuse(
                 "isolations", "a process holds one Go runtime only, so a Go plugin runs in a worker; write [\"worker\"]"

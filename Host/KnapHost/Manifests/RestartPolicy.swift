@@ -20,6 +20,25 @@ package struct RestartPolicy: Sendable, Hashable {
     package var backoffInitial = Duration.milliseconds(100)
     package var backoffMaximum = Duration.seconds(30)
 
+    /// What follows from an end.
+    package enum Decision: Sendable, Hashable {
+        case restart(after: Duration)
+        /// It may end like this, and stays ended.
+        case rest
+        /// It ends too often.
+        case giveUp
+    }
+
+    /// `isOrderly`: it ended by itself, without an error. `recent`: the restarts within the period before.
+    package func decision(isOrderly: Bool, recent: Int) -> Decision {
+        switch kind {
+        case .temporary: return .rest
+        case .transient where isOrderly: return .rest
+        case .transient, .permanent:
+            return recent < maximumRestarts ? .restart(after: delay(beforeRestart: recent + 1)) : .giveUp
+        }
+    }
+
     /// The wait before the restart with this number; the first is 1.
     package func delay(beforeRestart number: Int) -> Duration {
         guard number > 1 else { return .zero }

@@ -63,7 +63,8 @@ extension Host {
     // MARK: Supervision
 
     /// What happens when one of several workers ended: its calls went to the others, and another takes its place.
-    func replaceWorker(_ name: String, _ instance: Instance, _ reason: String) async {
+    func replaceWorker(_ name: String, _ instance: Instance, _ end: WorkerEnd) async {
+        let reason = end.reason
         // When the last one ended meanwhile, its own end leads to a restart.
         guard let pool = instance.code as? WorkerPool, pool.ended == nil else { return }
         logger.error("a worker ended", metadata: ["plugin": .string(name), "reason": .string(reason)])
@@ -75,14 +76,17 @@ extension Host {
             return await reconcile()
         }
         let policy = instance.manifest.restart
-        if isStopping || policy.kind == .temporary { return }
+        if isStopping { return }
         let now = ContinuousClock.now
         let recent = (records[name]?.restarts ?? []).filter { now - $0 < policy.period }
         records[name]?.restarts = recent + [now]
-        guard recent.count < policy.maximumRestarts else {
+        let delay: Duration
+        switch policy.decision(isOrderly: end.isOrderly, recent: recent.count) {
+        case .restart(let wait): delay = wait
+        case .rest: return
+        case .giveUp:
             return await giveUp(name, instance, "its workers ended \(recent.count + 1) times within \(policy.period); the last time \(reason)")
         }
-        let delay = policy.delay(beforeRestart: recent.count + 1)
         if delay == .zero { return await addReplacement(name, instance.generation, reason) }
         Task {
             try? await Task.sleep(for: delay)
@@ -98,7 +102,7 @@ extension Host {
             try await pool.add(instance.manifest, isReplacement: true)
             note(name, pool, "one was replaced after \(reason)")
         } catch {
-            await replaceWorker(name, instance, "its replacement failed: \(error.message)")
+            await replaceWorker(name, instance, WorkerEnd(reason: "its replacement failed: \(error.message)", isWanted: false))
         }
     }
 

@@ -13,7 +13,7 @@ extension Host {
         guard let instance = records[name]?.instance, instance.generation == generation, let artifact = instance.artifact
         else { return await onOwnThread { end.gate?.open() } }
         records[name]?.lastEnd = (end.reason, wallClockMilliseconds())
-        if end.othersServe { return await replaceWorker(name, instance, end.reason) }
+        if end.othersServe { return await replaceWorker(name, instance, end) }
         if let pool = instance.code as? WorkerPool { await pool.end() }  // whose last worker this was
         logger.error("plugin ended", metadata: ["plugin": .string(name), "reason": .string(end.reason)])
         records[name]?.change(to: .failed, end.reason)
@@ -26,15 +26,23 @@ extension Host {
         let now = ContinuousClock.now
         let recent = (records[name]?.restarts ?? []).filter { now - $0 < policy.period }
         records[name]?.restarts = recent + [now]
-        if isStopping || policy.kind == .temporary { return await letGo(name, instance, end.gate) }
-        guard recent.count < policy.maximumRestarts else {
+        if isStopping { return await letGo(name, instance, end.gate) }
+        let delay: Duration
+        switch policy.decision(isOrderly: end.isOrderly, recent: recent.count) {
+        case .restart(let wait): delay = wait
+        case .rest:
+            let reason = "\(end.reason), and is not started again, because it is \(policy.kind.rawValue); 'knap plugins release \(name)' does"
+            ended["\(artifact.digest)"] = reason
+            await letGo(name, instance, end.gate)
+            records[name]?.change(to: end.isOrderly ? .stopped : .failed, reason)
+            return await reconcile()
+        case .giveUp:
             let reason = "it ended \(recent.count + 1) times within \(policy.period); the last time \(end.reason)"
             quarantine("\(artifact.digest)", name, reason)
             await letGo(name, instance, end.gate)
             records[name]?.change(to: .failed, "in quarantine: \(reason); 'knap plugins release \(name)' tries it again")
             return await reconcile()
         }
-        let delay = policy.delay(beforeRestart: recent.count + 1)
         if delay <= Self.longestWait {
             // Calls wait meanwhile, their deadlines running.
             if delay > .zero { try? await Task.sleep(for: delay) }

@@ -43,6 +43,7 @@ enum ManifestExamples {
             "policy": "transient", "scope": "dependants", "max_restarts": 3, "period_ms": 1000,
             "backoff_initial_ms": 10, "backoff_max_ms": 20
           },
+          "health": { "period_ms": 1000, "failures": 2 },
           "pool": { "min": 2, "max": 4, "concurrency": 8, "grow_after_ms": 50, "shrink_after_ms": 500 },
           "isolations": ["worker"],
           "reload": "overlap",
@@ -62,7 +63,7 @@ enum ManifestExamples {
             "schema": { "type": "object", "properties": { "folder": { "type": "string" } } },
             "defaults": { "folder": "/srv/notes" }
           },
-          "extensions": ["knap.drain/1"],
+          "extensions": ["knap.drain/1", "knap.health/1"],
           "toolchain": { "language": "rust", "compiler_version": "1.80.0" },
           "state_schema": 7
         }
@@ -191,6 +192,8 @@ enum ManifestExamples {
             #""restart": {"backoff_initial_ms": 10, "backoff_max_ms": 5}"#, "/restart/backoff_initial_ms",
             .contradiction,
             "it is 10, more than backoff_max_ms (5)", inSchema: false),
+        Bad(#""health": {"period_ms": 50}"#, "/health/period_ms", .outOfRange, "100 to 86400000"),
+        Bad(#""health": {"period_ms": 1000}"#, "/health", .contradiction, "knap.health/1", inSchema: false),
         Bad(
             #""pool": {"min": 3, "max": 2}"#, "/pool/min", .contradiction, "it is 3, more than max (2)", inSchema: false
         ),

@@ -35,6 +35,7 @@ struct ManifestTests {
         #expect(manifest.contributes.map(\.point) == ["mcp", "org.example.menu"])
         #expect(manifest.contributes.last?.items == [1, "two", .null])
         #expect(manifest.hooks.suspend == .milliseconds(3))
+        #expect(manifest.health == HealthCheck(period: .seconds(1), failures: 2))
         #expect(manifest.restart.kind == .transient && manifest.restart.scope == .dependants)
         #expect(manifest.pool.minimum == 2 && manifest.pool.maximum == 4 && manifest.pool.concurrency == 8)
         #expect(manifest.pool.growAfter == .milliseconds(50) && manifest.pool.shrinkAfter == .milliseconds(500))
@@ -52,7 +53,7 @@ struct ManifestTests {
         #expect(manifest.limits.memoryBytes == 2_097_152 && manifest.limits.inFlight == 8 && manifest.limits.queue == 0)
         #expect(manifest.limits.breaker == Breaker(failures: 5, period: .seconds(1), open: .milliseconds(500)))
         #expect(manifest.configuration.defaults["folder"] == "/srv/notes")
-        #expect(manifest.extensions == ["knap.drain/1"])
+        #expect(manifest.extensions == ["knap.drain/1", "knap.health/1"])
         #expect(manifest.toolchain == Toolchain(language: "rust", compilerVersion: "1.80.0"))
         #expect(manifest.stateSchema == 7)
     }

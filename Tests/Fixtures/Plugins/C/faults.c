@@ -62,6 +62,7 @@ static void divide(void) { volatile int zero = 0; zero = 7 / zero; }
 static void trap(void) { __builtin_trap(); }
 static void deep(void) { volatile char frame[4096]; frame[0] = 1; deep(); frame[1] = frame[0]; }
 static void leave(void) { exit(3); }
+static void leave_well(void) { exit(0); }
 static void spin(void) { for (volatile long i = 0;; i++); }
 static void stop(void) { raise(SIGSTOP); }
 static void hang(void) { for (;;) pause(); }
@@ -159,7 +160,7 @@ static void truncate_memory(void) {
       name(); \
    }
 FAULT(crash) FAULT(divide) FAULT(trap) FAULT(deep) FAULT(leave) FAULT(spin) FAULT(stop) FAULT(hang) FAULT(shut) FAULT(leak)
-FAULT(thread) FAULT(thread_deep) FAULT(thread_give_up) FAULT(give_up) FAULT(breakpoint) FAULT(nowhere) FAULT(ignore_signals) FAULT(vanish)
+FAULT(thread) FAULT(thread_deep) FAULT(thread_give_up) FAULT(give_up) FAULT(breakpoint) FAULT(nowhere) FAULT(ignore_signals) FAULT(vanish) FAULT(leave_well)
 FAULT(fork_bomb) FAULT(truncate_memory)
 
 // The body of these requests is a number.
@@ -530,7 +531,7 @@ ESCAPE(live) {
    X(leave, leave_call) X(spin, spin_call) X(stop, stop_call) X(hang, hang_call) X(shut, shut_call) X(leak, leak_call) \
    X(thread, thread_call) X(thread_deep, thread_deep_call) X(thread_give_up, thread_give_up_call) \
    X(give_up, give_up_call) X(breakpoint, breakpoint_call) X(nowhere, nowhere_call) X(ignore_signals, ignore_signals_call) \
-   X(vanish, vanish_call) X(fork_bomb, fork_bomb_call) X(truncate_memory, truncate_memory_call) X(garbage, garbage_call) X(raise, raise_call) \
+   X(vanish, vanish_call) X(leave_well, leave_well_call) X(fork_bomb, fork_bomb_call) X(truncate_memory, truncate_memory_call) X(garbage, garbage_call) X(raise, raise_call) \
    X(deafen, deafen) X(ask_huge, ask_huge) X(read_file, read_file) \
    X(write_file, write_file) X(remove_file, remove_file) X(connect_tcp, connect_tcp) X(connect_udp, connect_udp) \
    X(connect_mptcp, connect_mptcp) X(connect_fast_open, connect_fast_open) X(connect_unix, connect_unix) \
@@ -617,8 +618,17 @@ static knap_status_t load(void *instance, uint32_t schema, knap_bytes_t state) {
    return KNAP_OK;
 }
 static const knap_plugin_state_t state = {sizeof state, SCHEMA, save, load};
+// Unhealthy while there is a file `sick` in the plugin's state directory.
 static int32_t check(void *instance, const knap_writer_t *out) {
-   (void)instance;
+   instance_t *self = instance;
+   const knap_host_state_directory_t *directory = self->host->extension(self->host, KNAP_EXT_STATE_DIRECTORY);
+   char path[1024] = "";
+   directory->path(self->host, &(knap_writer_t){path, add_text});
+   strcat(path, "/sick");
+   if (!access(path, F_OK)) {
+      out->write(out->context, (knap_bytes_t){(const uint8_t *)"{\"ails\":\"fever\"}", 16});
+      return KNAP_UNHEALTHY;
+   }
    out->write(out->context, (knap_bytes_t){(const uint8_t *)"{}", 2});
 #ifdef HOOK_health
    HOOK_health();
