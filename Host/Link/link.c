@@ -93,7 +93,7 @@ enum { MOST_AT_ONCE = 256, MOST_IN_TURN = 4096, TURN_NS = 500000 };
 
 // A keeper looks for so long before it sleeps, at most; and so many of its sleeps go by before it looks again where that was
 // in vain.
-enum { SPIN_NS = 20000, MOST_SKIPPED = 63 };
+enum { SPIN_NS = 20000, MOST_SKIPPED = 7 };
 
 static _Thread_local char self; // its address is the thread's name
 
@@ -189,16 +189,33 @@ static bool is_to_do(knap_link_t *link) {
           && (knap_ring_ready(&link->in) || knap_ring_flushable(&link->out));
 }
 
+// Whether its keeper, which now sleeps, looks for more before. It does where that paid the last time: not where calls are rare
+// or callers watch, and not where it keeps a caller from the processor on which he woke this thread.
+static bool spins(knap_link_t *link) {
+   if (link->rested) return false;
+   if (!link->unspun) return true;
+   link->unspun--;
+   return false;
+}
+
+static void learn(knap_link_t *link, bool paid) {
+   if (paid) link->futile = 0;
+   else link->unspun = link->futile = link->futile < MOST_SKIPPED ? 2 * link->futile + 1 : MOST_SKIPPED;
+}
+
 bool knap_link_poll(knap_link_t *link, uint64_t spin_ns) {
    knap_ring_shared_t *in = link->in.shared;
    uint32_t sleeps = link->config.doorbell < 0 ? PARKED_HERE : PARKED_AT_BELL;
    bool holds = link_take(link), quiet = !holds;
+   if (!spins(link)) spin_ns = 0;
+   uint64_t before = link->received;
    for (int rounds = 0;; rounds++) {
       if (holds) {
          atomic_store_explicit(&in->parked, AWAKE, memory_order_relaxed);
          quiet = take_turn(link, spin_ns) && rounds < 16;
          if (!quiet) break;
       }
+      if (sleeps == PARKED_HERE) atomic_store_explicit(&in->parked_at, knap_now_ns(), memory_order_relaxed);
       atomic_store_explicit(&in->parked, sleeps, memory_order_seq_cst);
       if (holds && !is_to_do(link)) break;
       if (holds) continue;
@@ -206,21 +223,16 @@ bool knap_link_poll(knap_link_t *link, uint64_t spin_ns) {
       holds = link_take(link);
       if (!holds) break; // the thread that takes messages looks at `missed`
    }
+   if (spin_ns) learn(link, link->received - before > 1); // what came besides the message that woke it
    if (holds) link_leave(link);
    if (!quiet) wake_keeper(link); // itself: others may have waited for a turn
    return !atomic_load(&link->broken);
 }
 
-// Looks for more before it sleeps where that paid the last time. It does not where calls are rare, and where it keeps the
-// caller, who may sleep, from the processor on which he woke this thread.
 bool knap_link_serve(knap_link_t *link) {
-   bool spins = !link->unspun;
-   uint64_t before = link->received;
-   if (!knap_link_poll(link, spins ? SPIN_NS : 0)) return false;
-   if (!spins) link->unspun--;
-   else if (link->received - before > 1) link->futile = 0; // what came besides the message that woke it
-   else link->unspun = link->futile = link->futile < MOST_SKIPPED ? 2 * link->futile + 1 : MOST_SKIPPED;
+   if (!knap_link_poll(link, SPIN_NS)) return false;
    knap_ring_sleep(link->in.shared);
+   link->rested = knap_ring_rested(link->in.shared);
    return true;
 }
 

@@ -75,7 +75,8 @@ struct knap_link {
    knap_group_t      *group; // and its place in it; null: it has none
    knap_seat_t       *seat;
    bool               may_spin;
-   uint32_t           futile, unspun; // of its keeper, see knap_link_serve
+   bool               rested;
+   uint32_t           futile, unspun; // of its keeper, see spins in link.c
    uint64_t           idempotent;
    atomic_bool        broken;
    atomic_flag        consuming; // held by the thread that takes messages

@@ -5,9 +5,9 @@
 // Calls of this side that the other side serves. Each has a place in the window from the moment it is forwarded until
 // the engine has no more callbacks for it.
 
-// For how long a caller watches: about 3 µs of looking where the other side is awake, and asleep where it has to wake up.
-// Both are short enough for a thread that may not block.
-enum { WATCH_PAUSES = 120, WATCH_NS = 200000, DEEPEST_WATCH = 8 };
+// For how long a caller watches: looking, where the other side is awake, about 3 µs in which nothing comes and 20 µs in all;
+// asleep, where it has to wake up. Both are short enough for a thread that may not block.
+enum { WATCH_PAUSES = 120, MOST_PAUSES = 800, WATCH_NS = 200000, DEEPEST_WATCH = 8 };
 
 static outbound_t *take_place(knap_link_t *link) {
    pthread_mutex_lock(&link->lock);
@@ -176,12 +176,19 @@ static bool may_watch(knap_link_t *link) {
 static bool has_ended(const outbound_t *place) { return atomic_load_explicit(&place->ended, memory_order_acquire); }
 
 // Looks at the ring; an answer that comes within microseconds then costs no system call.
-static void look_out(outbound_t *place) {
+static void look_out(outbound_t *place, int pauses) {
    knap_link_t *link = place->link;
    bool held = false;
-   for (int i = 0; i < WATCH_PAUSES && !has_ended(place); i++) {
+   uint64_t seen = 0;
+   for (int i = 0, idle = 0; i < MOST_PAUSES && idle < pauses && !has_ended(place); i++, idle++) {
       if (!held) held = link_take(link);
-      if (!held || !link_drain(link, &place->ended)) __builtin_ia32_pause();
+      if (held && link_drain(link, &place->ended)) {
+         idle = 0; // those before it are being answered
+         continue;
+      }
+      uint64_t head = atomic_load_explicit(&link->in.shared->head, memory_order_relaxed);
+      if (head != seen) idle = 0, seen = head;
+      __builtin_ia32_pause();
    }
    if (held) link_leave(link);
 }
@@ -193,7 +200,7 @@ static void sleep_out(outbound_t *place) {
    uint64_t until = knap_now_ns() + WATCH_NS;
    while (!has_ended(place)) {
       uint32_t value = atomic_fetch_or_explicit(&in->watch, WATCH_SLEEPS, memory_order_seq_cst) | WATCH_SLEEPS;
-      if (!link_take(link)) return look_out(place); // who takes messages now will not wake anybody here
+      if (!link_take(link)) return look_out(place, WATCH_PAUSES); // who takes messages now will not wake anybody here
       link_drain(link, &place->ended);
       link_leave(link);
       uint64_t now = knap_now_ns();
@@ -205,8 +212,9 @@ static void sleep_out(outbound_t *place) {
 // Waits a moment for the answer, taking messages.
 static void watch(outbound_t *place, bool sleeps) {
    knap_link_t *link = place->link;
-   if (sleeps) sleep_out(place);
-   else look_out(place);
+   if (!sleeps) look_out(place, WATCH_PAUSES);
+   else if (link->may_spin && !knap_ring_rested(link->out.shared)) look_out(place, MOST_PAUSES); // both are wide awake
+   if (sleeps && !has_ended(place)) sleep_out(place);
    if (has_ended(place)) {
       atomic_store_explicit(&link->cold, 0, memory_order_relaxed);
       return;

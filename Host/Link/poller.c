@@ -79,8 +79,8 @@ int knap_poller_add(knap_poller_t *poller, knap_link_t *link) {
       }
    }
    pthread_mutex_unlock(&poller->lock);
-   // From here on the other side must ring: nobody has said so yet.
-   if (!failed) knap_link_poll(link, 0);
+   // From its first look on the other side must ring: nobody has said so yet.
+   if (!failed) knap_ring_doorbell(link->config.doorbell);
    return failed;
 }
 

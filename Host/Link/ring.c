@@ -1,4 +1,5 @@
 #include "ring.h"
+#include <knap_engine.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <stdlib.h>
@@ -37,6 +38,12 @@ bool knap_ring_wake(knap_ring_shared_t *shared, int doorbell) {
 
 bool knap_ring_parked(const knap_producer_t *producer) {
    return atomic_load_explicit(&producer->shared->parked, memory_order_relaxed) != AWAKE;
+}
+
+enum { REST_NS = 50000 }; // longer than it takes both sides to wake up, or each would find that the other rested
+
+bool knap_ring_rested(const knap_ring_shared_t *shared) {
+   return knap_now_ns() - atomic_load_explicit(&shared->parked_at, memory_order_relaxed) > REST_NS;
 }
 
 void knap_ring_doorbell(int descriptor) {

@@ -55,6 +55,7 @@ typedef struct knap_ring_shared {
    _Alignas(64) atomic_uint parked;       // where the consumer's keeper sleeps or is about to
    atomic_uint watch;                     // see above
    atomic_uint waits;                     // the producer has messages that did not fit
+   _Atomic uint64_t parked_at;            // when that was, for `parked` is PARKED_HERE: whether a rest is long or short
    _Alignas(4096) uint8_t bytes[RING_BYTES];
 } knap_ring_shared_t;
 
@@ -107,6 +108,8 @@ void knap_ring_flush(knap_producer_t *producer);
 bool knap_ring_flushable(knap_producer_t *producer);
 // Whether the other side's keeper sleeps.
 bool knap_ring_parked(const knap_producer_t *producer);
+// Whether the consumer's keeper, who sleeps or slept at `parked`, has rested: long enough to be called seldom.
+bool knap_ring_rested(const knap_ring_shared_t *shared);
 
 typedef enum { RING_EMPTY, RING_MESSAGE, RING_CORRUPT } knap_receiving_t;
 // The next whole message. Its body is valid until knap_ring_done.

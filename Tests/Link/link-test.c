@@ -533,6 +533,7 @@ static void nonsense_in_the_ring_breaks_the_link_and_nothing_else(void) {
       atomic_store(&ring->parked, (unsigned)random());
       atomic_store(&ring->watch, (unsigned)random());
       knap_ring_doorbell(bell);
+      knap_poller_remove(host_poller, host_link);
       knap_link_poll(host_link, 0);
       knap_link_break(host_link);
       WAIT_FOR(seen.done);

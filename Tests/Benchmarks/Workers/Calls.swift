@@ -17,6 +17,7 @@ private final class Waiter: Sendable {
         self.sleeps = sleeps
         sem_init(ended, 0, 0)
     }
+    deinit { ended.deallocate() }
 }
 
 // Immutable after this; read by any thread.
@@ -27,9 +28,28 @@ nonisolated(unsafe) private let callbacks = permanent(
             guard let context, let result else { return }
             let waiter = Unmanaged<Waiter>.fromOpaque(context)._withUnsafeGuaranteedRef { $0 }
             if result.pointee.status != 0 { waiter.failed.wrappingAdd(1, ordering: .relaxed) }
-            waiter.done.wrappingAdd(1, ordering: .releasing)
+            // The caller may be gone when the last answer was counted, the semaphore not before it was posted.
             if waiter.sleeps { sem_post(waiter.ended) }
+            waiter.done.wrappingAdd(1, ordering: .releasing)
         }, item: { _, _, _ in }, credit: { _, _ in }))
+
+/// How calls are made one after another.
+private enum Waiting {
+    /// The caller looks at its own memory until the answer is there.
+    case spinning
+    /// The caller sleeps until the answer comes, and before each call for so many microseconds.
+    case sleeping(rest: UInt32)
+}
+
+struct Run: Sendable {
+    /// Of each call, in order of size; empty where several were in flight.
+    var times: [UInt64] = []
+    var rate = 0.0
+    var failed = 0
+
+    var p50: Double { percentile(times, 0.5) }
+    var p99: Double { percentile(times, 0.99) }
+}
 
 private struct Calls: @unchecked Sendable {  // its pointers are safe on any thread
     let host: UnsafePointer<knap_host_t>
@@ -44,57 +64,119 @@ private struct Calls: @unchecked Sendable {  // its pointers are safe on any thr
         self.body = body
     }
 
-    /// Makes `count` calls with `window` of them in flight; the times of each call when the window is one.
-    func run(_ count: Int, window: Int, idle: UInt32 = 0) -> (times: [UInt64], seconds: Double, failed: Int) {
-        let waiter = Waiter(sleeps: idle > 0)
-        var times: [UInt64] = []
-        times.reserveCapacity(window == 1 ? count : 0)
-        return body.withUnsafeBufferPointer { body in
+    init(_ bench: Bench, size: Int) {
+        self.init(bench, "test.bench.echo", by: bench.bare, body: [UInt8](repeating: 65, count: size))
+    }
+
+    func oneByOne(_ count: Int, _ waiting: Waiting) async -> Run {
+        await onOwnThread {
+            var sleeps = false, rest: UInt32 = 0
+            if case .sleeping(let pause) = waiting { (sleeps, rest) = (true, pause) }
+            let waiter = Waiter(sleeps: sleeps)
+            var times: [UInt64] = []
+            times.reserveCapacity(count)
+            withOutgoing(waiter) { outgoing in
+                for number in 0..<count {
+                    if rest > 0 { usleep(rest) }
+                    let start = nanoseconds()
+                    _ = services.pointee.call(host, binding, outgoing, nil)
+                    if sleeps { sem_wait(waiter.ended) }
+                    while waiter.done.load(ordering: .acquiring) <= number {}
+                    times.append(nanoseconds() - start)
+                }
+            }
+            return Run(times: times.sorted(), failed: waiter.failed.load(ordering: .relaxed))
+        }
+    }
+
+    func inFlight(_ window: Int, _ count: Int) async -> Run {
+        await onOwnThread {
+            let waiter = Waiter(sleeps: false)
+            let began = nanoseconds()
+            withOutgoing(waiter) { outgoing in
+                for number in 0..<count {
+                    _ = services.pointee.call(host, binding, outgoing, nil)
+                    while waiter.done.load(ordering: .acquiring) + window <= number {}
+                }
+                while waiter.done.load(ordering: .acquiring) < count {}
+            }
+            return Run(rate: Double(count) / Double(nanoseconds() - began) * 1e9, failed: waiter.failed.load(ordering: .relaxed))
+        }
+    }
+
+    private func withOutgoing(_ waiter: Waiter, _ run: (UnsafePointer<knap_outgoing_t>) -> Void) {
+        body.withUnsafeBufferPointer { body in
             var outgoing = knap_outgoing_t()
             outgoing.size = UInt32(MemoryLayout<knap_outgoing_t>.size)
             outgoing.caller = callbacks
             outgoing.context = Unmanaged.passUnretained(waiter).toOpaque()
             outgoing.body = knap_bytes_t(data: body.baseAddress, size: UInt64(body.count))
-            let began = nanoseconds()
-            for number in 0..<count {
-                if idle > 0 { usleep(idle) }
-                let start = window == 1 ? nanoseconds() : 0
-                _ = services.pointee.call(host, binding, &outgoing, nil)
-                while waiter.done.load(ordering: .acquiring) + window <= number {}
-                if idle > 0 { sem_wait(waiter.ended) }
-                if window == 1 {
-                    while waiter.done.load(ordering: .acquiring) <= number {}
-                    times.append(nanoseconds() - start)
-                }
-            }
-            while waiter.done.load(ordering: .acquiring) < count {}
-            let seconds = Double(nanoseconds() - began) / 1e9
-            return (times.sorted(), seconds, waiter.failed.load(ordering: .relaxed))
+            run(&outgoing)
         }
     }
 }
 
-func measureCalls(_ bench: Bench) async throws {
-    print("a call, one caller                        p50 µs     p99 µs   64 in flight, calls/s")
-    for isolation in [Isolation.inProcess, .worker] {
-        try await bench.isolate(isolation)
-        for size in [64, 4096] {
-            let calls = Calls(bench, "test.bench.echo", by: bench.bare, body: [UInt8](repeating: 65, count: size))
-            let (one, many) = await onOwnThread { () -> ((times: [UInt64], seconds: Double, failed: Int), (times: [UInt64], seconds: Double, failed: Int)) in
-                _ = calls.run(20_000, window: 1)
-                let one = calls.run(300_000, window: 1)
-                return (one, calls.run(1_000_000, window: 64))
-            }
-            let rate = fixed(1_000_000 / many.seconds / 1e6) + " M"
-            print(
-                "  \(isolation.rawValue), \(size) bytes".padded(38), column(fixed(percentile(one.times, 0.5)), 9),
-                column(fixed(percentile(one.times, 0.99)), 10), column(rate, 24), one.failed + many.failed == 0 ? "" : "FAILED CALLS")
+/// One task that waits for each answer before its next call, and rests in between.
+private func oneTask(_ bench: Bench, _ count: Int, rest: Duration? = nil) async throws -> Run {
+    let binding = try bench.entrance.services.bind("test.bench.echo")
+    let body = [UInt8](repeating: 65, count: 64)
+    var times: [UInt64] = []
+    let began = nanoseconds()
+    for _ in 0..<count {
+        guard let rest else {
+            _ = try await binding.call(bytes: body, parent: nil)
+            continue
         }
+        try await Task.sleep(for: rest)
+        let start = nanoseconds()
+        _ = try await binding.call(bytes: body, parent: nil)
+        times.append(nanoseconds() - start)
+    }
+    return Run(times: times.sorted(), rate: Double(count) / Double(nanoseconds() - began) * 1e9)
+}
+
+/// The best of several runs, as other work on the machine only ever makes one slower.
+private func best(of count: Int, _ run: () async throws -> Run) async throws -> Run {
+    var best = try await run()
+    for _ in 1..<count {
+        let next = try await run()
+        if next.times.isEmpty ? next.rate > best.rate : next.p50 < best.p50 { best = next }
+    }
+    return best
+}
+
+private func show(_ name: String, _ run: Run) {
+    let times = run.times.isEmpty ? ["", ""] : [fixed(run.p50), fixed(run.p99)]
+    let rate = run.times.isEmpty ? fixed(run.rate / 1e6) + " M" : ""
+    print("  \(name)".padded(46), column(times[0], 9), column(times[1], 10), column(rate, 10), run.failed == 0 ? "" : "FAILED CALLS")
+}
+
+func measureCalls(_ bench: Bench) async throws {
+    let processors = sysconf(Int32(_SC_NPROCESSORS_ONLN))
+    print("calls, each the best of several short runs".padded(46), "   p50 µs     p99 µs    calls/s")
+    for isolation in [Isolation.worker, .inProcess] {
+        try await bench.isolate(isolation)
+        let small = Calls(bench, size: 64), large = Calls(bench, size: 4096), place = isolation.rawValue
+        _ = await small.oneByOne(20_000, .spinning)
+        show("\(place), 64 bytes", try await best(of: 7) { await small.oneByOne(50_000, .spinning) })
+        show("\(place), 4 KiB", try await best(of: 7) { await large.oneByOne(30_000, .spinning) })
+        show("\(place), 64 bytes, 64 in flight", try await best(of: 7) { await small.inFlight(64, 200_000) })
+        show("\(place), 4 KiB, 64 in flight", try await best(of: 7) { await large.inFlight(64, 60_000) })
+        show("\(place), one task of the SDK", try await best(of: 7) { try await oneTask(bench, 50_000) })
+        for (name, rest, count) in [("1 ms", 1, 300), ("100 ms", 100, 20)] {
+            show(
+                "\(place), after \(name)",
+                try await best(of: 3) { await small.oneByOne(count, .sleeping(rest: UInt32(rest) * 1000)) })
+            show(
+                "\(place), after \(name), one task of the SDK",
+                try await best(of: 3) { try await oneTask(bench, count, rest: .milliseconds(rest)) })
+        }
+        await withBusyProcessors(processors) {
+            show("\(place), every processor busy", await small.oneByOne(5_000, .sleeping(rest: 0)))
+        }
+        if isolation == .worker { try await measureIdle(bench) }
     }
     try await measureChecking(bench)
-    try await measureWaking(bench)
-    try await measureTask(bench)
-    await measureSocket()
 }
 
 /// What a call from outside costs, whose body is read and checked against its schema, beside one that is not.
@@ -106,74 +188,65 @@ private func measureChecking(_ bench: Bench) async throws {
     while body.count < 256 { body.insert(0x20, at: 1) }
     for (name, host) in [("not checked", bench.bare), ("read and checked", bench.checked)] {
         let calls = Calls(bench, "test.bench.version", by: host, body: body)
-        let result = await onOwnThread {
-            (0..<9).map { _ in calls.run(100_000, window: 64) }.min { $0.seconds < $1.seconds } ?? calls.run(1, window: 1)
-        }
+        let run = try await best(of: 9) { await calls.inFlight(64, 100_000) }
         print(
-            "  in-process, 256 bytes, \(name)".padded(38), column(fixed(result.seconds / 100_000 * 1e6, 3), 9), "each, the best of 9 rounds",
-            result.failed == 0 ? "" : "FAILED CALLS")
+            "  in-process, 256 bytes, \(name)".padded(46), column(fixed(1e6 / run.rate, 3), 9), "µs each",
+            run.failed == 0 ? "" : "FAILED CALLS")
     }
-    try await bench.isolate(.worker)
 }
 
-private func measureWaking(_ bench: Bench) async throws {
-    let calls = Calls(bench, "test.bench.echo", by: bench.bare, body: [UInt8](repeating: 65, count: 64))
-    for (name, idle, count) in [("after 1 ms idle", UInt32(1000), 1000), ("after 100 ms idle", 100_000, 50)] {
-        let result = await onOwnThread { calls.run(count, window: 1, idle: idle) }
-        print(
-            "  worker, 64 bytes, \(name)".padded(38), column(fixed(percentile(result.times, 0.5)), 9),
-            column(fixed(percentile(result.times, 0.99)), 10))
+/// With one processor, which is what `taskset` gave this process and so the worker.
+func measureOnOneProcessor(_ bench: Bench) async throws {
+    for isolation in [Isolation.worker, .inProcess] {
+        try await bench.isolate(isolation)
+        let calls = Calls(bench, size: 64)
+        show("\(isolation.rawValue), on one processor", try await best(of: 5) { await calls.oneByOne(5_000, .sleeping(rest: 0)) })
     }
-    var before = rusage(), after = rusage()
-    getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &before)
+}
+
+private func withBusyProcessors(_ count: Int, _ work: () async -> Void) async {
+    let must = Flag()
+    for _ in 0..<count {
+        startThread { while !must.isSet.load(ordering: .relaxed) {} }
+    }
+    await work()
+    must.isSet.store(true, ordering: .relaxed)
+}
+
+/// What host and worker take of the processors in ten seconds without a call.
+private func measureIdle(_ bench: Bench) async throws {
+    let reply = try await bench.entrance.services.bind("test.bench.pid").call(bytes: [], parent: nil)
+    let processes = [("host", "self"), ("worker", String(decoding: reply.body, as: UTF8.self))]
+    try await Task.sleep(for: .seconds(2))  // what was called last is looked after for a second
+    let before = processes.map { Usage(of: $0.1) }
     try await Task.sleep(for: .seconds(10))
-    getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &after)
-    let spent = microseconds(after) - microseconds(before)
-    print("  processor time of the host in 10 idle seconds: \(spent) µs")
-}
-
-private func microseconds(_ usage: rusage) -> Int {
-    (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1_000_000 + usage.ru_utime.tv_usec + usage.ru_stime.tv_usec
-}
-
-private func measureTask(_ bench: Bench) async throws {
-    let binding = try bench.entrance.services.bind("test.bench.echo")
-    let body = [UInt8](repeating: 65, count: 64)
-    try await bench.isolate(.inProcess)
-    for isolation in [Isolation.inProcess, .worker] {
-    try await bench.isolate(isolation)
-    for _ in 0..<2_000 { _ = try await binding.call(bytes: body, parent: nil) }
-    let began = nanoseconds()
-    for _ in 0..<100_000 { _ = try await binding.call(bytes: body, parent: nil) }
-    let rate = 100_000 / (Double(nanoseconds() - began) / 1e9) / 1e6
-    print("  \(isolation.rawValue), 64 bytes, one task of the SDK".padded(38), column(fixed(rate) + " M calls/s", 45))
+    for ((name, process), before) in zip(processes, before) {
+        let used = Usage(of: process).since(before)
+        print("  \(name), 10 s idle: \(used.nanoseconds / 1000) µs of processor time, \(used.switches) times awake")
     }
 }
 
-/// The peer: the same 64 bytes to a thread and back over a Unix socket.
-private func measureSocket() async {
-    let times = await onOwnThread { () -> [UInt64] in
-        var pair: [Int32] = [0, 0]
-        socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &pair)
-        let other = pair[1]
-        startThread {
-            var bytes = [UInt8](repeating: 0, count: 64)
-            while read(other, &bytes, 64) == 64 { write(other, bytes, 64) }
-            close(other)
+/// What each of a process's threads took of the processors so far.
+private struct Usage {
+    private var threads: [String: (nanoseconds: Int, switches: Int)] = [:]
+
+    init(of process: String) {
+        for thread in names(in: "/proc/\(process)/task") {
+            let folder = "/proc/\(process)/task/\(thread)"
+            let nanoseconds = text(of: "\(folder)/schedstat").split(separator: " ").first.flatMap { Int($0) }
+            let switches = text(of: "\(folder)/status").split(separator: "\n").first { $0.hasPrefix("voluntary_ctxt_switches:") }
+            threads[thread] = (nanoseconds ?? 0, switches?.split(separator: "\t").last.flatMap { Int($0) } ?? 0)
         }
-        var bytes = [UInt8](repeating: 65, count: 64), times: [UInt64] = []
-        for _ in 0..<50_000 {
-            let start = nanoseconds()
-            write(pair[0], bytes, 64)
-            read(pair[0], &bytes, 64)
-            times.append(nanoseconds() - start)
-        }
-        close(pair[0])
-        return times.sorted()
     }
-    print(
-        "  a Unix socket to a thread, 64 bytes".padded(38), column(fixed(percentile(times, 0.5)), 9),
-        column(fixed(percentile(times, 0.99)), 10))
+
+    /// Threads that ended meanwhile took nothing.
+    func since(_ before: Usage) -> (nanoseconds: Int, switches: Int) {
+        threads.reduce(into: (0, 0)) { sum, thread in
+            let first = before.threads[thread.key] ?? (0, 0)
+            sum.0 += thread.value.nanoseconds - first.nanoseconds
+            sum.1 += thread.value.switches - first.switches
+        }
+    }
 }
 
 extension String {

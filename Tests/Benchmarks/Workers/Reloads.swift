@@ -29,7 +29,7 @@ nonisolated(unsafe) private let callbacks = permanent(
             answer.done.store(true, ordering: .releasing)
         }, item: { _, _, _ in }, credit: { _, _ in }))
 
-private final class Flag: Sendable {
+final class Flag: Sendable {
     let isSet = Atomic<Bool>(false)
 }
 
@@ -106,7 +106,7 @@ func measureReloads(_ bench: Bench, count: Int) async throws {
             column(fixed(percentile(reloads, 0.5) / 1000), 15), column(fixed(percentile(reloads, 0.99) / 1000), 6),
             exact ? "  exact" : "  LOST: counted \(last - first - 1)")
     }
-    print("  descriptors \(entries("/proc/self/fd")), threads \(entries("/proc/self/task")), resident \(resident()) MB")
+    print("  descriptors \(names(in: "/proc/self/fd").count), threads \(names(in: "/proc/self/task").count), resident \(resident()) MB")
 }
 
 private func counter(_ bench: Bench) async throws -> Int {
@@ -114,20 +114,27 @@ private func counter(_ bench: Bench) async throws -> Int {
     return Int(String(decoding: reply.body, as: UTF8.self)) ?? 0
 }
 
-private func entries(_ path: String) -> Int {
-    guard let directory = opendir(path) else { return 0 }
+func names(in path: String) -> [String] {
+    guard let directory = opendir(path) else { return [] }
     defer { closedir(directory) }
-    var count = -2
-    while readdir(directory) != nil { count += 1 }
-    return count
+    var names: [String] = []
+    while let entry = readdir(directory) {
+        let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+        if name != "." && name != ".." { names.append(name) }
+    }
+    return names
+}
+
+/// Of a file of /proc, which has no size and so is read as a stream.
+func text(of path: String) -> String {
+    guard let file = fopen(path, "r") else { return "" }
+    defer { fclose(file) }
+    var bytes = [UInt8](repeating: 0, count: 1 << 14)
+    let count = fread(&bytes, 1, bytes.count, file)
+    return String(decoding: bytes[..<count], as: UTF8.self)
 }
 
 private func resident() -> Int {
-    // Files of /proc have no size, so they are read as a stream.
-    guard let file = fopen("/proc/self/statm", "r") else { return 0 }
-    defer { fclose(file) }
-    var bytes = [UInt8](repeating: 0, count: 256)
-    let count = fread(&bytes, 1, bytes.count, file)
-    let pages = String(decoding: bytes[..<count], as: UTF8.self).split(separator: " ").dropFirst().first.flatMap { Int($0) }
+    let pages = text(of: "/proc/self/statm").split(separator: " ").dropFirst().first.flatMap { Int($0) }
     return (pages ?? 0) * 4096 >> 20
 }

@@ -11,13 +11,16 @@ import KnapPlugin
 enum Workers {
     static func main() async throws {
         let arguments = CommandLine.arguments
-        guard arguments.count >= 3 else {
-            print("usage: WorkerBenchmark KNAP-WORKER FOLDER [RELOADS]")
+        guard arguments.count >= 4 else {
+            print("usage: WorkerBenchmark KNAP-WORKER FOLDER calls|one-processor|reloads [RELOADS]")
             exit(64)
         }
         let bench = try await Bench(worker: arguments[1], folder: arguments[2])
-        try await measureCalls(bench)
-        try await measureReloads(bench, count: arguments.count > 3 ? Int(arguments[3]) ?? 1000 : 1000)
+        switch arguments[3] {
+        case "calls": try await measureCalls(bench)
+        case "one-processor": try await measureOnOneProcessor(bench)
+        default: try await measureReloads(bench, count: arguments.count > 4 ? Int(arguments[4]) ?? 1000 : 1000)
+        }
         await bench.host.stop()
     }
 }
