@@ -75,42 +75,74 @@ private func measureIdleReload(_ bench: Bench) async throws {
     }
 }
 
-func measureReloads(_ bench: Bench, count: Int) async throws {
+/// A plugin that is replaced again and again: by each of these contents in turn, or anew where there is but one.
+struct Subject {
+    var label: String
+    var plugin: String
+    var isolation: Isolation
+    var contents: [String]
+    /// At most; as many as there are contents where each stays in the process.
+    var reloads: Int
+
+    /// What `bench-plugin.py` made: `LANGUAGE/NUMBER/NAME.so`.
+    static func all(in folder: String, reloads: Int) -> [Subject] {
+        ["c", "embedded", "swift"].flatMap { language in
+            let versions = names(in: "\(folder)/\(language)").compactMap { Int($0) }.sorted()
+            let contents = versions.map { "\(folder)/\(language)/\($0)/storm-\(language).so" }
+            return [Isolation.worker, .inProcess].map { isolation in
+                let stays = language == "swift" && isolation == .inProcess
+                return Subject(
+                    label: "\(language), \(isolation.rawValue)", plugin: "storm-\(language)", isolation: isolation,
+                    contents: stays ? contents : Array(contents.prefix(2)), reloads: stays ? contents.count : reloads)
+            }
+        }
+    }
+}
+
+func measureReloads(_ bench: Bench, contents: String, count: Int) async throws {
     try await measureIdleReload(bench)
     print("")
-    print("\(count) reloads, four callers at full speed   failed       calls   p99.9 µs   longest ms   reload ms p50   p99   state")
-    for isolation in [Isolation.worker, .inProcess] {
-        try await bench.isolate(isolation)
-        let binding = bench.bind("test.bench.add")
-        let first = try await counter(bench)
-        let stop = Flag()
-        var reloads: [UInt64] = []
-        let seen = try await withThrowingTaskGroup(of: Seen.self) { group in
-            for _ in 0..<4 { group.addTask { await onOwnThread { call(bench, binding, until: stop) } } }
-            for _ in 0..<count {
-                let start = nanoseconds()
-                try await bench.carryOut("reload")
-                reloads.append(nanoseconds() - start)
-            }
-            stop.isSet.store(true, ordering: .relaxed)
-            return try await group.reduce(into: [Seen]()) { $0.append($1) }
-        }
-        let calls = seen.reduce(0) { $0 + $1.calls }, failed = seen.reduce(0) { $0 + $1.failed }
-        let times = seen.flatMap(\.times).sorted()
-        let last = try await counter(bench)
-        reloads.sort()
-        let exact = last - first - 1 == calls
-        print(
-            "  \(isolation.rawValue)".padded(38), column("\(failed)", 9), column("\(calls)", 11),
-            column(fixed(percentile(times, 0.999)), 10), column(fixed(Double(times.last ?? 0) / 1e6), 12),
-            column(fixed(percentile(reloads, 0.5) / 1000), 15), column(fixed(percentile(reloads, 0.99) / 1000), 6),
-            exact ? "  exact" : "  LOST: counted \(last - first - 1)")
-    }
+    print("replaced by another content, four callers")
+    print("  at full speed".padded(30), " reloads   failed       calls   p99.9 µs   longest ms   reload ms p50   p99   state")
+    for subject in Subject.all(in: contents, reloads: count) { try await measure(bench, subject) }
     print("  descriptors \(names(in: "/proc/self/fd").count), threads \(names(in: "/proc/self/task").count), resident \(resident()) MB")
 }
 
-private func counter(_ bench: Bench) async throws -> Int {
-    let reply = try await bench.entrance.services.bind("test.bench.add").call(bytes: [], parent: nil)
+private func measure(_ bench: Bench, _ subject: Subject) async throws {
+    let name: JSON = .string(subject.plugin)
+    try await bench.carryOut("install", ["path": .string(subject.contents[0])])
+    try await bench.carryOut("isolate", ["name": name, "isolation": .string(subject.isolation.rawValue)])
+    let method = "test.\(subject.plugin).add"
+    let binding = bench.bind(method)
+    let first = try await counter(bench, method)
+    let stop = Flag()
+    var reloads: [UInt64] = []
+    let seen = try await withThrowingTaskGroup(of: Seen.self) { group in
+        for _ in 0..<4 { group.addTask { await onOwnThread { call(bench, binding, until: stop) } } }
+        for number in 1...subject.reloads {
+            let content = subject.contents[number % subject.contents.count]
+            let start = nanoseconds()
+            try await bench.carryOut("install", ["path": .string(content)])
+            reloads.append(nanoseconds() - start)
+        }
+        stop.isSet.store(true, ordering: .relaxed)
+        return try await group.reduce(into: [Seen]()) { $0.append($1) }
+    }
+    let calls = seen.reduce(0) { $0 + $1.calls }, failed = seen.reduce(0) { $0 + $1.failed }
+    let times = seen.flatMap(\.times).sorted()
+    let last = try await counter(bench, method)
+    reloads.sort()
+    let exact = last - first - 1 == calls
+    print(
+        "  \(subject.label)".padded(30), column("\(reloads.count)", 8), column("\(failed)", 8), column("\(calls)", 11),
+        column(fixed(percentile(times, 0.999)), 10), column(fixed(Double(times.last ?? 0) / 1e6), 12),
+        column(fixed(percentile(reloads, 0.5) / 1000), 15), column(fixed(percentile(reloads, 0.99) / 1000), 6),
+        exact ? "  exact" : "  LOST: counted \(last - first - 1)")
+    try await bench.carryOut("remove", ["name": name])
+}
+
+private func counter(_ bench: Bench, _ method: String = "test.bench.add") async throws -> Int {
+    let reply = try await bench.entrance.services.bind(method).call(bytes: [], parent: nil)
     return Int(String(decoding: reply.body, as: UTF8.self)) ?? 0
 }
 

@@ -6,20 +6,24 @@ import KnapPlugin
 @testable import KnapHost
 
 /// Measures calls into a worker and reloads under load, beside the same in this process. Arguments: the program
-/// `knap-worker` and the folder with the plugin `bench` (Tests/Benchmarks/run makes it).
+/// `knap-worker`, the folder with the plugin `bench`, what to measure, and for reloads the folder with what is to be replaced
+/// (Tests/Benchmarks/run makes both folders).
 @main
 enum Workers {
     static func main() async throws {
         let arguments = CommandLine.arguments
         guard arguments.count >= 4 else {
-            print("usage: WorkerBenchmark KNAP-WORKER FOLDER calls|one-processor|reloads [RELOADS]")
+            print("usage: WorkerBenchmark KNAP-WORKER FOLDER calls|one-processor|manifests|reloads [CONTENTS [RELOADS]]")
             exit(64)
         }
         let bench = try await Bench(worker: arguments[1], folder: arguments[2])
         switch arguments[3] {
         case "calls": try await measureCalls(bench)
         case "one-processor": try await measureOnOneProcessor(bench)
-        default: try await measureReloads(bench, count: arguments.count > 4 ? Int(arguments[4]) ?? 1000 : 1000)
+        case "manifests": try measureManifests()
+        default:
+            guard arguments.count >= 5 else { fatalError("say where the contents are that bench-plugin.py made") }
+            try await measureReloads(bench, contents: arguments[4], count: arguments.count > 5 ? Int(arguments[5]) ?? 1000 : 1000)
         }
         await bench.host.stop()
     }
