@@ -57,15 +57,16 @@ struct HTTPFixture {
         return received
     }
 
+    /// `length`: as if the body had so many bytes.
     func post(
-        _ body: String, host: String = "localhost", token: String? = HTTPFixture.token, headers: [String] = [],
+        _ body: String, length: Int? = nil, host: String = "localhost", token: String? = HTTPFixture.token, headers: [String] = [],
         type: String = "application/json", accept: String = "application/json, text/event-stream"
     ) async throws -> String {
         var lines = [
             "POST /mcp HTTP/1.1", "Host: \(host)", "Content-Type: \(type)", "Accept: \(accept)", "Connection: close",
         ]
         if let token { lines.append("Authorization: Bearer \(token)") }
-        lines += headers + ["Content-Length: \(body.utf8.count)", "", body]
+        lines += headers + ["Content-Length: \(length ?? body.utf8.count)", "", body]
         return try await exchange(lines.joined(separator: "\r\n"))
     }
 }
@@ -122,7 +123,7 @@ private func headers(_ method: String, name: String? = nil, version: String = "2
         #expect(
             try await fixture.post(#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#).hasPrefix("HTTP/1.1 202")
         )
-        #expect(try await fixture.post(String(repeating: " ", count: LineFramer.defaultLimit + 1)).hasPrefix("HTTP/1.1 413"))
+        #expect(try await fixture.post(" ", length: LineFramer.defaultLimit + 1).hasPrefix("HTTP/1.1 413"))
         let list = modern(1, "tools/list")
         #expect(try await fixture.post(list, headers: headers("tools/list")).hasPrefix("HTTP/1.1 200"))
         for wrong in [
