@@ -195,6 +195,10 @@ enum ManifestExamples {
         Bad(#""health": {"period_ms": 50}"#, "/health/period_ms", .outOfRange, "100 to 86400000"),
         Bad(#""health": {"period_ms": 1000}"#, "/health", .contradiction, "knap.health/1", inSchema: false),
         Bad(
+            #""health": {"period_ms": 50}, "extensions": ["knap.health/1"]"#, "/health/period_ms", .outOfRange,
+            "100 to 86400000"),
+        Bad(#""health": {"period_ms": 1000}"#, "/health", .contradiction, "knap.health/1", inSchema: false),
+        Bad(
             #""pool": {"min": 3, "max": 2}"#, "/pool/min", .contradiction, "it is 3, more than max (2)", inSchema: false
         ),
         Bad(#""pool": {"max": 33}"#, "/pool/max", .outOfRange, "1 to 32"),
