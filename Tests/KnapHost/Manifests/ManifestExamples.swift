@@ -192,8 +192,6 @@ enum ManifestExamples {
             #""restart": {"backoff_initial_ms": 10, "backoff_max_ms": 5}"#, "/restart/backoff_initial_ms",
             .contradiction,
             "it is 10, more than backoff_max_ms (5)", inSchema: false),
-        Bad(#""health": {"period_ms": 50}"#, "/health/period_ms", .outOfRange, "100 to 86400000"),
-        Bad(#""health": {"period_ms": 1000}"#, "/health", .contradiction, "knap.health/1", inSchema: false),
         Bad(
             #""health": {"period_ms": 50}, "extensions": ["knap.health/1"]"#, "/health/period_ms", .outOfRange,
             "100 to 86400000"),
