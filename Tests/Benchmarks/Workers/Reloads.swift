@@ -13,9 +13,14 @@ private struct Seen: Sendable {
     var times: [UInt64] = []
 }
 
+/// The caller sleeps when the answer does not come at once: one that went on looking would keep the processor from what it
+/// waits for, as at a gate.
 private final class Answer: Sendable {
-    let done = Atomic<Bool>(false)
+    nonisolated(unsafe) let came = UnsafeMutablePointer<sem_t>.allocate(capacity: 1)  // made for any thread
     let status = Atomic<Int32>(0)
+
+    init() { sem_init(came, 0, 0) }
+    deinit { came.deallocate() }
 }
 
 // Immutable after this; read by any thread.
@@ -26,7 +31,7 @@ nonisolated(unsafe) private let callbacks = permanent(
             guard let context, let result else { return }
             let answer = Unmanaged<Answer>.fromOpaque(context)._withUnsafeGuaranteedRef { $0 }
             answer.status.store(result.pointee.status, ordering: .relaxed)
-            answer.done.store(true, ordering: .releasing)
+            sem_post(answer.came)
         }, item: { _, _, _ in }, credit: { _, _ in }))
 
 final class Flag: Sendable {
@@ -42,13 +47,12 @@ private func call(_ bench: Bench, _ binding: UInt64, until stop: Flag) -> Seen {
     outgoing.caller = callbacks
     outgoing.context = Unmanaged.passUnretained(answer).toOpaque()
     while !stop.isSet.load(ordering: .relaxed) {
-        answer.done.store(false, ordering: .relaxed)
         let start = nanoseconds()
         if bench.services.pointee.call(bench.bare, binding, &outgoing, nil) != 0 {
             seen.failed += 1
             continue
         }
-        while !answer.done.load(ordering: .acquiring) { sched_yield() }
+        sem_wait(answer.came)
         let taken = nanoseconds() - start
         seen.calls += 1
         if answer.status.load(ordering: .relaxed) != 0 { seen.failed += 1 }
@@ -168,5 +172,5 @@ func text(of path: String) -> String {
 
 private func resident() -> Int {
     let pages = text(of: "/proc/self/statm").split(separator: " ").dropFirst().first.flatMap { Int($0) }
-    return (pages ?? 0) * 4096 >> 20
+    return ((pages ?? 0) * 4096) >> 20
 }
