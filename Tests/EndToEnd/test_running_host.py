@@ -89,7 +89,10 @@ def test_a_secret_is_never_shown(place):
     place.serve()
     state = ["--state", str(place.state)]
     assert place.knap("config", "set", "--secret", "gateway.token", "hunter2-hunter2", *state).returncode == 0
-    assert "hunter2" not in place.knap("config", "list", "--json", *state).stdout
+    for arguments in (["list"], ["get", "gateway"], ["get", "gateway.token"]):
+        shown = place.knap("config", *arguments, "--json", *state)
+        assert shown.returncode == 0 and "hunter2" not in shown.stdout and place.token not in shown.stdout, arguments
+        assert "(secret)" in shown.stdout
     assert (place.state / "secrets.json").stat().st_mode & 0o777 == 0o600
 
 

@@ -50,6 +50,9 @@ package final class ConfigurationStore: Sendable {
         return merged
     }
 
+    /// What of a plugin's configuration the operator set as a secret.
+    func secrets(of plugin: String) -> [String] { state.withLock { $0.secrets[plugin]?.objectValue?.names ?? [] } }
+
     /// What the operator set, without secrets' values.
     package var listing: JSON {
         state.withLock { state in

@@ -63,7 +63,16 @@ extension Host {
             try knownPlugin(name)
             return .null
         }
-        do { return .object(try configurationStore.configuration(for: manifest)) } catch {
+        do {
+            var settings = try configurationStore.configuration(for: manifest)
+            // What may be set and is never shown, wherever it came from.
+            let properties = manifest.configuration.schema?["properties"]?.objectValue ?? JSONObject()
+            let hidden = configurationStore.secrets(of: manifest.name)
+            for key in settings.names where hidden.contains(key) || properties[key]?["writeOnly"] == true {
+                settings[key] = "(secret)"
+            }
+            return .object(settings)
+        } catch {
             throw PluginError(code: .failedPrecondition, message: error.message)
         }
     }

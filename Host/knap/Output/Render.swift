@@ -36,6 +36,9 @@ enum Render {
             case .object(let inner) where !inner.isEmpty: "\(indent)\(name):\n" + members(inner, indent: indent + "  ")
             case .array(let elements) where !elements.isEmpty && !elements.allSatisfy(isScalar):
                 "\(indent)\(name):\n" + list(elements, indent: indent + "  ")
+            case .string(let text) where text.contains(where: \.isNewline):
+                "\(indent)\(label(name)):\n" + text.split(separator: "\n", omittingEmptySubsequences: false)
+                    .map { $0.isEmpty ? "" : "\(indent)  \($0)" }.joined(separator: "\n")
             default: "\(indent)\(label(name)): \(cell(value, name))"
             }
         }.joined(separator: "\n")
