@@ -55,6 +55,7 @@ knap_status_t knap_info(const knap_host_t *, knap_call_t, knap_call_info_t *);
 
 // running.c
 void knap_watch_wake(knap_thread_t *self);
+void knap_watch_prepare(void);
 void knap_watch_stop(knap_engine_t *engine);
 
 // frames.c

@@ -21,6 +21,7 @@ static void make_condition(pthread_cond_t *condition) {
 knap_engine_t *knap_engine_create(const knap_engine_config_t *config) {
    knap_engine_t *engine = calloc(1, sizeof *engine);
    if (!engine) return NULL;
+   knap_watch_prepare();
    pthread_mutex_init(&engine->lock, NULL);
    pthread_mutex_init(&engine->timer_lock, NULL);
    pthread_mutex_init(&engine->pool_lock, NULL);

@@ -220,12 +220,14 @@ static void *run(void *context) {
    return NULL;
 }
 
+// Once there are other threads this takes the kernel many milliseconds: it waits until every processor has noticed.
+void knap_watch_prepare(void) { syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0); }
+
 bool knap_engine_watch(knap_engine_t *engine, void (*held)(void *context, const knap_held_t *held), void *context) {
    struct knap_watch *watch = calloc(1, sizeof *watch);
    if (!watch) return false;
    *watch = (struct knap_watch){.engine = engine, .held = held, .context = context};
    atomic_init(&watch->awake, 1);
-   syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
    atomic_store(&engine->watch, watch);
    pthread_attr_t attributes;
    pthread_attr_init(&attributes);
