@@ -29,6 +29,8 @@ knap_status_t knap_intercept(const knap_hook_list_t *hooks, const knap_slot_t *s
          knap_frame_enter(self, &hook->party->callback);
          status = hook->intercept->decide(hook->instance, &info, body, &message);
          knap_frame_leave(self);
+      } else if (slot->target->party == hooks->open) {
+         continue; // the operator's way in, while the interceptor goes
       }
       if (status == KNAP_OK) continue;
       if (!message.size) message = text("refused by an interceptor");

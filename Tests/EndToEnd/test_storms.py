@@ -116,13 +116,14 @@ def kill(place, operator):
     assert operator.call("test.storm.echo", "back")["result"] == "back"
 
 
-@pytest.mark.parametrize("what, count", [(reload, 500), (kill, 100)], ids=["reloads", "kills"])
+@pytest.mark.parametrize("what, count", [(reload, 500), (kill, 200)], ids=["reloads", "kills"])
 def test_the_host_holds_no_more_after_many_processes(place, what, count):
     place.serve()
     place.wait_until_indexed()
     operator = begin(place, plugins.build(place.root / "built", "storm"), "worker")
     host = place.host_pid()
-    for _ in range(100):
+    # Until the allocator has all that it keeps: arenas for threads that come and go, and what lies between their pieces.
+    for _ in range(400):
         what(place, operator)
     before = Footprint(host)
     for _ in range(count * SCALE):

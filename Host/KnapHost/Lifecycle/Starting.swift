@@ -222,10 +222,11 @@ extension Host {
         let gate = engine.closeGate(of: [instance.party])
         let isDrained = await instance.drain(mayServeOn: false)
         services.withdraw(plugin: name)
+        records[name]?.instance = nil
+        // Before it closes: a closed interceptor refuses what it cannot judge.
+        updateHooks()
         instance.party.close()
         await onOwnThread { gate?.open() }
-        records[name]?.instance = nil
-        updateHooks()
         await endRetiring(name)
         do throws(PluginError) {
             instance.code.serves(false)
