@@ -129,6 +129,7 @@ def test_an_upgrade_that_serves_through_its_probation_is_committed_once(served):
 def test_a_committed_upgrade_of_the_same_format_can_be_rolled_back_by_a_later_host(served):
     begin(served)
     upgrade(served, probation=0)
+    wait_for(lambda: history(served), "the entry of the upgrade")
     assert history(served)[-1]["change"] == "replace" and "probation_ends_ms" not in info(served, "ledger")
     add(served, "two")
     restart(served)
