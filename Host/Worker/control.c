@@ -1,6 +1,5 @@
 #include "worker.h"
 #include <errno.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -135,22 +134,6 @@ void control_tell(uint16_t operation, text_buffer_t *body) {
 
 void control_receive_start(text_buffer_t *body) {
    if (receive_frame(body, NULL).operation != CONTROL_START) _exit(70);
-}
-
-static void *await_end(void *unused) {
-   struct pollfd socket = {.fd = WORKER_CONTROL, .events = 0}; // the end is told unasked
-   while (poll(&socket, 1, -1) < 0 || !(socket.revents & (POLLHUP | POLLERR))) continue;
-   _exit(0);
-   return unused;
-}
-
-void control_watch(void) {
-   pthread_t thread;
-   pthread_attr_t attributes;
-   pthread_attr_init(&attributes);
-   pthread_attr_setstacksize(&attributes, 64 << 10);
-   if (pthread_create(&thread, &attributes, await_end, NULL)) worker_fail("%s: out of memory", worker.name);
-   pthread_attr_destroy(&attributes);
 }
 
 void worker_fail(const char *format, ...) {

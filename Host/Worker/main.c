@@ -86,9 +86,9 @@ static void on_held(void *context, const knap_held_t *held) {
    control_tell(CONTROL_HELD, &body);
 }
 
-// Threads of the worker's own; from here on they are as restricted as the plugin's.
-static void begin_watches(void) {
-   control_watch();
+// A thread of the worker's own; from here on it is as restricted as the plugin's. None may wait at the control socket: it
+// would hold that open when the plugin closes all descriptors, and the host would not see it.
+static void begin_watch(void) {
    knap_engine_watchdog(worker.engine, worker.watchdog_ns);
    if (!knap_engine_watch(worker.engine, on_held, NULL)) worker_fail("%s: out of memory", worker.name);
 }
@@ -100,7 +100,7 @@ int main(void) {
    keep_record();
    char remarks[512] = "";
    uint32_t level = sandbox_enter(&request, remarks, sizeof remarks);
-   begin_watches();
+   begin_watch();
    plugin_load();
    plugin_report(level, remarks);
    while (knap_link_serve(worker.link)) {}

@@ -70,8 +70,6 @@ char *get_text(text_buffer_t *buffer, uint64_t *size); // allocated, terminated
 knap_status_t control_ask(uint16_t operation, text_buffer_t *body, int send_descriptor, text_buffer_t *answer,
                           int *descriptor);
 void control_tell(uint16_t operation, text_buffer_t *body);
-// Has a thread end the process when the host's end of the socket closes, however that came about.
-void control_watch(void);
 void control_receive_start(text_buffer_t *body);
 _Noreturn void worker_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

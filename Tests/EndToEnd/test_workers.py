@@ -176,8 +176,7 @@ def test_no_worker_survives_its_host(place):
         other.close()
 
 
-def test_a_worker_ends_when_its_host_is_no_longer_at_the_socket(place):
-    # Whatever became of the signal that the kernel sends at a parent's death.
+def test_a_worker_that_lost_its_connection_to_the_host_is_replaced(place):
     process = int(info(place, "steady")["process"])
     libc = ctypes.CDLL(None, use_errno=True)
     handle = os.pidfd_open(process)

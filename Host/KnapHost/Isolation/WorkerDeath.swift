@@ -35,8 +35,8 @@ struct WorkerDeath: Sendable {
 final class WorkerBox: Sendable {
     /// For the worker.
     let descriptor: Int32
-    // Mapped until this goes; the worker writes into it at any time, so it is copied before it is looked at.
-    nonisolated(unsafe) private let page: UnsafePointer<knap_box_page_t>
+    /// The worker writes into it at any time, so it is copied before it is looked at.
+    nonisolated(unsafe) private let page: UnsafePointer<knap_box_page_t>  // mapped until this goes
 
     /// Nil with errno set when there is no memory.
     init?() {

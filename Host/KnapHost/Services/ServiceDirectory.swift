@@ -26,8 +26,7 @@ package final class ServiceDirectory: Sendable {
     /// A method, and how the instance that serves it is called.
     struct Offer: Sendable {
         var provided: Provided
-        // Its pointers are good for as long as the engine routes calls by them.
-        nonisolated(unsafe) var provision: knap_provision_t
+        nonisolated(unsafe) var provision: knap_provision_t  // its pointers are good for as long as the engine routes calls by them
     }
 
     private let engine: CallEngine
