@@ -85,6 +85,7 @@ struct knap_link {
    atomic_uint        cold, skip; // see watch
    atomic_uint        inbound_count;
    _Atomic uint64_t   received;
+   _Atomic uint64_t   answered; // the furthest position of a call that the other side said something of
    knap_origin_t      origin; // of the last call that came; most come from the same few
    knap_bytes_t       texts[3];
    knap_consumer_t    in;

@@ -227,6 +227,13 @@ static void watch(outbound_t *place, bool sleeps) {
    atomic_store_explicit(&link->skip, cold, memory_order_relaxed);
 }
 
+// Up to which the other side had begun. What it answered it had begun: where its shared memory says less it was overwritten,
+// and whatever was sent may have run. Else a call that does that would kill one process after the other.
+static uint64_t begun_at(knap_link_t *link) {
+   uint64_t begun = atomic_load_explicit(&link->out.shared->begun, memory_order_acquire);
+   return begun < atomic_load_explicit(&link->answered, memory_order_relaxed) ? UINT64_MAX : begun;
+}
+
 // Ends a sent call whose other side is gone, or has another process run it. Once.
 static void abandon(outbound_t *place, uint64_t begun) {
    int sent = 1;
@@ -270,7 +277,7 @@ static void transmit(outbound_t *place, knap_bytes_t body, bool watches) {
       send_half_close(place);
    }
    // The link may have broken after the look above, and whoever broke it did not see this call as sent.
-   if (atomic_load(&link->broken)) abandon(place, atomic_load_explicit(&link->out.shared->begun, memory_order_acquire));
+   if (atomic_load(&link->broken)) abandon(place, begun_at(link));
    else if (watched != UNWATCHED) watch(place, sleeps || sending == SENT_AND_WOKE);
 }
 
@@ -314,13 +321,23 @@ void knap_link_send_special(knap_link_t *link, knap_call_t call, uint32_t method
 
 // ## What the other side says of these calls
 
+// By the thread that takes messages.
+static outbound_t *outbound_said(knap_link_t *link, const knap_message_t *message) {
+   outbound_t *place = outbound_of(link, message->tag, message->serial);
+   if (!place) return NULL;
+   uint64_t position = atomic_load_explicit(&place->position, memory_order_relaxed);
+   if (position != UINT64_MAX && position > atomic_load_explicit(&link->answered, memory_order_relaxed))
+      atomic_store_explicit(&link->answered, position, memory_order_relaxed);
+   return place;
+}
+
 bool outbound_result(knap_link_t *link, const knap_message_t *message, const uint8_t *body) {
    result_header_t header;
    if (message->size < sizeof header) return false;
    memcpy(&header, body, sizeof header);
    uint64_t texts = (uint64_t)header.content_type + header.message;
    if (texts > message->size - sizeof header) return false;
-   outbound_t *place = outbound_of(link, message->tag, message->serial);
+   outbound_t *place = outbound_said(link, message);
    if (!place) return true; // of a call that has ended
    const uint8_t *at = body + sizeof header;
    knap_result_t result = {
@@ -335,7 +352,7 @@ bool outbound_result(knap_link_t *link, const knap_message_t *message, const uin
 }
 
 bool outbound_item(knap_link_t *link, const knap_message_t *message, const uint8_t *body) {
-   outbound_t *place = outbound_of(link, message->tag, message->serial);
+   outbound_t *place = outbound_said(link, message);
    if (!place) return true;
    place->begun = true;
    if (message->kind == MESSAGE_GRANT) {
@@ -350,7 +367,7 @@ bool outbound_item(knap_link_t *link, const knap_message_t *message, const uint8
 
 // The other side is gone: each call goes to its successor or fails.
 void outbound_abandon(knap_link_t *link) {
-   uint64_t begun = atomic_load_explicit(&link->out.shared->begun, memory_order_acquire);
+   uint64_t begun = begun_at(link);
    pthread_mutex_lock(&link->lock);
    uint32_t count = link->fresh; // who takes a place after this sees that the link broke
    pthread_mutex_unlock(&link->lock);

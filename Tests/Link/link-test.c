@@ -607,6 +607,26 @@ static void calls_of_a_dead_worker_are_run_again_or_answered(void) {
    teardown();
 }
 
+static void a_worker_that_clears_its_memory_has_no_call_run_again(void) {
+   setup();
+   seen_t before, seen;
+   call_text(&before, ECHO, "before", plain, NULL);
+   WAIT_FOR(before.done);
+   held = 0;
+   call_text(&seen, HOLD, "", plain, NULL);
+   WAIT_FOR(held);
+   stop_serving();
+   knap_poller_remove(host_poller, host_link);
+   knap_gate_t *gate = knap_gate_close(host_engine, &plugin_there, 1);
+   atomic_store(&((knap_ring_shared_t *)memory)->begun, 0);
+   knap_link_break(host_link);
+   EQUAL(knap_gate_waiting(gate), 0);
+   EQUAL(seen.status, KNAP_UNKNOWN);
+   knap_party_open(plugin_there, 1);
+   knap_gate_open(gate);
+   teardown();
+}
+
 int main(void) {
    a_call_and_its_answer_cross();
    large_bodies_cross_whole();
@@ -619,6 +639,7 @@ int main(void) {
    a_worker_that_floods_keeps_nobody();
    nonsense_in_the_ring_breaks_the_link_and_nothing_else();
    calls_of_a_dead_worker_are_run_again_or_answered();
+   a_worker_that_clears_its_memory_has_no_call_run_again();
    printf("%d passed, %d failed\n", checks - failures, failures);
    return failures != 0;
 }
