@@ -95,3 +95,10 @@ struct SwiftBudget: Sendable {
             + "\(self.bytes >> 20) MiB); restart the host, or 'knap plugins isolate \(plugin) worker'"
     }
 }
+
+/// Where this process loaded the library from that the loader would take for `name`; nil: it did not.
+func loadedPath(of name: String) -> String? {
+    var path = [CChar](repeating: 0, count: 4096)
+    guard knap_loaded_as(name, &path, UInt64(path.count)) == 0 else { return nil }
+    return String(decoding: path.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+}

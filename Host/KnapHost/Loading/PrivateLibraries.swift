@@ -1,4 +1,3 @@
-import CLinux
 import Glibc
 import KnapPlugin
 
@@ -13,7 +12,7 @@ enum PrivateLibraries {
         let needed = Set(artifact.images.flatMap(\.needed))
         for library in folder.libraries where needed.contains(library.name) {
             let own = "\(folder.path)/\(library.path)"
-            guard let loaded = path(of: library.name), loaded != own, digest(loaded) != digest(own) else { continue }
+            guard let loaded = loadedPath(of: library.name), loaded != own, digest(loaded) != digest(own) else { continue }
             let name = artifact.manifest.name
             return PluginError(
                 code: .failedPrecondition,
@@ -21,12 +20,6 @@ enum PrivateLibraries {
                     + "can have only one of a name; 'knap plugins isolate \(name) worker', or restart the host")
         }
         return nil
-    }
-
-    private static func path(of name: String) -> String? {
-        var path = [CChar](repeating: 0, count: Int(PATH_MAX))
-        guard knap_loaded_as(name, &path, UInt64(path.count)) == 0 else { return nil }
-        return String(decoding: path.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
     private static func digest(_ path: String) -> Digest? { try? StoredFile(reading: path).digest() }
