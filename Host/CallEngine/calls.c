@@ -121,12 +121,12 @@ static inline void proceed(knap_thread_t *self, knap_slot_t *slot, const knap_ta
          knap_dismiss(slot, target, cell);
       } else if (admission == WAITING) {
          return;
-      } else if (admission == REFUSED) {
+      } else if (admission == REFUSED && is_current(target)) {
          // Who is full is not tried again, which would make it fuller.
          if (!knap_again(slot, false, refusal.result.status == KNAP_UNAVAILABLE && !refusal.by_breaker, body, buffer))
             knap_turn_away(slot, &refusal.result);
          return;
-      } else {
+      } else if (admission == GATED) {
          switch (knap_gate_wait(target->party, slot, body, buffer)) {
             case WAITS: return;
             case FULL:

@@ -154,8 +154,10 @@ bool knap_breaker_admits(knap_party_t *party, uint64_t call, knap_refusal_t *ref
 // What a call's end says of the party. Undecided: it ended before anything was learnt.
 typedef enum { ATTEMPT_SUCCEEDED, ATTEMPT_FAILED, ATTEMPT_UNDECIDED } knap_attempt_t;
 void knap_breaker_note(knap_party_t *party, uint64_t call, knap_attempt_t attempt);
-// Forgets everything: another generation serves.
+// Closes it anew: another generation serves.
 void knap_breaker_reset(knap_party_t *party);
+// There is none any more, and nobody is told.
+void knap_breaker_forget(knap_party_t *party);
 void knap_breaker_count(knap_party_t *party, knap_party_counts_t *counts);
 
 // buffers.c

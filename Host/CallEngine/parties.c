@@ -52,10 +52,10 @@ void knap_engine_destroy(knap_engine_t *engine) {
    for (knap_party_t *party = engine->parties, *next; party; party = next) next = party->next, free_party(party);
    for (knap_route_t *route = engine->routes, *next; route; route = next) {
       next = route->next;
+      for (knap_target_t *target = route->targets, *after; target; target = after) after = target->next, free(target);
       free((char *)route->name);
       free(route);
    }
-   for (knap_target_t *target = engine->targets, *next; target; target = next) next = target->next, free(target);
    knap_gates_free(engine);
    knap_hook_list_t *list = atomic_load(&engine->hooks);
    for (knap_hook_list_t *next, *each = list ? list : engine->retired_hooks; each; each = next) {
@@ -71,27 +71,31 @@ static const void *extension(const knap_host_t *host, const char *id) {
    return party->extension ? party->extension(host, id) : NULL;
 }
 
-knap_party_t *knap_party_create(knap_engine_t *engine, const knap_party_config_t *config) {
+// One that was retired by an earlier generation of the same name, or null.
+static knap_party_t *take_retired(knap_engine_t *engine, const char *name) {
+   pthread_mutex_lock(&engine->lock);
+   knap_party_t *party = engine->parties;
+   while (party && !(party->retired && !strcmp(party->name, name))) party = party->next;
+   if (party) party->retired = false;
+   pthread_mutex_unlock(&engine->lock);
+   return party;
+}
+
+static knap_party_t *make_party(knap_engine_t *engine, const char *name) {
    knap_party_t *party = aligned_alloc(64, sizeof *party);
    if (!party) return NULL;
    memset(party, 0, sizeof *party);
    party->host = (knap_host_t){.size = sizeof(knap_host_t), .abi = 0, .calls = &calls, .buffers = &knap_buffers,
                                .extension = extension};
    party->engine = engine;
-   party->name = strdup(config->name);
-   party->name_size = strlen(config->name);
-   party->context = config->context;
-   party->extension = config->extension;
-   party->assert_principal = config->assert_principal;
-   party->generation = config->generation;
+   party->name = strdup(name);
+   party->name_size = strlen(name);
    party->callback = (knap_target_t){.party = party, .name = "a callback"};
    party->named = (knap_target_t){.party = party, .flags = KNAP_ROUTE_BLOCKING};
    knap_breaker_init(&party->breaker);
-   knap_party_limit(party, config);
-   knap_budget_init(party);
    pthread_mutex_init(&party->bind_lock, NULL);
    char principal[256];
-   int size = snprintf(principal, sizeof principal, "plugin:%s", config->name);
+   int size = snprintf(principal, sizeof principal, "plugin:%s", name);
    party->principal = knap_buffer_copy(principal, (uint64_t)size < sizeof principal ? (uint64_t)size : sizeof principal - 1);
    if (!party->name || !party->principal) {
       free_party(party);
@@ -102,6 +106,45 @@ knap_party_t *knap_party_create(knap_engine_t *engine, const knap_party_config_t
    engine->parties = party;
    pthread_mutex_unlock(&engine->lock);
    return party;
+}
+
+knap_party_t *knap_party_create(knap_engine_t *engine, const knap_party_config_t *config) {
+   knap_party_t *party = take_retired(engine, config->name);
+   if (!party && !(party = make_party(engine, config->name))) return NULL;
+   party->context = config->context;
+   party->extension = config->extension;
+   party->assert_principal = config->assert_principal;
+   atomic_store(&party->generation, config->generation);
+   knap_party_limit(party, config);
+   knap_budget_init(party);
+   return party;
+}
+
+// A call that read its route long ago may still ask for a permit here, see that the party is closed, and give it back: so
+// the memory stays a party, of the same name, and what such a call touches keeps its balance.
+void *knap_party_retire(knap_party_t *party) {
+   void *context = party->context;
+   atomic_store(&party->open, PARTY_CLOSED);
+   pthread_mutex_lock(&party->bind_lock);
+   for (uint32_t i = 0; i < party->bind_next; i++)
+      atomic_store(&party->bindings[i / KNAP_BIND_CHUNK][i % KNAP_BIND_CHUNK], NULL);
+   party->bind_next = 0;
+   pthread_mutex_unlock(&party->bind_lock);
+   for (uint32_t i = 0; i < KNAP_CELLS; i++) {
+      uint64_t entered = atomic_load(&party->cells[i].calls) >> 32;
+      atomic_fetch_sub(&party->cells[i].calls, entered << 32);
+   }
+   for (uint32_t i = 0; i < KNAP_FAILURES; i++) atomic_store(&party->failed[i], 0);
+   atomic_uint_fast64_t *const counts[] = {&party->late, &party->misused, &party->refused, &party->waited, &party->retried,
+                                           &party->retries_denied, &party->fell_back, &party->stood_in};
+   for (uint32_t i = 0; i < sizeof counts / sizeof *counts; i++) atomic_store(counts[i], 0);
+   knap_breaker_forget(party);
+   atomic_store(&party->generation, 0);
+   party->context = NULL;
+   pthread_mutex_lock(&party->engine->lock);
+   party->retired = true;
+   pthread_mutex_unlock(&party->engine->lock);
+   return context;
 }
 
 void knap_party_limit(knap_party_t *party, const knap_party_config_t *config) {
@@ -172,8 +215,8 @@ static const knap_target_t *make_target(knap_engine_t *engine, knap_route_t *rou
       knap_bulkhead_limit(target->places, provision->party, provision->concurrency);
    }
    pthread_mutex_lock(&engine->lock);
-   target->next = engine->targets; // kept until the end: a call may have loaded it and not yet entered
-   engine->targets = target;
+   target->next = route->targets; // kept until the end: a call may have loaded it and not yet entered
+   route->targets = target;
    pthread_mutex_unlock(&engine->lock);
    return target;
 }
@@ -186,27 +229,33 @@ static bool is_still(const knap_party_t *party) {
    return counts.in_flight == 0;
 }
 
-// The next generation of the same party takes over the target of the one before it, so that not one is left behind with
-// every reload. What a call reads before it has a permit stays as it is; the rest it reads afterwards, which is after the
-// party was opened again.
-static const knap_target_t *renew(knap_engine_t *engine, const knap_target_t *old, const knap_provision_t *provision) {
-   uint32_t flags = provision->flags | (provision->retries ? TARGET_RETRIES : 0);
-   if (!old || old->party != provision->party || (old->flags & ~(uint32_t)TARGET_FALLBACK) != flags
-       || old->timeout_ns != provision->timeout_ns || old->retries != provision->retries || old->places
-       || provision->concurrency || !is_still(old->party))
-      return NULL;
-   knap_target_t *target = (knap_target_t *)old; // made by `make_target`
+// Whether a generation of the target's party can have it in place of a target of its own.
+static bool is_reusable(const knap_target_t *target, const knap_provision_t *provision, bool is_fallback) {
+   uint32_t flags = provision->flags | (provision->retries ? TARGET_RETRIES : 0) | (is_fallback ? TARGET_FALLBACK : 0);
+   return target->party == provision->party && target->is_fallback == is_fallback && target->flags == flags
+          && target->timeout_ns == provision->timeout_ns && target->retries == provision->retries && !target->places
+          && !provision->concurrency;
+}
+
+// The next generation of the same party takes over the target of an earlier one, so that not one is left behind with every
+// reload. What a call reads before it has a permit stays as it is; the rest it reads afterwards, which is after the party
+// was opened again.
+static const knap_target_t *renew(knap_engine_t *engine, knap_route_t *route, const knap_provision_t *provision, bool is_fallback) {
+   if (!is_still(provision->party)) return NULL;
    pthread_mutex_lock(&engine->lock);
-   target->call = provision->method->call;
-   target->instance = provision->instance;
-   target->index = provision->index;
+   knap_target_t *target = route->targets;
+   while (target && !is_reusable(target, provision, is_fallback)) target = target->next;
+   if (target) {
+      target->call = provision->method->call;
+      target->instance = provision->instance;
+      target->index = provision->index;
+   }
    pthread_mutex_unlock(&engine->lock);
    return target;
 }
 
 static void provide(knap_engine_t *engine, knap_route_t *route, const knap_provision_t *provision, bool is_fallback) {
-   const knap_target_t *target =
-      provision ? renew(engine, atomic_load(is_fallback ? &route->fallback : &route->target), provision) : NULL;
+   const knap_target_t *target = provision ? renew(engine, route, provision, is_fallback) : NULL;
    if (!target && provision) target = make_target(engine, route, provision, is_fallback);
    if (!target && provision) return; // no memory
    const knap_target_t *old = atomic_exchange(is_fallback ? &route->fallback : &route->target, target);

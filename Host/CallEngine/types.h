@@ -200,7 +200,8 @@ struct knap_party {
    uint32_t       bind_next;
    _Atomic(_Atomic(knap_route_t *) *) bindings[KNAP_BIND_CHUNKS];
    knap_party_t  *next;
-   uint32_t       generation; // of the plugin's code in this process; 0: none of it is here
+   bool           retired;    // waits for the next generation of its name; under the engine's lock
+   atomic_uint    generation; // of the plugin's code in this process; 0: none of it is here
    // What a thread runs that is in a callback of this party's, and in a hook or what the host named: see running.c.
    knap_target_t  callback, named;
    knap_cell_t    cells[KNAP_CELLS];
@@ -209,6 +210,7 @@ struct knap_party {
 struct knap_route {
    _Atomic(const knap_target_t *) target, fallback;
    const char  *name;
+   knap_target_t *targets; // all that there were
    knap_route_t *next;
    knap_bulkhead_t places[2]; // of the target and of the fallback, where they have limits of their own
 };
@@ -332,7 +334,6 @@ struct knap_engine {
    uint32_t        chunk_count;
    knap_party_t   *parties;
    knap_route_t   *routes;
-   knap_target_t  *targets;
    knap_gate_t    *gates;
    knap_thread_t  *threads;
    uint32_t        thread_count;

@@ -734,6 +734,60 @@ static void a_party_is_idle_and_left_only_when_no_thread_is_in_its_code(void) {
    knap_engine_destroy(engine);
 }
 
+// As many generations as there are, each with a party of its own, need no more memory than two: one serves, one goes.
+static void parties_of_generations_that_left_are_used_again(void) {
+   enum { GENERATIONS = 400 };
+   uint64_t binding = setup_who();
+   knap_party_config_t config = {.name = "dora", .in_flight = 64};
+   knap_party_t *seen[GENERATIONS], *before = NULL;
+   generation_t generations[GENERATIONS] = {0};
+   uint32_t different = 0;
+   called_retired = answers = wrong = 0;
+   asking = 1;
+   pthread_t threads[4];
+   for (int i = 0; i < GENERATIONS; i++) {
+      generation_t *next = &generations[i];
+      config.context = next;
+      config.generation = (uint32_t)i + 1;
+      next->party = knap_party_create(engine, &config);
+      EQUAL(knap_party_context(knap_party_host(next->party)) == next, 1);
+      knap_party_counts_t counts;
+      knap_party_count(next->party, &counts);
+      EQUAL(counts.entered, 0);
+      EQUAL(counts.misused, 0);
+      EQUAL(knap_party_bind(next->party, who_route), 1);
+      bool is_new = true;
+      for (uint32_t j = 0; j < different; j++) is_new &= seen[j] != next->party;
+      if (is_new) seen[different++] = next->party;
+      knap_gate_t *gate = before ? knap_gate_close(engine, &before, 1) : NULL;
+      while (before && in_flight_of(before));
+      if (i) generations[i - 1].retired = 1;
+      knap_party_open(next->party, 1);
+      knap_route_provide(engine, who_route, &(knap_provision_t){.party = next->party, .method = &generational, .instance = next});
+      if (gate) knap_gate_open(gate);
+      if (!i) for (int t = 0; t < 4; t++) pthread_create(&threads[t], NULL, ask, (void *)(uintptr_t)binding);
+      if (before) {
+         knap_party_host(before)->calls->complete(knap_party_host(before), 12345, NULL); // a mistake, which the next one of the name has not made
+         while (!knap_party_idle(before)) usleep(10);
+         CHECK(knap_engine_left(engine, 10000000000));
+         CHECK(knap_party_retire(before) == &generations[i - 1]);
+      }
+      before = next->party;
+   }
+   asking = 0;
+   uint64_t asked = 0;
+   for (int i = 0; i < 4; i++) {
+      void *count;
+      pthread_join(threads[i], &count);
+      asked += (uint64_t)(uintptr_t)count;
+   }
+   EQUAL(wrong, 0);
+   EQUAL(answers, asked);
+   EQUAL(called_retired, 0);
+   EQUAL(different, 2);
+   knap_engine_destroy(engine);
+}
+
 // ## Who runs
 
 static char noted[8][64];
@@ -960,6 +1014,7 @@ int main(void) {
    the_calls_of_a_party_are_ended_and_those_at_its_gate_are_left();
    a_party_that_is_opened_anew_has_a_closed_breaker();
    a_party_is_idle_and_left_only_when_no_thread_is_in_its_code();
+   parties_of_generations_that_left_are_used_again();
    a_thread_notes_whose_code_it_runs();
    what_a_plugin_serves_can_be_asked();
    a_method_that_does_not_return_is_found_and_one_that_may_block_is_not();

@@ -125,6 +125,9 @@ bool knap_party_idle(knap_party_t *party);
 // Waits until every thread has been outside of all plugins' functions once since now: what was in the code of an idle party
 // has left it. False when that takes longer than `limit_ns`.
 bool knap_engine_left(knap_engine_t *engine, uint64_t limit_ns);
+// Gives up a closed party that is idle and left and whose code is gone: its host pointer is used no more, and its memory
+// is for the next party of its name. Returns its context.
+void *knap_party_retire(knap_party_t *party);
 
 // ## Gates
 // A closed gate holds back the calls of its parties while they are replaced: calls wait, their deadlines running, and

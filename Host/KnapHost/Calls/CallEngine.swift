@@ -49,7 +49,7 @@ package final class CallEngine: Sendable {
         var assertsPrincipal = false
     }
 
-    /// Makes a party whose extension tables find `context` again. The context is never released: see the class.
+    /// Makes a party whose extension tables find `context` again, which it holds until it is retired.
     func makeParty(_ options: PartyOptions, context: InstanceContext) -> Party {
         let party = options.name.withCString { name in
             var config = knap_party_config_t()
@@ -124,7 +124,7 @@ struct Route: Sendable {
 
 /// One that calls and is called: a generation of a plugin, or the host itself.
 struct Party: Sendable {
-    nonisolated(unsafe) let pointer: OpaquePointer  // never freed, safe on any thread
+    nonisolated(unsafe) let pointer: OpaquePointer  // always a party, safe on any thread
 
     var host: UnsafePointer<knap_host_t> { knap_party_host(pointer) }
 
@@ -134,6 +134,12 @@ struct Party: Sendable {
     var isGated: Bool { knap_party_gated(pointer) }
     /// Answers new calls with UNAVAILABLE.
     func close() { knap_party_open(pointer, 0) }
+
+    /// Gives up the party of a generation whose code is gone; the next one of the same name gets it.
+    func retire() {
+        guard let context = knap_party_retire(pointer) else { return }
+        Unmanaged<InstanceContext>.fromOpaque(context).release()
+    }
 
     /// Applies the limits of the generation that is to serve from now on.
     func limit(_ limits: Limits) {

@@ -101,7 +101,10 @@ final class InProcessCode: PluginCode {
         guard knap_engine_left(knap_party_engine(party.pointer), Duration.seconds(30).wholeNanoseconds) else {
             return .retained("a call kept a thread in plugins' code for too long")
         }
-        return library.close()
+        let residence = library.close()
+        if case .retained = residence { return residence }
+        party.retire()
+        return residence
     }
 
     func drain(until deadline: Deadline?) async {

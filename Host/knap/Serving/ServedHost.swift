@@ -12,6 +12,7 @@ enum ServedHost {
     private static let lingerTime: Duration = .seconds(30)
 
     static func run(_ options: ServeOptions) throws -> Int32 {
+        knap_limit_pools()
         // Before any other thread exists, so that every thread leaves these signals to this one.
         let signals = knap_stop_signals()
         guard signals >= 0 else { throw CommandFailure(ExitStatus.software, "INTERNAL", "cannot watch signals") }
