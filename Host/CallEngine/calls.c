@@ -246,6 +246,7 @@ static knap_status_t start(knap_party_t *caller, const knap_target_t *target, co
    atomic_store_explicit(&slot->had_time, false, memory_order_relaxed);
    atomic_store_explicit(&slot->credit_to_caller, (int)outgoing->credit, memory_order_relaxed);
    atomic_store_explicit(&slot->credit_to_callee, 0, memory_order_relaxed);
+   atomic_store_explicit(&slot->granted, outgoing->credit, memory_order_relaxed);
    knap_status_t status = take_context(slot, caller, outgoing);
    if (status != KNAP_OK && status != KNAP_CANCELLED) { // the caller's mistake: nothing was called
       slot->word = slot->word | WORD_REF; // as if in use, so that freeing moves the serial on

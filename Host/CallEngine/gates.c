@@ -64,8 +64,13 @@ void knap_gate_open(knap_gate_t *gate) {
    knap_line_release(gate->engine, &gate->line);
 }
 
-bool knap_party_gated(const knap_party_t *party) {
+static bool is_behind_gate(const knap_party_t *party) {
    return atomic_load_explicit(&party->open, memory_order_seq_cst) == PARTY_GATED;
+}
+
+bool knap_party_gated(const knap_party_t *party) {
+   const knap_gate_t *gate = atomic_load_explicit(&party->gate, memory_order_seq_cst);
+   return is_behind_gate(party) && gate && !atomic_load_explicit(&gate->opened, memory_order_seq_cst);
 }
 
 uint32_t knap_gate_waiting(knap_gate_t *gate) {
@@ -93,7 +98,7 @@ bool knap_call_detach(const knap_host_t *host, knap_call_t call, bool may_have_r
 bool knap_call_requeue(const knap_host_t *host, knap_call_t call, knap_bytes_t body, knap_buffer_t *buffer,
                        bool may_have_run) {
    knap_party_t *party = knap_party_of(host);
-   if (!knap_party_gated(party)) return false;
+   if (!is_behind_gate(party)) return false;
    knap_slot_t *slot = take_back(party, call, may_have_run, true);
    if (!slot) return false;
    const knap_target_t *target = atomic_load(&slot->target);

@@ -221,12 +221,19 @@ static const knap_target_t *make_target(knap_engine_t *engine, knap_route_t *rou
    return target;
 }
 
-// Whether nobody is in the party, and nobody comes in before it is opened: who takes a permit from now on sees that.
-static bool is_still(const knap_party_t *party) {
-   if (atomic_load_explicit(&party->open, memory_order_seq_cst) == PARTY_OPEN) return false;
+static bool is_empty(const knap_party_t *party) {
    knap_party_counts_t counts;
    knap_party_count(party, &counts);
    return counts.in_flight == 0;
+}
+
+// Whether nobody comes in by the target: who takes a permit from now on sees that its party is not open, or that it is no
+// longer the route's.
+static bool is_shut(const knap_target_t *target) {
+   const knap_route_t *route = target->route;
+   return atomic_load_explicit(&target->party->open, memory_order_seq_cst) != PARTY_OPEN
+          || (atomic_load_explicit(&route->target, memory_order_seq_cst) != target
+              && atomic_load_explicit(&route->fallback, memory_order_seq_cst) != target);
 }
 
 // Whether a generation of the target's party can have it in place of a target of its own.
@@ -238,13 +245,13 @@ static bool is_reusable(const knap_target_t *target, const knap_provision_t *pro
 }
 
 // The next generation of the same party takes over the target of an earlier one, so that not one is left behind with every
-// reload. What a call reads before it has a permit stays as it is; the rest it reads afterwards, which is after the party
-// was opened again.
+// reload. What a call reads before it has a permit stays as it is; the rest it reads once it is let in, which is after the
+// change.
 static const knap_target_t *renew(knap_engine_t *engine, knap_route_t *route, const knap_provision_t *provision, bool is_fallback) {
-   if (!is_still(provision->party)) return NULL;
    pthread_mutex_lock(&engine->lock);
    knap_target_t *target = route->targets;
-   while (target && !is_reusable(target, provision, is_fallback)) target = target->next;
+   while (target && !(is_reusable(target, provision, is_fallback) && is_shut(target))) target = target->next;
+   if (target && !is_empty(provision->party)) target = NULL;
    if (target) {
       target->call = provision->method->call;
       target->instance = provision->instance;

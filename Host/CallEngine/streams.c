@@ -141,10 +141,11 @@ knap_status_t knap_half_close(const knap_host_t *host, knap_call_t call) {
 // Passes a grant on to an end that relays the call.
 static void tell_relay(knap_slot_t *slot, uint32_t serial, bool by_caller, uint32_t items) {
    if (by_caller) {
+      uint64_t granted = atomic_fetch_add_explicit(&slot->granted, items, memory_order_seq_cst) + items;
       if (!knap_enter_callee(slot, serial)) return;
       if (slot->callee->size >= sizeof(knap_callee_relay_t))
          ((const knap_callee_relay_t *)slot->callee)
-            ->granted(slot->callee_context, knap_callee_handle(slot, knap_word(slot)), items);
+            ->granted(slot->callee_context, knap_callee_handle(slot, knap_word(slot)), granted);
       knap_slot_release(slot);
    } else if (slot->caller->size >= sizeof(knap_caller_relay_t) && knap_enter_caller(slot, serial)) {
       ((const knap_caller_relay_t *)slot->caller)

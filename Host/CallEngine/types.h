@@ -80,7 +80,7 @@ typedef struct knap_line {
 // Gates are kept until the engine ends: a party points at the last one that closed before it.
 struct knap_gate {
    knap_engine_t  *engine;
-   bool            opened;
+   atomic_bool     opened;
    knap_line_t     line;
    knap_gate_t    *next;
 };
@@ -243,6 +243,7 @@ struct knap_slot {
    const knap_callee_t *callee;
    void                *callee_context;
    atomic_int           credit_to_caller, credit_to_callee;
+   atomic_uint_fast64_t granted; // by the caller, in all
    knap_buffer_t       *principal, *trace;
    // third line: slow calls only
    knap_timer_node_t    timer;

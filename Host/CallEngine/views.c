@@ -36,10 +36,9 @@ bool knap_call_view(const knap_host_t *host, knap_call_t call, knap_call_view_t 
    if (!slot || !knap_handle_fits(word, call) || (word & WORD_DONE)) return false;
    const knap_buffer_t *principal = slot->principal ? slot->principal : slot->caller_party->principal;
    uint64_t deadline = atomic_load_explicit(&slot->deadline_ns, memory_order_relaxed);
-   int credit = atomic_load_explicit(&slot->credit_to_caller, memory_order_relaxed);
    *view = (knap_call_view_t){
       .deadline_ns = deadline == DEADLINE_LAZY ? 0 : deadline, .input_open = !(word & WORD_INPUT_CLOSED),
-      .credit = credit > 0 ? (uint32_t)credit : 0, .parent = slot->parent, .caller = knap_caller_name(slot),
+      .granted = atomic_load_explicit(&slot->granted, memory_order_relaxed), .parent = slot->parent, .caller = knap_caller_name(slot),
       .principal = {(const char *)principal->bytes, principal->size},
    };
    if (slot->trace) view->trace = (knap_text_t){(const char *)slot->trace->bytes, slot->trace->size};

@@ -48,6 +48,7 @@ typedef struct outbound {
    bool           streams;
    bool           begun;     // the other side sent items or gave credit
    atomic_bool    closed;    // the caller has half-closed
+   _Atomic uint64_t granted, told; // how many items the other side may send in all, and how many it was told of
    atomic_int     sending; // 0: not sent, 1: sent, 2: cancelled before it was sent, 3: abandoned
    atomic_int     holders; // the engine, until it has no more callbacks, and the thread that forwards
    atomic_bool    ended;

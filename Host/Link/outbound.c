@@ -88,12 +88,24 @@ static void on_half_close(void *context, knap_call_t call) {
 
 static void on_credit(void *context, knap_call_t call) { (void)context; (void)call; }
 
-static void on_granted(void *context, knap_call_t call, uint32_t items) {
+// Tells the other side of what the caller granted since it was told last.
+static void send_grants(outbound_t *place) {
+   uint64_t granted = atomic_load(&place->granted), told = atomic_load(&place->told);
+   while (told < granted)
+      if (atomic_compare_exchange_weak(&place->told, &told, granted)) {
+         knap_message_t header = about(place, MESSAGE_GRANT);
+         header.a = granted - told < UINT32_MAX ? granted - told : UINT32_MAX;
+         return link_send(place->link, header, NULL, 0, UNWATCHED);
+      }
+}
+
+static void on_granted(void *context, knap_call_t call, uint64_t granted) {
    (void)call;
    outbound_t *place = context;
-   knap_message_t header = about(place, MESSAGE_GRANT);
-   header.a = items;
-   link_send(place->link, header, NULL, 0, UNWATCHED);
+   uint64_t before = atomic_load(&place->granted);
+   while (before < granted && !atomic_compare_exchange_weak(&place->granted, &before, granted)) {}
+   // Before the request is sent nobody could understand it; whoever sends that looks at `granted` afterwards.
+   if (atomic_load(&place->sending) == 1) send_grants(place);
 }
 
 static void on_cancel(void *context, knap_call_t call, knap_status_t reason) {
@@ -141,8 +153,9 @@ static knap_sending_t send_call(outbound_t *place, knap_bytes_t body, uint32_t *
    knap_call_view_t view;
    if (!knap_call_view(link->host, place->call, &view)) return SENT; // it ended already
    place->streams = view.input_open;
+   atomic_store_explicit(&place->told, view.granted, memory_order_relaxed);
    if (place->streams) *watched = UNWATCHED;
-   call_header_t call = {.credit = view.credit, .watched = *watched, .principal = (uint16_t)view.principal.size,
+   call_header_t call = {.credit = view.granted < UINT32_MAX ? (uint32_t)view.granted : UINT32_MAX, .watched = *watched, .principal = (uint16_t)view.principal.size,
                          .trace = (uint16_t)view.trace.size, .caller = (uint16_t)view.caller.size};
    knap_message_t header = about(place, MESSAGE_CALL);
    header.a = view.deadline_ns;
@@ -273,8 +286,9 @@ static void transmit(outbound_t *place, knap_bytes_t body, bool watches) {
       header.a = KNAP_CANCELLED;
       link_send(link, header, NULL, 0, UNWATCHED);
       atomic_store(&place->sending, 1);
-   } else if (atomic_load(&place->closed)) {
-      send_half_close(place);
+   } else {
+      send_grants(place);
+      if (atomic_load(&place->closed)) send_half_close(place);
    }
    // The link may have broken after the look above, and whoever broke it did not see this call as sent.
    if (atomic_load(&link->broken)) abandon(place, begun_at(link));
@@ -288,6 +302,8 @@ static void in_place(outbound_t *place, knap_call_t call, uint32_t method, knap_
    place->method = method;
    place->begun = false;
    atomic_store_explicit(&place->closed, false, memory_order_relaxed);
+   atomic_store_explicit(&place->granted, 0, memory_order_relaxed);
+   atomic_store_explicit(&place->told, 0, memory_order_relaxed);
    place->position = UINT64_MAX;
    atomic_store_explicit(&place->ended, false, memory_order_relaxed);
    atomic_store_explicit(&place->sending, 0, memory_order_relaxed);

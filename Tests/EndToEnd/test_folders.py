@@ -9,8 +9,9 @@ import subprocess
 import pytest
 
 import plugins
+from callers import Callers
 from knap_host import wait_for
-from test_live_changes import Load, command
+from test_live_changes import command
 from test_workers import attempt, info, state_of
 
 
@@ -77,10 +78,10 @@ def test_a_change_of_any_file_replaces_the_whole_without_a_failed_call(served, w
     new = build(served, version="2.0.0" if what == "library" else "1.0.0",
                 edition="second" if what == "private library" else "first", text="pear" if what == "data" else "apple")
     method, answer = {"data": ("list", "pear"), "private library": ("edition", "second"), "library": ("version", "2.0.0")}[what]
-    with Load(served, "test.words.version") as load:
+    with Callers(served, "test.words.version", count=2) as load:
         drop(served, new)
         wait_for(lambda: served.call(f"test.words.{method}") == answer, f"the new {what}")
-    assert load.answers and not load.failures
+    assert load.results and not load.failures
     assert info(served, "words")["digest"] != before
     # The same content again is the same plugin, wherever it lies.
     folder = served.state / "plugins/words.knap"

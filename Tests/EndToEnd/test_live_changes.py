@@ -3,13 +3,13 @@
 import asyncio
 import json
 import shutil
-import threading
 import time
 
 import httpx2 as httpx
 import pytest
 
 import plugins
+from callers import Callers
 from knap_host import wait_for
 from test_workers import attempt, info, state_of
 
@@ -33,42 +33,19 @@ def start(place, name, **options):
     return path
 
 
-class Load:
-    """Callers that never stop, and what went wrong for them."""
-
-    def __init__(self, place, method, callers=2):
-        self.place, self.method, self.answers, self.failures, self.stopping = place, method, [], [], False
-        self.threads = [threading.Thread(target=self.run) for _ in range(callers)]
-
-    def run(self):
-        while not self.stopping:
-            result = self.place.knap("call", self.method, "--state", str(self.place.state), "--json")
-            (self.answers if result.returncode == 0 else self.failures).append(result.stdout or result.stderr)
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *unused):
-        self.stopping = True
-        for thread in self.threads:
-            thread.join()
-
-
 @pytest.mark.parametrize("isolation", ["worker", "in-process"])
 def test_a_new_build_takes_over_with_the_state_and_no_call_fails(served, isolation):
     start(served, "counter")
     assert command(served, "plugins", "isolate", "counter", isolation).returncode == 0
     assert info(served, "counter")["isolation"] == isolation
-    with Load(served, "test.counter.add") as load:
+    with Callers(served, "test.counter.add", count=2) as load:
         for number in range(1, 6):
             version = f"1.{number}.0"
             plugins.drop(served, plugins.build(served.root / "built", "counter", version=version))
             wait_for(lambda: info(served, "counter")["version"] == version, f"version {version}")
     assert load.failures == []
     # Every call was counted once, by one generation or another.
-    counts = sorted(int(answer) for answer in load.answers)
+    counts = sorted(load.results)
     assert counts == list(range(1, len(counts) + 1))
 
 
@@ -93,11 +70,11 @@ def test_a_new_build_that_fails_leaves_the_old_one_serving(served):
 def test_a_chain_of_calls_survives_the_reload_of_each_of_its_plugins(served):
     start(served, "bee")
     start(served, "ay", defines=['OTHER="test.bee.pass_on"'], requires=[{"service": "test.bee", "version": "*"}])
-    with Load(served, "test.ay.pass_on") as load:
+    with Callers(served, "test.ay.pass_on", count=2) as load:
         for name in ["ay", "bee"] * 5:
             result = command(served, "plugins", "reload", name)
             assert result.returncode == 0, result.stderr
-    assert load.failures == [] and set(load.answers) == {"null\n"}
+    assert load.failures == [] and set(load.results) == {None}
 
 
 def test_removing_a_file_stops_what_requires_it_first(served):
@@ -220,11 +197,11 @@ def test_a_call_that_comes_back_survives_the_reload_of_either_plugin_and_of_both
     for name in ["ay", "bee"]:
         assert command(served, "plugins", "isolate", name, isolation).returncode == 0
     # Each call is in flight for 300 ms on ay, bee and ay again, so every reload meets some.
-    with Load(served, "test.ay.pass_on", callers=4) as load:
+    with Callers(served, "test.ay.pass_on", count=4) as load:
         for names in [["ay"], ["bee"], ["ay", "bee"]] * 2:
             results = [command(served, "plugins", "reload", name) for name in names]
             assert all(result.returncode == 0 for result in results), [result.stderr for result in results]
-    assert load.failures == [] and set(load.answers) == {'"slow"\n'} and len(load.answers) >= 8
+    assert load.failures == [] and set(load.results) == {"slow"} and len(load.results) >= 8
 
 
 def test_a_host_that_is_killed_in_the_middle_of_an_upgrade_comes_back_with_the_old_or_the_new(place):
@@ -266,10 +243,10 @@ def test_several_upgrades_apply_together_or_not_at_all(served):
     plugins.build(served.root / "good", "ay", version="2.0.0", defines=['OTHER="test.bee.version"'],
                   requires=[{"service": "test.bee", "version": "^2.0.0"}])
     # Nobody sees the new one of them with the old one of the other.
-    with Load(served, "test.ay.pair", callers=3) as load:
+    with Callers(served, "test.ay.pair", count=3) as load:
         done = command(served, "plugins", "upgrade", str(served.root / "good"))
     assert done.returncode == 0, done.stderr
-    assert load.failures == [] and set(load.answers) <= {'"1.0.0 1.0.0"\n', '"2.0.0 2.0.0"\n'}, set(load.answers)
+    assert load.failures == [] and set(load.results) <= {"1.0.0 1.0.0", "2.0.0 2.0.0"}, set(load.results)
     assert served.call("test.ay.pass_on") == "2.0.0" and info(served, "ay")["version"] == "2.0.0"
     # The files were replaced too.
     served.processes[0].terminate()

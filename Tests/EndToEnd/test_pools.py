@@ -8,8 +8,9 @@ import subprocess
 import pytest
 
 import plugins
+from callers import Callers
 from knap_host import KNAP, wait_for
-from test_live_changes import Load, command
+from test_live_changes import command
 from test_workers import info, reasons, running, state_of
 
 
@@ -84,11 +85,11 @@ def test_a_pool_follows_its_load_and_no_call_fails(served):
     watch = subprocess.Popen([KNAP, "plugins", "watch", "--state", str(served.state)], stdout=subprocess.PIPE, text=True,
                              env=served.environment)
     served.processes.append(watch)
-    with Load(served, "test.crew.slow", callers=8) as load:
+    with Callers(served, "test.crew.slow", count=8) as load:
         wait_for_workers(served, 3)
-    assert load.failures == [] and len(load.answers) >= 8
+    assert load.failures == [] and len(load.results) >= 8
     # What is called now and then does not keep three busy, and ends none of its calls as the others go.
-    with Load(served, "test.crew.slow", callers=1) as load:
+    with Callers(served, "test.crew.slow", count=1) as load:
         wait_for_workers(served, 1)
     assert load.failures == []
     text = " / ".join(reasons(served, "crew"))
@@ -100,7 +101,7 @@ def test_a_pool_follows_its_load_and_no_call_fails(served):
 
 def test_a_worker_that_dies_costs_no_call_that_may_run_again(served):
     begin(served, {"min": 3, "max": 3})
-    with Load(served, "test.crew.pid", callers=4) as load:
+    with Callers(served, "test.crew.pid", count=4) as load:
         gone = None
         for number in range(10):
             there = wait_for(lambda: len(found := processes(served)) == 3 and gone not in found and found, "three workers")
@@ -128,7 +129,7 @@ def test_only_the_calls_that_a_dead_worker_had_begun_fail(served):
 
 def test_all_workers_dead_at_once_cost_no_call_that_may_run_again(served):
     begin(served, {"min": 2, "max": 3})
-    with Load(served, "test.crew.pid", callers=4) as load:
+    with Callers(served, "test.crew.pid", count=4) as load:
         for _ in range(5):
             wait_for_workers(served, 2)
             gone = processes(served)
@@ -141,14 +142,14 @@ def test_all_workers_dead_at_once_cost_no_call_that_may_run_again(served):
 def test_a_pool_is_reloaded_whole_and_no_call_fails(served):
     pool = {"min": 2, "max": 3}
     begin(served, pool)
-    with Load(served, "test.crew.version", callers=3) as load:
+    with Callers(served, "test.crew.version", count=3) as load:
         for number in range(1, 6):
             before = processes(served)
             plugins.drop(served, build(served, pool, version=f"1.{number}.0"))
             wait_for(lambda: info(served, "crew")["version"] == f"1.{number}.0", f"version {number}")
             assert not set(before) & set(processes(served)) and len(processes(served)) == 2
     assert load.failures == []
-    assert load.answers[-1] == '"1.5.0"\n'
+    assert load.results[-1] == "1.5.0"
 
 
 def test_a_new_build_of_which_one_worker_fails_leaves_the_old_pool_serving(served):

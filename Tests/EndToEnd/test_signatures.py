@@ -9,8 +9,9 @@ import subprocess
 import pytest
 
 import plugins
+from callers import Callers
 from knap_host import wait_for
-from test_live_changes import Load, command
+from test_live_changes import command
 from test_workers import attempt, info, state_of
 
 ASKING = {"permissions": {"network": {"connect": ["example.org:443"]}}}
@@ -291,7 +292,7 @@ def test_grants_carry_over_to_the_next_version_of_the_same_signer_and_to_nobody_
     plugins.drop(served, build(served, "wheel", keys=[alice], **ASKING))
     assert "waiting for connect to example.org:443" in wait_until(served, "wheel", "resolved")["reason"]
     assert command(served, "plugins", "grant", "wheel").returncode == 0
-    with Load(served, "test.wheel.echo") as load:
+    with Callers(served, "test.wheel.echo", count=2) as load:
         plugins.drop(served, build(served, "wheel", "1.1.0", [alice], **ASKING))
         wait_until(served, "wheel", "active", "1.1.0")
     assert load.failures == []

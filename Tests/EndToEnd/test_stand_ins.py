@@ -9,8 +9,9 @@ import pytest
 from mcp import Client
 
 import plugins
+from callers import Callers
 from knap_host import wait_for
-from test_live_changes import Load, command
+from test_live_changes import command
 from test_official_client import http, stdio, text
 from test_pools import Calls
 from test_workers import attempt, info, state_of
@@ -61,12 +62,12 @@ def test_a_stand_in_serves_while_the_main_provider_is_absent_and_who_needs_the_s
     assert served.call("test.user.pass_on") == "spare"
     start(served, "main")
     assert who(served) == served.call("test.user.pass_on") == "main"
-    with Load(served, "test.user.pass_on") as load:
+    with Callers(served, "test.user.pass_on", count=2) as load:
         for change, expected in [("disable", "spare"), ("enable", "main")] * 3:
             assert command(served, "plugins", change, "main").returncode == 0
             wait_for(lambda: who(served) == expected, f"an answer of {expected}")
     assert load.failures == []
-    assert {json.loads(answer) for answer in load.answers} == {"main", "spare"}
+    assert set(load.results) == {"main", "spare"}
     # It was never stopped for want of the service.
     states = [change["state"] for change in info(served, "user")["history"]]
     assert set(states[states.index("active"):]) == {"active"}

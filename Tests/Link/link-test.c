@@ -30,7 +30,7 @@ static int descriptor, bell;
 static uint64_t into_plugin[8], of_plugin;
 static const knap_host_t *C, *P; // the client's and the plugin's
 
-enum { ECHO, HOLD, STREAM, CALL_BACK, CREDIT_ONE, WHO, TAKE, METHODS };
+enum { ECHO, HOLD, STREAM, CALL_BACK, CREDIT_ONE, WHO, TAKE, SPEND, METHODS };
 
 static knap_status_t in_worker(void *context, uint32_t method, const knap_outgoing_t *outgoing, const knap_origin_t *origin,
                                knap_call_t *call) {
@@ -108,6 +108,18 @@ static void credit_one(void *instance, const knap_request_t *request) {
    P->calls->listen(P, request->call, &pushing, NULL);
    push(request->call);
 }
+// Sends as many items as it may, until it is cancelled.
+static void spend(void *context, knap_call_t call) {
+   (void)context;
+   knap_item_t item = {.size = sizeof item, .kind = KNAP_ITEM_DATA};
+   while (P->calls->send(P, call, &item) == KNAP_OK) {}
+}
+static const knap_callee_t spending = {sizeof spending, 0, ignore_item, ignore, spend, on_cancel, closed};
+static void spend_all(void *instance, const knap_request_t *request) {
+   (void)instance;
+   P->calls->listen(P, request->call, &spending, NULL);
+   spend(NULL, request->call);
+}
 // Calls the host's "client.echo" and answers what it answered.
 static void called_back(void *context, knap_call_t call, const knap_result_t *result) {
    (void)call;
@@ -137,7 +149,7 @@ static void take(void *instance, const knap_request_t *request) {
    for (uint64_t until = knap_now_ns() + ns; knap_now_ns() < until;) {}
    answer(request->call, "took it");
 }
-static void (*const methods[METHODS])(void *, const knap_request_t *) = {echo, hold, stream, call_back, credit_one, who, take};
+static void (*const methods[METHODS])(void *, const knap_request_t *) = {echo, hold, stream, call_back, credit_one, who, take, spend_all};
 
 // ## The client
 typedef struct {
@@ -350,6 +362,60 @@ static void items_and_credit_cross_both_ways(void) {
    WAIT_FOR(seen.done);
    EQUAL(seen.items, 1000);
    CHECK(!strcmp(seen.body, "pushed"));
+   teardown();
+}
+
+// Somebody grants while the call is on its way: an interceptor tells of it just before.
+static knap_call_t called;
+static _Atomic knap_call_t under_way;
+static knap_status_t tell(void *instance, const knap_call_info_t *call, knap_bytes_t body, knap_text_t *message) {
+   (void)instance; (void)call; (void)body; (void)message;
+   under_way = called;
+   return KNAP_OK;
+}
+static atomic_int granting;
+static void *grant_at_once(void *unused) {
+   (void)unused;
+   for (unsigned state = 1; granting;) {
+      knap_call_t call = atomic_exchange(&under_way, 0);
+      for (int i = 0; call && i < 3; i++) {
+         for (int pause = rand_r(&state) % 100; pause; pause--) __builtin_ia32_pause();
+         EQUAL(C->calls->grant(C, call, 1), KNAP_OK);
+      }
+   }
+   return NULL;
+}
+static void only_count(void *context, knap_call_t call, const knap_item_t *item) {
+   (void)call; (void)item;
+   ((seen_t *)context)->items++;
+}
+static const knap_caller_t counting = {sizeof counting, 0, seen_done, only_count, ignore};
+static void what_is_granted_while_the_request_goes_out_counts_once(void) {
+   setup();
+   knap_party_t *guard = knap_party_create(host_engine, &(knap_party_config_t){.name = "guard"});
+   knap_party_open(guard, 1);
+   knap_plugin_intercept_t intercept = {sizeof intercept, 0, tell};
+   knap_engine_hooks(host_engine, &(knap_hooked_t){NULL, NULL, &intercept, guard}, 1, NULL);
+   granting = 1;
+   under_way = 0;
+   pthread_t granter;
+   pthread_create(&granter, NULL, grant_at_once, NULL);
+   for (int i = 0; i < 3000; i++) {
+      seen_t seen = {0};
+      knap_outgoing_t outgoing = {.size = sizeof outgoing, .credit = 2, .caller = &counting, .context = &seen};
+      EQUAL(knap_engine_call(C, bindings[SPEND], &outgoing, &called), KNAP_OK);
+      uint64_t limit = knap_now_ns() + 5000000000;
+      while (seen.items < 5 && knap_now_ns() < limit) {}
+      EQUAL(seen.items, 5);
+      EQUAL(seen.done, 0); // the link broke, had more come
+      if (seen.items != 5 || seen.done) break;
+      knap_party_end_calls(plugin_there, &(knap_result_t){.size = sizeof(knap_result_t)});
+      WAIT_FOR(seen.done);
+   }
+   granting = 0;
+   pthread_join(granter, NULL);
+   knap_party_counts_t counts;
+   do knap_party_count(plugin_there, &counts); while (counts.in_flight);
    teardown();
 }
 
@@ -632,6 +698,7 @@ int main(void) {
    large_bodies_cross_whole();
    cancel_and_deadline_reach_the_plugin();
    items_and_credit_cross_both_ways();
+   what_is_granted_while_the_request_goes_out_counts_once();
    a_plugin_calls_back_for_the_call_it_serves();
    a_flood_of_callers_gets_every_answer_once();
    nobody_sleeps_through_his_message();

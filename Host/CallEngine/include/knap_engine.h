@@ -108,7 +108,7 @@ void *knap_party_context(const knap_host_t *host);
 // An open party is called; a closed one answers UNAVAILABLE. Parties start closed. Opening forgets what the circuit
 // breaker counted: another generation serves now.
 void knap_party_open(knap_party_t *party, int32_t open);
-// Whether calls wait because of a gate before it; see below.
+// Whether calls wait at a closed gate before it; see below.
 bool knap_party_gated(const knap_party_t *party);
 void knap_party_count(const knap_party_t *party, knap_party_counts_t *counts);
 
@@ -190,7 +190,8 @@ knap_status_t knap_engine_call_for(const knap_host_t *host, uint64_t binding, co
 // What an end that passes a call on must know of it.
 typedef struct knap_call_view {
    uint64_t    deadline_ns; // 0: none, or the method's default counted from now
-   uint32_t    input_open, credit;
+   uint64_t    granted;     // how many items the caller has let the callee send, in all
+   uint32_t    input_open;
    knap_call_t parent;
    knap_text_t caller, principal, trace;
 } knap_call_view_t;
@@ -202,10 +203,11 @@ void *knap_call_context(const knap_host_t *host, knap_call_t call, const knap_ca
 uint32_t knap_engine_depth(knap_engine_t *engine);
 
 // What a callee or a caller may hear besides, where `size` in its table says that it is one of these: every grant of the
-// other end. For ends that pass a call on.
+// other end. For ends that pass a call on. A callee hears how many items it was granted in all, maybe not in order: as
+// in the view, so that what was granted around it counts once.
 typedef struct knap_callee_relay {
    knap_callee_t callee;
-   void (*granted)(void *context, knap_call_t call, uint32_t items);
+   void (*granted)(void *context, knap_call_t call, uint64_t granted);
 } knap_callee_relay_t;
 typedef struct knap_caller_relay {
    knap_caller_t caller;
