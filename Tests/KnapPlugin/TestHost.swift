@@ -78,7 +78,7 @@ final class Loaded<P: Plugin>: @unchecked Sendable {  // As `TestHost`.
     func suspend() async throws { try await run(table.pointee.suspend) }
 
     private func run(_ hook: Hook?) async throws {
-        let pending = PendingCall(link: sdk.link, window: 0)
+        let pending = PendingCall(link: sdk.link)
         var outgoing = knap_outgoing_t()
         outgoing.size = UInt32(MemoryLayout<knap_outgoing_t>.size)
         outgoing.caller = CallerTable.pointer

@@ -40,13 +40,12 @@ public final class Binding: Sendable {
     ///   - parent: The call being served, or nil for work of the plugin's own.
     ///   - principal: On whose behalf, for a call without a parent; needs the permission `assert_principal`.
     ///   - trace: W3C traceparent, for a call without a parent.
-    public func call(
+    nonisolated(nonsending) public func call(
         bytes: [UInt8], parent: Call?, principal: String? = nil, trace: String? = nil, deadline: Deadline? = nil
     ) async throws(PluginError) -> Reply {
-        let request = Request(
-            body: bytes, parent: parent, principal: principal, trace: trace, deadline: deadline, window: 0,
-            streams: false)
-        return try await start(request).result()
+        let pending = PendingCall(link: link)
+        try start(pending, bytes, parent, principal, trace, deadline)
+        return try await pending.result()
     }
 
     /// Opens a call to which items can be sent, and which may send items itself.
@@ -59,49 +58,43 @@ public final class Binding: Sendable {
         _ bytes: [UInt8] = [], parent: Call?, principal: String? = nil, trace: String? = nil,
         deadline: Deadline? = nil, window: Int = 16, sends: Bool = true
     ) async throws(PluginError) -> OutgoingCall {
-        let request = Request(
-            body: bytes, parent: parent, principal: principal, trace: trace, deadline: deadline, window: window,
-            streams: sends)
-        return OutgoingCall(try start(request))
+        let pending = PendingCall(link: link, receiving: window, sends: sends)
+        try start(pending, bytes, parent, principal, trace, deadline)
+        return OutgoingCall(pending)
     }
 
-    private struct Request {
-        let body: [UInt8]
-        let parent: Call?
-        let principal: String?
-        let trace: String?
-        let deadline: Deadline?
-        let window: Int
-        let streams: Bool
-    }
-
-    private func start(_ request: Request) throws(PluginError) -> PendingCall {
-        try link.use(link.extensions.services, KNAP_EXT_SERVICES) { host, table throws(PluginError) in
-            let pending = PendingCall(link: link, window: request.window)
-            let context = Unmanaged.passRetained(pending)
-            var outgoing = knap_outgoing_t()
-            outgoing.size = UInt32(MemoryLayout<knap_outgoing_t>.size)
-            outgoing.flags = request.streams ? UInt32(KNAP_OUTGOING_STREAMS) : 0
-            outgoing.parent = request.parent?.handle ?? 0
-            outgoing.deadline_ns = request.deadline?.nanoseconds ?? 0
-            outgoing.credit = pending.inbox.map(\.window) ?? 0
-            outgoing.caller = CallerTable.pointer
-            outgoing.context = context.toOpaque()
-            var handle: knap_call_t = 0
-            let status = request.body.withBytes { body in
-                (request.principal ?? "").withText { principal in
-                    (request.trace ?? "").withText { trace in
-                        outgoing.body = body
+    private func start(
+        _ pending: PendingCall, _ body: [UInt8], _ parent: Call?, _ principal: String?, _ trace: String?, _ deadline: Deadline?
+    ) throws(PluginError) {
+        guard let services = link.extensions.services else { throw .missing(KNAP_EXT_SERVICES) }
+        let context = Unmanaged.passRetained(pending)
+        var outgoing = knap_outgoing_t()
+        outgoing.size = UInt32(MemoryLayout<knap_outgoing_t>.size)
+        outgoing.flags = pending.outbox == nil ? 0 : UInt32(KNAP_OUTGOING_STREAMS)
+        outgoing.parent = parent?.handle ?? 0
+        outgoing.deadline_ns = deadline?.nanoseconds ?? 0
+        outgoing.credit = pending.inbox.map(\.window) ?? 0
+        outgoing.caller = CallerTable.pointer
+        outgoing.context = context.toOpaque()
+        var handle: knap_call_t = 0
+        let status = link.use { host in
+            body.withBytes { body in
+                outgoing.body = body
+                guard principal != nil || trace != nil else { return services.pointee.call(host, binding, &outgoing, &handle) }
+                return (principal ?? "").withText { principal in
+                    (trace ?? "").withText { trace in
                         outgoing.principal = principal
                         outgoing.trace = trace
-                        return table.call(host, binding, &outgoing, &handle)
+                        return services.pointee.call(host, binding, &outgoing, &handle)
                     }
                 }
             }
-            if status != 0 { context.release() }  // Nothing was called, so `complete` will not give it back.
-            try PluginError.check(status, "call \(method)")
-            pending.started(handle)
-            return pending
         }
+        guard status == 0 else {
+            context.release()  // Nothing was called, so `complete` will not give it back.
+            guard let status else { throw .unloaded }
+            return try PluginError.check(status, "call \(method)")
+        }
+        pending.started(handle)
     }
 }

@@ -21,7 +21,12 @@ public final class OutgoingCall: ItemSource, Sendable {
     public var items: Items { Items(source: self) }
 
     /// Sends one item to the callee; waits while the callee is not ready to take it.
-    public func send(_ item: Item) async throws(PluginError) { try await pending.outbox.send(item, to: pending.call) }
+    public func send(_ item: Item) async throws(PluginError) {
+        guard let outbox = pending.outbox else {
+            throw PluginError(code: .cancelled, message: "The call was opened to send nothing.")
+        }
+        try await outbox.send(item, to: pending.call)
+    }
     /// Sends bytes to the callee as one item.
     public func send(_ bytes: [UInt8]) async throws(PluginError) { try await send(Item(bytes)) }
     /// Sends a value to the callee as one item of JSON.

@@ -15,14 +15,15 @@ final class PendingCall: Sendable {
     let link: HostLink
     /// Nil for a call whose items nobody wants.
     let inbox: Inbox?
-    let outbox: Outbox
+    /// Nil for a call that sends nothing but its request.
+    let outbox: Outbox?
     private let handle = Atomic<knap_call_t>(0)
     private let state = Mutex(State.pending([]))
 
-    init(link: HostLink, window: Int) {
+    init(link: HostLink, receiving window: Int = 0, sends: Bool = false) {
         self.link = link
         inbox = window > 0 ? Inbox(window: window) : nil
-        outbox = Outbox(link: link)
+        outbox = sends ? Outbox(link: link) : nil
     }
 
     /// The host took the call. It may have ended already.
@@ -38,7 +39,7 @@ final class PendingCall: Sendable {
     }
 
     /// Waits for the end. Cancelling the task gives the call up, and the host then ends it as CANCELLED.
-    func result() async throws(PluginError) -> Reply {
+    nonisolated(nonsending) func result() async throws(PluginError) -> Reply {
         if let result = ended { return try result.get() }
         await withTaskCancellationHandler {
             await withUnsafeContinuation { continuation in
@@ -77,7 +78,7 @@ final class PendingCall: Sendable {
             return waiting
         }
         if case .failure(let error) = result { inbox?.finish(error) } else { inbox?.finish() }
-        outbox.end()
+        outbox?.end()
         for continuation in waiting { continuation.resume() }
     }
 }
@@ -114,7 +115,7 @@ enum CallerTable {
                 },
                 credit: { context, _ in
                     guard let context else { return }
-                    Unmanaged<PendingCall>.fromOpaque(context).takeUnretainedValue().outbox.creditArrived()
+                    Unmanaged<PendingCall>.fromOpaque(context).takeUnretainedValue().outbox?.creditArrived()
                 }))
         return UnsafePointer(table)
     }()

@@ -29,7 +29,7 @@ enum Workers {
     }
 }
 
-/// A host with the plugin `bench` in it, and the ways in: the SDK's, bare calls as a C plugin makes them, and bare calls that
+/// A host with the plugin `bench` in it, and the ways in: the SDK's and bare calls as plugins make them, and bare calls that
 /// come from outside and so are checked.
 final class Bench: Sendable {
     let host: Host
@@ -46,7 +46,7 @@ final class Bench: Sendable {
                 state: try StateDirectory(creating: String(cString: state)), builtInPlugins: nil, worker: worker,
                 pluginDirectories: [folder], logLevel: .critical))
         try await host.start()
-        entrance = try host.entrance(named: "bench-client")
+        entrance = try host.ownEntrance()
         bare = host.makeEntrance(named: "bench-bare", assertsPrincipal: false)
         services = Self.services(of: bare)
         checked = host.makeEntrance(named: "bench-checked", assertsPrincipal: true)
