@@ -242,7 +242,7 @@ static knap_status_t start(knap_party_t *caller, const knap_target_t *target, co
    slot->caller_context = outgoing->context;
    slot->caller_party = caller;
    slot->cell = NULL;
-   slot->marks = (knap_marks_t){.fell_back = target->is_fallback};
+   slot->marks = (knap_marks_t){.fell_back = target->is_fallback, .waits = outgoing->flags & KNAP_OUTGOING_WAITS};
    atomic_store_explicit(&slot->had_time, false, memory_order_relaxed);
    atomic_store_explicit(&slot->credit_to_caller, (int)outgoing->credit, memory_order_relaxed);
    atomic_store_explicit(&slot->credit_to_callee, 0, memory_order_relaxed);

@@ -52,6 +52,7 @@ uint64_t knap_deadline(knap_slot_t *slot);
 
 // views.c
 knap_status_t knap_info(const knap_host_t *, knap_call_t, knap_call_info_t *);
+knap_status_t knap_wait(const knap_host_t *, knap_call_t);
 
 // running.c
 void knap_watch_wake(knap_thread_t *self);

@@ -8,6 +8,7 @@
 static const knap_calls_t calls = {
    .size = sizeof(knap_calls_t), .complete = knap_complete, .listen = knap_listen, .send = knap_send,
    .half_close = knap_half_close, .grant = knap_grant, .cancel = knap_cancel, .info = knap_info,
+   .wait = knap_wait,
 };
 
 static void make_condition(pthread_cond_t *condition) {

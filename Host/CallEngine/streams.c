@@ -1,6 +1,6 @@
 #include "hot.h"
 
-// Items, credit and half-close.
+// Items, credit and half-close, and waiting.
 
 static bool counts(uint32_t kind) { return kind != KNAP_ITEM_PROGRESS && kind != KNAP_ITEM_LOG; }
 
@@ -174,4 +174,23 @@ knap_status_t knap_grant(const knap_host_t *host, knap_call_t call, uint32_t ite
    }
    knap_slot_release(slot);
    return KNAP_OK;
+}
+
+static bool has_answer(const knap_slot_t *slot, uint32_t serial) {
+   uint64_t word = knap_word(slot);
+   return WORD_SERIAL(word) != serial || (word & WORD_ANSWERED);
+}
+
+// A relay must not hold the call while it looks out for its end, so it is held itself.
+knap_status_t knap_wait(const knap_host_t *host, knap_call_t call) {
+   knap_slot_t *slot = call & HANDLE_CALLER ? end_of(host, call) : NULL;
+   uint32_t serial = HANDLE_SERIAL(call);
+   if (!slot) return KNAP_OK;
+   if (!knap_enter_callee(slot, serial)) return has_answer(slot, serial) ? KNAP_OK : KNAP_UNAVAILABLE;
+   const knap_callee_relay_t *relay = (const knap_callee_relay_t *)slot->callee;
+   void *context = slot->callee_context;
+   bool held = relay->callee.size >= sizeof *relay && relay->hold(context);
+   knap_slot_release(slot);
+   if (held) relay->wait(context);
+   return has_answer(slot, serial) ? KNAP_OK : KNAP_UNAVAILABLE;
 }

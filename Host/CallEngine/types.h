@@ -219,6 +219,7 @@ struct knap_route {
 typedef struct knap_marks {
    bool    placed;     // holds one of its route's places
    bool    fell_back;  // goes to the stand-in
+   bool    waits;      // the caller will wait for the answer, see KNAP_OUTGOING_WAITS
    bool    accepted;   // waited once already: it may wait again, however long the line is
    uint8_t requeued;   // how often it was put back to its gate
    uint8_t retried;

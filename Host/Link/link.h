@@ -46,6 +46,7 @@ typedef struct outbound {
    uint32_t       method;
    atomic_bool    used;
    bool           streams;
+   bool           waits;     // the caller looks out for the answer later
    bool           begun;     // the other side sent items or gave credit
    atomic_bool    closed;    // the caller has half-closed
    _Atomic uint64_t granted, told; // how many items the other side may send in all, and how many it was told of

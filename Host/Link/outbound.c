@@ -126,8 +126,11 @@ static void on_closed(void *context) {
    release(place);
 }
 
+static bool on_hold(void *context) { return hold(context); }
+static void on_wait(void *context);
+
 static const knap_callee_relay_t callee = {
-   {sizeof(knap_callee_relay_t), 0, on_item, on_half_close, on_credit, on_cancel, on_closed}, on_granted};
+   {sizeof(knap_callee_relay_t), 0, on_item, on_half_close, on_credit, on_cancel, on_closed}, on_granted, on_hold, on_wait};
 
 // ## Forwarding
 
@@ -154,7 +157,9 @@ static knap_sending_t send_call(outbound_t *place, knap_bytes_t body, uint32_t *
    if (!knap_call_view(link->host, place->call, &view)) return SENT; // it ended already
    place->streams = view.input_open;
    atomic_store_explicit(&place->told, view.granted, memory_order_relaxed);
+   place->waits = view.waits && !place->streams;
    if (place->streams) *watched = UNWATCHED;
+   else if (place->waits) *watched = knap_ring_count(&link->in);
    call_header_t call = {.credit = view.granted < UINT32_MAX ? (uint32_t)view.granted : UINT32_MAX, .watched = *watched, .principal = (uint16_t)view.principal.size,
                          .trace = (uint16_t)view.trace.size, .caller = (uint16_t)view.caller.size};
    knap_message_t header = about(place, MESSAGE_CALL);
@@ -222,19 +227,34 @@ static void sleep_out(outbound_t *place) {
    }
 }
 
-// Waits a moment for the answer, taking messages.
-static void watch(outbound_t *place, bool sleeps) {
+// Waits a moment for the answer, taking messages. False: it has not come, and will wake the keeper.
+static bool wait_for(outbound_t *place, bool sleeps) {
    knap_link_t *link = place->link;
    if (!sleeps) look_out(place, WATCH_PAUSES);
    else if (link->may_spin && !knap_ring_rested(link->out.shared)) look_out(place, MOST_PAUSES); // both are wide awake
    if (sleeps && !has_ended(place)) sleep_out(place);
-   if (has_ended(place)) {
+   if (has_ended(place)) return true;
+   // One that came before the keeper was to be woken must still be seen.
+   atomic_fetch_add_explicit(&link->in.shared->watch, WATCH_COUNT, memory_order_seq_cst);
+   link_look(link);
+   return false;
+}
+
+// The caller's own wait, which may come on any thread.
+static void on_wait(void *context) {
+   outbound_t *place = context;
+   knap_link_t *link = place->link;
+   if (!link_is_taken_here(link)) wait_for(place, !link->may_spin || knap_ring_parked(&link->out));
+   release(place);
+}
+
+// Waits with the caller right after the request, and learns whether that pays.
+static void watch(outbound_t *place, bool sleeps) {
+   knap_link_t *link = place->link;
+   if (wait_for(place, sleeps)) {
       atomic_store_explicit(&link->cold, 0, memory_order_relaxed);
       return;
    }
-   // From here on the answer wakes the keeper; one that came before must still be seen.
-   atomic_fetch_add_explicit(&link->in.shared->watch, WATCH_COUNT, memory_order_seq_cst);
-   link_look(link);
    uint32_t cold = atomic_load_explicit(&link->cold, memory_order_relaxed);
    atomic_store_explicit(&link->cold, cold < 32 ? 2 * cold + 1 : 63, memory_order_relaxed);
    atomic_store_explicit(&link->skip, cold, memory_order_relaxed);
@@ -292,7 +312,7 @@ static void transmit(outbound_t *place, knap_bytes_t body, bool watches) {
    }
    // The link may have broken after the look above, and whoever broke it did not see this call as sent.
    if (atomic_load(&link->broken)) abandon(place, begun_at(link));
-   else if (watched != UNWATCHED) watch(place, sleeps || sending == SENT_AND_WOKE);
+   else if (watched != UNWATCHED && !place->waits) watch(place, sleeps || sending == SENT_AND_WOKE);
 }
 
 static void in_place(outbound_t *place, knap_call_t call, uint32_t method, knap_bytes_t body, knap_buffer_t *buffer,
@@ -300,7 +320,7 @@ static void in_place(outbound_t *place, knap_call_t call, uint32_t method, knap_
    knap_link_t *link = place->link;
    place->call = call;
    place->method = method;
-   place->begun = false;
+   place->begun = place->waits = false;
    atomic_store_explicit(&place->closed, false, memory_order_relaxed);
    atomic_store_explicit(&place->granted, 0, memory_order_relaxed);
    atomic_store_explicit(&place->told, 0, memory_order_relaxed);

@@ -460,6 +460,46 @@ static void a_flood_of_callers_gets_every_answer_once(void) {
    teardown();
 }
 
+// A caller that makes 64 calls ahead and then waits for the oldest, and one that never waits although it said so.
+static void a_caller_waits_for_calls_that_it_made_ahead(void) {
+   enum { WINDOW = 64, CALLS = 20000 };
+   setup();
+   static seen_t seen[WINDOW];
+   static knap_call_t calls[WINDOW];
+   bad = 0;
+   for (int i = 0; i < CALLS + WINDOW; i++) {
+      seen_t *one = &seen[i % WINDOW];
+      uint64_t limit = knap_now_ns() + 20000000000;
+      knap_status_t status = KNAP_UNAVAILABLE;
+      while (i >= WINDOW && (status = C->calls->wait(C, calls[i % WINDOW])) != KNAP_OK && knap_now_ns() < limit) {}
+      if (i >= WINDOW && (one->done != 1 || one->status != KNAP_OK)) bad++;
+      if (i < CALLS) call_text(one, ECHO, "ahead", (knap_outgoing_t){.flags = KNAP_OUTGOING_WAITS}, &calls[i % WINDOW]);
+   }
+   EQUAL(bad, 0);
+   // What nobody waits for comes with the next that somebody does.
+   call_text(&seen[0], ECHO, "one", (knap_outgoing_t){.flags = KNAP_OUTGOING_WAITS}, &calls[0]);
+   call_text(&seen[1], ECHO, "two", plain, NULL);
+   WAIT_FOR(seen[0].done && seen[1].done);
+   EQUAL(C->calls->wait(C, calls[0]), KNAP_OK);
+   // One that takes longer is not waited for, and its answer comes by itself.
+   held = 0;
+   call_text(&seen[0], HOLD, "", (knap_outgoing_t){.flags = KNAP_OUTGOING_WAITS}, &calls[0]);
+   WAIT_FOR(held);
+   EQUAL(C->calls->wait(C, calls[0]), KNAP_UNAVAILABLE);
+   EQUAL(seen[0].done, 0);
+   P->calls->complete(P, held, NULL);
+   WAIT_FOR(seen[0].done);
+   EQUAL(C->calls->wait(C, calls[0]), KNAP_OK);
+   EQUAL(C->calls->wait(C, 12345), KNAP_OK); // no call of anybody's
+   // Over a link that breaks.
+   call_text(&seen[0], HOLD, "", (knap_outgoing_t){.flags = KNAP_OUTGOING_WAITS}, &calls[0]);
+   stop_serving();
+   knap_link_break(host_link);
+   WAIT_FOR(seen[0].done);
+   EQUAL(C->calls->wait(C, calls[0]), KNAP_OK);
+   teardown();
+}
+
 // Callers that wait for each answer, which takes about as long as they watch for it, and rest now and then: at any moment
 // somebody is about to sleep, to stop watching or to be woken.
 static void *rest_and_call(void *seed) {
@@ -702,6 +742,7 @@ int main(void) {
    a_plugin_calls_back_for_the_call_it_serves();
    a_flood_of_callers_gets_every_answer_once();
    nobody_sleeps_through_his_message();
+   a_caller_waits_for_calls_that_it_made_ahead();
    a_worker_that_scribbles_delays_only_its_own_calls();
    a_worker_that_floods_keeps_nobody();
    nonsense_in_the_ring_breaks_the_link_and_nothing_else();

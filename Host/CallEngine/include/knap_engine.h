@@ -191,7 +191,7 @@ knap_status_t knap_engine_call_for(const knap_host_t *host, uint64_t binding, co
 typedef struct knap_call_view {
    uint64_t    deadline_ns; // 0: none, or the method's default counted from now
    uint64_t    granted;     // how many items the caller has let the callee send, in all
-   uint32_t    input_open;
+   uint32_t    input_open, waits; // KNAP_OUTGOING_WAITS
    knap_call_t parent;
    knap_text_t caller, principal, trace;
 } knap_call_view_t;
@@ -208,6 +208,9 @@ uint32_t knap_engine_depth(knap_engine_t *engine);
 typedef struct knap_callee_relay {
    knap_callee_t callee;
    void (*granted)(void *context, knap_call_t call, uint64_t granted);
+   // The caller waits. `hold` keeps the context for `wait`, which looks out for the answer and lets go of it.
+   bool (*hold)(void *context);
+   void (*wait)(void *context);
 } knap_callee_relay_t;
 typedef struct knap_caller_relay {
    knap_caller_t caller;

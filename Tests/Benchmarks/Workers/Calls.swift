@@ -89,25 +89,30 @@ private struct Calls: @unchecked Sendable {  // its pointers are safe on any thr
         }
     }
 
+    /// One thread that makes calls ahead, and with so many in flight waits for the oldest.
     func inFlight(_ window: Int, _ count: Int) async -> Run {
         await onOwnThread {
             let waiter = Waiter(sleeps: false)
+            let wait = host.pointee.calls.pointee.wait
+            var calls = [knap_call_t](repeating: 0, count: window)
             let began = nanoseconds()
-            withOutgoing(waiter) { outgoing in
-                for number in 0..<count {
-                    _ = services.pointee.call(host, binding, outgoing, nil)
-                    while waiter.done.load(ordering: .acquiring) + window <= number {}
+            withOutgoing(waiter, flags: UInt32(KNAP_OUTGOING_WAITS)) { outgoing in
+                for number in 0..<count + window {
+                    while number >= window, waiter.done.load(ordering: .acquiring) + window <= number {
+                        _ = wait?(host, calls[number % window])
+                    }
+                    if number < count { _ = services.pointee.call(host, binding, outgoing, &calls[number % window]) }
                 }
-                while waiter.done.load(ordering: .acquiring) < count {}
             }
             return Run(rate: Double(count) / Double(nanoseconds() - began) * 1e9, failed: waiter.failed.load(ordering: .relaxed))
         }
     }
 
-    private func withOutgoing(_ waiter: Waiter, _ run: (UnsafePointer<knap_outgoing_t>) -> Void) {
+    private func withOutgoing(_ waiter: Waiter, flags: UInt32 = 0, _ run: (UnsafePointer<knap_outgoing_t>) -> Void) {
         body.withUnsafeBufferPointer { body in
             var outgoing = knap_outgoing_t()
             outgoing.size = UInt32(MemoryLayout<knap_outgoing_t>.size)
+            outgoing.flags = flags
             outgoing.caller = callbacks
             outgoing.context = Unmanaged.passUnretained(waiter).toOpaque()
             outgoing.body = knap_bytes_t(data: body.baseAddress, size: UInt64(body.count))

@@ -17,6 +17,9 @@ typedef uint64_t knap_binding_t;
 
 enum {
    KNAP_OUTGOING_STREAMS = 1u << 0, // items follow the request; otherwise the input is half-closed from the start
+   // The caller has something else to do first, such as more calls, and will then `wait` for this one: an answer that
+   // another process gives soon stays there until then, or until this process takes others. Of calls without items.
+   KNAP_OUTGOING_WAITS   = 1u << 1,
 };
 
 typedef struct knap_outgoing {
