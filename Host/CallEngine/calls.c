@@ -244,9 +244,10 @@ static knap_status_t start(knap_party_t *caller, const knap_target_t *target, co
    slot->cell = NULL;
    slot->marks = (knap_marks_t){.fell_back = target->is_fallback, .waits = outgoing->flags & KNAP_OUTGOING_WAITS};
    atomic_store_explicit(&slot->had_time, false, memory_order_relaxed);
-   atomic_store_explicit(&slot->credit_to_caller, (int)outgoing->credit, memory_order_relaxed);
+   uint32_t credit = outgoing->credit < INT32_MAX ? outgoing->credit : INT32_MAX;
+   atomic_store_explicit(&slot->credit_to_caller, (int)credit, memory_order_relaxed);
    atomic_store_explicit(&slot->credit_to_callee, 0, memory_order_relaxed);
-   atomic_store_explicit(&slot->granted, outgoing->credit, memory_order_relaxed);
+   atomic_store_explicit(&slot->granted, credit, memory_order_relaxed);
    knap_status_t status = take_context(slot, caller, outgoing);
    if (status != KNAP_OK && status != KNAP_CANCELLED) { // the caller's mistake: nothing was called
       slot->word = slot->word | WORD_REF; // as if in use, so that freeing moves the serial on

@@ -121,11 +121,25 @@ knap_party_t *knap_party_create(knap_engine_t *engine, const knap_party_config_t
    return party;
 }
 
+static bool is_routed(const knap_party_t *party) {
+   knap_engine_t *engine = party->engine;
+   pthread_mutex_lock(&engine->lock);
+   bool found = false;
+   for (knap_route_t *route = engine->routes; route && !found; route = route->next) {
+      const knap_target_t *targets[] = {atomic_load(&route->target), atomic_load(&route->fallback)};
+      for (int i = 0; i < 2; i++) found |= targets[i] && targets[i]->party == party;
+   }
+   pthread_mutex_unlock(&engine->lock);
+   return found;
+}
+
 // A call that read its route long ago may still ask for a permit here, see that the party is closed, and give it back: so
 // the memory stays a party, of the same name, and what such a call touches keeps its balance.
 void *knap_party_retire(knap_party_t *party) {
+   if (is_routed(party)) return NULL;
    void *context = party->context;
    atomic_store(&party->open, PARTY_CLOSED);
+   knap_party_end_timers(party);
    pthread_mutex_lock(&party->bind_lock);
    for (uint32_t i = 0; i < party->bind_next; i++)
       atomic_store(&party->bindings[i / KNAP_BIND_CHUNK][i % KNAP_BIND_CHUNK], NULL);
@@ -201,6 +215,8 @@ knap_route_t *knap_route_named(knap_engine_t *engine, const char *name) {
    return route;
 }
 
+static uint32_t at_most(uint32_t value, uint32_t limit) { return value < limit ? value : limit; }
+
 static const knap_target_t *make_target(knap_engine_t *engine, knap_route_t *route, const knap_provision_t *provision,
                                         bool is_fallback) {
    knap_target_t *target = calloc(1, sizeof *target);
@@ -209,7 +225,7 @@ static const knap_target_t *make_target(knap_engine_t *engine, knap_route_t *rou
    *target = (knap_target_t){.call = provision->method->call, .instance = provision->instance,
                              .party = provision->party, .index = provision->index, .flags = provision->flags | extra,
                              .timeout_ns = provision->timeout_ns, .name = route->name, .route = route,
-                             .retries = provision->retries > UINT8_MAX ? UINT8_MAX : (uint8_t)provision->retries,
+                             .retries = (uint8_t)at_most(provision->retries, UINT8_MAX),
                              .is_fallback = is_fallback};
    if (provision->concurrency) {
       target->places = &route->places[is_fallback];
@@ -228,21 +244,30 @@ static bool is_empty(const knap_party_t *party) {
    return counts.in_flight == 0;
 }
 
-// Whether nobody comes in by the target: who takes a permit from now on sees that its party is not open, or that it is no
-// longer the route's.
-static bool is_shut(const knap_target_t *target) {
-   const knap_route_t *route = target->route;
-   return atomic_load_explicit(&target->party->open, memory_order_seq_cst) != PARTY_OPEN
-          || (atomic_load_explicit(&route->target, memory_order_seq_cst) != target
-              && atomic_load_explicit(&route->fallback, memory_order_seq_cst) != target);
-}
-
 // Whether a generation of the target's party can have it in place of a target of its own.
 static bool is_reusable(const knap_target_t *target, const knap_provision_t *provision, bool is_fallback) {
    uint32_t flags = provision->flags | (provision->retries ? TARGET_RETRIES : 0) | (is_fallback ? TARGET_FALLBACK : 0);
    return target->party == provision->party && target->is_fallback == is_fallback && target->flags == flags
-          && target->timeout_ns == provision->timeout_ns && target->retries == provision->retries && !target->places
-          && !provision->concurrency;
+          && target->timeout_ns == provision->timeout_ns && target->retries == at_most(provision->retries, UINT8_MAX)
+          && !target->places == !provision->concurrency;
+}
+
+static bool is_in_use(knap_engine_t *engine, const knap_target_t *target) {
+   for (uint32_t number = 0; number < engine->chunk_count; number++) {
+      knap_slot_t *chunk = atomic_load_explicit(&engine->chunks[number], memory_order_acquire);
+      for (uint32_t i = 0; i < KNAP_CHUNK_SLOTS; i++)
+         if ((uint32_t)knap_word(&chunk[i]) && atomic_load(&chunk[i].target) == target) return true;
+   }
+   return false;
+}
+
+// Whether nobody has been let in by the target and not ended, and nobody is before it changes: who takes a permit from now on
+// sees that its party is not open, or that it is no longer the route's.
+static bool is_free(knap_engine_t *engine, const knap_target_t *target) {
+   const knap_route_t *route = target->route;
+   if (atomic_load_explicit(&target->party->open, memory_order_seq_cst) != PARTY_OPEN) return is_empty(target->party);
+   return atomic_load_explicit(&route->target, memory_order_seq_cst) != target
+          && atomic_load_explicit(&route->fallback, memory_order_seq_cst) != target && !is_in_use(engine, target);
 }
 
 // The next generation of the same party takes over the target of an earlier one, so that not one is left behind with every
@@ -251,14 +276,14 @@ static bool is_reusable(const knap_target_t *target, const knap_provision_t *pro
 static const knap_target_t *renew(knap_engine_t *engine, knap_route_t *route, const knap_provision_t *provision, bool is_fallback) {
    pthread_mutex_lock(&engine->lock);
    knap_target_t *target = route->targets;
-   while (target && !(is_reusable(target, provision, is_fallback) && is_shut(target))) target = target->next;
-   if (target && !is_empty(provision->party)) target = NULL;
+   while (target && !(is_reusable(target, provision, is_fallback) && is_free(engine, target))) target = target->next;
    if (target) {
       target->call = provision->method->call;
       target->instance = provision->instance;
       target->index = provision->index;
    }
    pthread_mutex_unlock(&engine->lock);
+   if (target && provision->concurrency) knap_bulkhead_limit(target->places, provision->party, provision->concurrency);
    return target;
 }
 

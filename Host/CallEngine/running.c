@@ -115,7 +115,9 @@ static knap_thread_t *threads_of(knap_engine_t *engine) {
 static void tell(struct knap_watch *watch, knap_watched_t *watched, knap_held_stage_t stage, uint64_t lasted_ns) {
    const knap_target_t *target = watched->seen.target;
    watched->told = stage;
-   watch->held(watch->context, &(knap_held_t){describe(target, target->name), lasted_ns, stage});
+   knap_running_t running = describe(target, target->name);
+   running.generation = watched->generation;
+   watch->held(watch->context, &(knap_held_t){running, lasted_ns, stage});
 }
 
 // When what is watched hangs; UINT64_MAX: never, as what may block and has no deadline.
@@ -137,7 +139,7 @@ static bool note(struct knap_watch *watch, knap_thread_t *thread, uint64_t now) 
       }
    } else {
       if (watched->told) tell(watch, watched, KNAP_HELD_RETURNED, now - watched->since_ns);
-      *watched = (knap_watched_t){.seen = seen, .since_ns = now};
+      *watched = (knap_watched_t){.seen = seen, .since_ns = now, .generation = seen.target ? seen.target->party->generation : 0};
    }
    return seen.target && !may_block(seen.target) && !watched->told;
 }

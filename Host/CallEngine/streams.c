@@ -142,6 +142,7 @@ knap_status_t knap_half_close(const knap_host_t *host, knap_call_t call) {
 static void tell_relay(knap_slot_t *slot, uint32_t serial, bool by_caller, uint32_t items) {
    if (by_caller) {
       uint64_t granted = atomic_fetch_add_explicit(&slot->granted, items, memory_order_seq_cst) + items;
+      atomic_thread_fence(memory_order_seq_cst); // either this sees who listens, or he sees the grant
       if (!knap_enter_callee(slot, serial)) return;
       if (slot->callee->size >= sizeof(knap_callee_relay_t))
          ((const knap_callee_relay_t *)slot->callee)

@@ -42,7 +42,7 @@ static void take_out(knap_engine_t *engine, knap_timer_node_t *node) {
    else sink(engine, at, last);
 }
 
-static void fire(knap_engine_t *engine, knap_timer_node_t *node) {
+static void fire(knap_engine_t *engine, knap_thread_t *self, knap_timer_node_t *node) {
    if (node->kind != TIMER_PLUGIN) {
       // A retry's node may be gone once the lock is.
       knap_timer_kind_t kind = node->kind;
@@ -53,13 +53,11 @@ static void fire(knap_engine_t *engine, knap_timer_node_t *node) {
       else knap_retry_due(slot, serial);
    } else {
       engine->timers[node->index] = NULL;
+      // Before the lock goes: whoever ends the party's timers then sees that this thread may be in its code.
+      knap_frame_enter(self, &node->party->callback);
       pthread_mutex_unlock(&engine->timer_lock);
-      if (atomic_load_explicit(&node->party->open, memory_order_acquire)) {
-         knap_thread_t *self = knap_thread_self(engine);
-         knap_frame_enter(self, &node->party->callback);
-         node->fire(node->context);
-         knap_frame_leave(self);
-      }
+      if (atomic_load_explicit(&node->party->open, memory_order_acquire)) node->fire(node->context);
+      knap_frame_leave(self);
       free(node);
    }
    pthread_mutex_lock(&engine->timer_lock);
@@ -67,6 +65,7 @@ static void fire(knap_engine_t *engine, knap_timer_node_t *node) {
 
 static void *run(void *context) {
    knap_engine_t *engine = context;
+   knap_thread_t *self = knap_thread_self(engine);
    pthread_mutex_lock(&engine->timer_lock);
    while (!engine->timers_stopping) {
       if (!engine->heap_count) {
@@ -81,7 +80,7 @@ static void *run(void *context) {
       }
       knap_timer_node_t *node = engine->heap[0];
       take_out(engine, node);
-      fire(engine, node);
+      fire(engine, self, node);
    }
    pthread_mutex_unlock(&engine->timer_lock);
    return NULL;

@@ -288,6 +288,7 @@ typedef struct knap_seen {
 typedef struct knap_watched {
    knap_seen_t seen;
    uint64_t    since_ns, waited_ns; // the thread's wait for a processor by then
+   uint32_t    generation; // of the party, which may be another generation's when this is told
    int         told;                // knap_held_stage_t; 0: nothing
 } knap_watched_t;
 

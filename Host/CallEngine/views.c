@@ -39,7 +39,7 @@ bool knap_call_view(const knap_host_t *host, knap_call_t call, knap_call_view_t 
    *view = (knap_call_view_t){
       .deadline_ns = deadline == DEADLINE_LAZY ? 0 : deadline, .input_open = !(word & WORD_INPUT_CLOSED),
       .waits = slot->marks.waits,
-      .granted = atomic_load_explicit(&slot->granted, memory_order_relaxed), .parent = slot->parent, .caller = knap_caller_name(slot),
+      .granted = atomic_load_explicit(&slot->granted, memory_order_seq_cst), .parent = slot->parent, .caller = knap_caller_name(slot),
       .principal = {(const char *)principal->bytes, principal->size},
    };
    if (slot->trace) view->trace = (knap_text_t){(const char *)slot->trace->bytes, slot->trace->size};

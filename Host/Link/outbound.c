@@ -160,7 +160,7 @@ static knap_sending_t send_call(outbound_t *place, knap_bytes_t body, uint32_t *
    place->waits = view.waits && !place->streams;
    if (place->streams) *watched = UNWATCHED;
    else if (place->waits) *watched = knap_ring_count(&link->in);
-   call_header_t call = {.credit = view.granted < UINT32_MAX ? (uint32_t)view.granted : UINT32_MAX, .watched = *watched, .principal = (uint16_t)view.principal.size,
+   call_header_t call = {.credit = view.granted < INT32_MAX ? (uint32_t)view.granted : INT32_MAX, .watched = *watched, .principal = (uint16_t)view.principal.size,
                          .trace = (uint16_t)view.trace.size, .caller = (uint16_t)view.caller.size};
    knap_message_t header = about(place, MESSAGE_CALL);
    header.a = view.deadline_ns;

@@ -4,9 +4,6 @@
 // Every function returns -1 and sets errno on failure, like the calls it wraps. All descriptors are close-on-exec.
 #include <stdint.h>
 
-// mallopt(3): as many pools of memory as there are processors. Each keeps what its busiest moment took, and there may
-// otherwise be eight for each processor.
-void knap_limit_pools(void);
 // mallopt(3): as many pools of memory as there are processors. Each keeps what its busiest moment took, and otherwise there
 // may be eight for each processor.
 void knap_limit_pools(void);

@@ -125,8 +125,9 @@ bool knap_party_idle(knap_party_t *party);
 // Waits until every thread has been outside of all plugins' functions once since now: what was in the code of an idle party
 // has left it. False when that takes longer than `limit_ns`.
 bool knap_engine_left(knap_engine_t *engine, uint64_t limit_ns);
-// Gives up a closed party that is idle and left and whose code is gone: its host pointer is used no more, and its memory
-// is for the next party of its name. Returns its context.
+// Gives up a party that is idle and left, whose instance is gone and is in no list of hooks: nobody may use its host pointer
+// from now on, and its memory is for the next party of its name. Returns its context; null, and nothing is changed, while a
+// route leads to it.
 void *knap_party_retire(knap_party_t *party);
 
 // ## Gates

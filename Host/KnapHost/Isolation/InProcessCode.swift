@@ -82,6 +82,10 @@ final class InProcessCode: PluginCode {
     /// One that does not return is left to itself, with its thread, its memory and its code.
     func end() async {
         let ended: Void? = try? await run("destroy", Self.patience) { [self] in
+            // Of one that was never suspended.
+            let context = InstanceContext.of(party.host)
+            context.registry.unwatchAll(of: context.id)
+            knap_party_end_timers(party.pointer)
             isThere.withLock { isThere in
                 isThere = false
                 if let instance { library.table.pointee.destroy(instance) }
@@ -94,6 +98,7 @@ final class InProcessCode: PluginCode {
     private func leave() -> Residence {
         if let reasonToStay { return .retained(reasonToStay) }
         let limit = Deadline.after(.seconds(10))
+        knap_party_end_timers(party.pointer)  // what destroy may have started
         while !knap_party_idle(party.pointer) {
             if limit.hasPassed { return .retained("calls that it made or served have not ended") }
             usleep(1000)

@@ -120,7 +120,7 @@ extension Host {
         let party = seat?.party ?? makeParty(artifact.manifest, context, generation: record.generation)
         let code: any PluginCode =
             switch (isolation, seat) {
-            case (.inProcess, _), (_, nil): try await load(artifact, record, party)
+            case (.inProcess, _), (_, nil): try await loadOrRetire(artifact, record, party)
             case (.worker, let seat?) where artifact.manifest.pool.maximum > 1: try await startPool(artifact, record, seat)
             case (.worker, _): try await startWorker(artifact, record, context, party)
             }
@@ -140,6 +140,15 @@ extension Host {
             CallEngine.PartyOptions(
                 name: manifest.name, generation: generation, limits: manifest.limits,
                 assertsPrincipal: context.grants.assertsPrincipal), context: context)
+    }
+
+    private func loadOrRetire(
+        _ artifact: Artifact, _ record: PluginRecord, _ party: Party
+    ) async throws(PluginError) -> InProcessCode {
+        do throws(PluginError) { return try await load(artifact, record, party) } catch {
+            party.retire()  // no instance ever had its host pointer
+            throw error
+        }
     }
 
     private func load(
