@@ -142,7 +142,6 @@ knap_status_t knap_half_close(const knap_host_t *host, knap_call_t call) {
 static void tell_relay(knap_slot_t *slot, uint32_t serial, bool by_caller, uint32_t items) {
    if (by_caller) {
       uint64_t granted = atomic_fetch_add_explicit(&slot->granted, items, memory_order_seq_cst) + items;
-      atomic_thread_fence(memory_order_seq_cst); // either this sees who listens, or he sees the grant
       if (!knap_enter_callee(slot, serial)) return;
       if (slot->callee->size >= sizeof(knap_callee_relay_t))
          ((const knap_callee_relay_t *)slot->callee)
@@ -177,21 +176,19 @@ knap_status_t knap_grant(const knap_host_t *host, knap_call_t call, uint32_t ite
    return KNAP_OK;
 }
 
-static bool has_answer(const knap_slot_t *slot, uint32_t serial) {
-   uint64_t word = knap_word(slot);
-   return WORD_SERIAL(word) != serial || (word & WORD_ANSWERED);
-}
+// The slot's serial moves on after the last callback has returned.
+static bool is_over(const knap_slot_t *slot, uint32_t serial) { return WORD_SERIAL(knap_word(slot)) != serial; }
 
 // A relay must not hold the call while it looks out for its end, so it is held itself.
 knap_status_t knap_wait(const knap_host_t *host, knap_call_t call) {
    knap_slot_t *slot = call & HANDLE_CALLER ? end_of(host, call) : NULL;
    uint32_t serial = HANDLE_SERIAL(call);
    if (!slot) return KNAP_OK;
-   if (!knap_enter_callee(slot, serial)) return has_answer(slot, serial) ? KNAP_OK : KNAP_UNAVAILABLE;
+   if (!knap_enter_callee(slot, serial)) return is_over(slot, serial) ? KNAP_OK : KNAP_UNAVAILABLE;
    const knap_callee_relay_t *relay = (const knap_callee_relay_t *)slot->callee;
    void *context = slot->callee_context;
    bool held = relay->callee.size >= sizeof *relay && relay->hold(context);
    knap_slot_release(slot);
    if (held) relay->wait(context);
-   return has_answer(slot, serial) ? KNAP_OK : KNAP_UNAVAILABLE;
+   return is_over(slot, serial) ? KNAP_OK : KNAP_UNAVAILABLE;
 }

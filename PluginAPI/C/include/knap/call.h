@@ -150,6 +150,7 @@ typedef struct knap_calls {
 
    // For a caller with nothing to do before it has the answer: looks out for what another process answers to this and
    // other calls, and runs their callbacks, for some microseconds where that process is awake and at most 200 where it
-   // sleeps. OK: the call has ended. UNAVAILABLE: not yet; `complete` follows by itself. [any-thread]
+   // sleeps. OK: the call is over, and its last callback has returned. UNAVAILABLE: not yet; that follows by itself.
+   // [any-thread]
    knap_status_t (*wait)(const knap_host_t *host, knap_call_t call);
 } knap_calls_t;
