@@ -50,8 +50,8 @@ def deaths(place, operator, name, count):
         process = operator.call(f"test.{name}.pid")["result"]
         began = time.monotonic()
         os.kill(process, signal.SIGKILL)
-        while operator.call(f"test.{name}.pid").get("result", process) == process:
-            pass
+        while (answer := operator.call(f"test.{name}.pid")).get("result", process) == process:
+            assert answer["status"] == 0, answer
         times.append(time.monotonic() - began)
     return times
 
@@ -122,7 +122,8 @@ def main():
         starts(place, operator, "Swift without Foundation", plugins.build_swift(folder, "start-swift", embedded=False), "10 ms")
         starts(place, operator, "Swift with Foundation",
                plugins.build_swift(folder, "start-foundation", embedded=False, foundation=True), "25 ms")
-        name = start(place, plugins.build(folder, "mortal"))
+        name = start(place, plugins.build(
+            folder, "mortal", restart={"max_restarts": 1000, "period_ms": 10_000, "backoff_initial_ms": 1, "backoff_max_ms": 5}))
         row("a killed worker back: from the kill to the next answer", deaths(place, operator, name, 200), "50 ms")
         copies(place)
         host = place.host_pid()
