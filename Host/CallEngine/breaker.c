@@ -114,12 +114,11 @@ void knap_breaker_reset(knap_party_t *party) {
 void knap_breaker_forget(knap_party_t *party) {
    knap_breaker_t *breaker = &party->breaker;
    pthread_mutex_lock(&breaker->lock);
-   close_again(party);
-   memset(breaker->failures, 0, sizeof breaker->failures);
    breaker->limit = 0;
    breaker->opened = 0;
    breaker->changed = NULL;
    pthread_mutex_unlock(&breaker->lock);
+   knap_breaker_reset(party);
 }
 
 void knap_breaker_count(knap_party_t *party, knap_party_counts_t *counts) {

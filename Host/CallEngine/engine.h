@@ -52,7 +52,6 @@ uint64_t knap_deadline(knap_slot_t *slot);
 
 // views.c
 knap_status_t knap_info(const knap_host_t *, knap_call_t, knap_call_info_t *);
-knap_status_t knap_wait(const knap_host_t *, knap_call_t);
 
 // running.c
 void knap_watch_wake(knap_thread_t *self);
@@ -70,6 +69,7 @@ knap_status_t knap_listen(const knap_host_t *, knap_call_t, const knap_callee_t 
 knap_status_t knap_send(const knap_host_t *, knap_call_t, const knap_item_t *);
 knap_status_t knap_half_close(const knap_host_t *, knap_call_t);
 knap_status_t knap_grant(const knap_host_t *, knap_call_t, uint32_t items);
+knap_status_t knap_wait(const knap_host_t *, knap_call_t);
 void knap_tell_credit(knap_slot_t *slot, uint32_t serial, bool caller);
 
 // timers.c

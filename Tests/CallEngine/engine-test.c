@@ -575,6 +575,19 @@ static void *ask(void *binding) {
    return (void *)(uintptr_t)asked;
 }
 
+// Each call was answered once, and well.
+static void end_asking(pthread_t threads[4]) {
+   asking = 0;
+   uint64_t asked = 0;
+   for (int i = 0; i < 4; i++) {
+      void *count;
+      pthread_join(threads[i], &count);
+      asked += (uint64_t)(uintptr_t)count;
+   }
+   EQUAL(wrong, 0);
+   EQUAL(answers, asked);
+}
+
 static void no_call_is_lost_while_providers_take_turns(void) {
    uint64_t binding = setup_who();
    asking = 1;
@@ -589,15 +602,7 @@ static void no_call_is_lost_while_providers_take_turns(void) {
       knap_route_provide(engine, who_route, &(knap_provision_t){.party = new, .method = &who, .instance = new});
       knap_gate_open(gate);
    }
-   asking = 0;
-   uint64_t asked = 0;
-   for (int i = 0; i < 4; i++) {
-      void *count;
-      pthread_join(threads[i], &count);
-      asked += (uint64_t)(uintptr_t)count;
-   }
-   EQUAL(wrong, 0);
-   EQUAL(answers, asked);
+   end_asking(threads);
    knap_engine_destroy(engine);
 }
 
@@ -631,15 +636,7 @@ static void no_call_reaches_a_provider_that_was_replaced_without_a_gate_and_drai
       }
       serving = next;
    }
-   asking = 0;
-   uint64_t asked = 0;
-   for (int i = 0; i < 4; i++) {
-      void *count;
-      pthread_join(threads[i], &count);
-      asked += (uint64_t)(uintptr_t)count;
-   }
-   EQUAL(wrong, 0);
-   EQUAL(answers, asked);
+   end_asking(threads);
    EQUAL(called_retired, 0);
    knap_engine_destroy(engine);
 }
@@ -776,15 +773,7 @@ static void parties_of_generations_that_left_are_used_again(void) {
       }
       before = next->party;
    }
-   asking = 0;
-   uint64_t asked = 0;
-   for (int i = 0; i < 4; i++) {
-      void *count;
-      pthread_join(threads[i], &count);
-      asked += (uint64_t)(uintptr_t)count;
-   }
-   EQUAL(wrong, 0);
-   EQUAL(answers, asked);
+   end_asking(threads);
    EQUAL(called_retired, 0);
    EQUAL(different, 2);
    knap_engine_destroy(engine);
