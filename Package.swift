@@ -44,11 +44,14 @@ let package = Package(
             name: "KnapLink", dependencies: ["KnapCallEngine"], path: "Host/Link", cSettings: strictC),
         .target(
             name: "KnapBlackBox", dependencies: ["KnapCallEngine"], path: "Host/BlackBox", cSettings: strictC),
+        .target(
+            name: "KnapSystemCalls", path: "Host/SystemCalls", cSettings: strictC, linkerSettings: [.linkedLibrary("seccomp")]),
         .systemLibrary(name: "CCrypto", path: "Host/KnapHost/CCrypto", providers: [.apt(["libssl-dev"])]),
         .target(
             name: "KnapHost",
             dependencies: [
-                "CKnap", "CLinux", "KnapCallEngine", "KnapBlackBox", "KnapLink", "KnapJSON", "KnapPlugin", "CCrypto", .product(name: "Logging", package: "swift-log"),
+                "CKnap", "CLinux", "KnapCallEngine", "KnapBlackBox", "KnapLink", "KnapSystemCalls", "KnapJSON", "KnapPlugin",
+                "CCrypto", .product(name: "Logging", package: "swift-log"),
             ], path: "Host/KnapHost", exclude: ["CCrypto"], swiftSettings: strict),
 
         .target(name: "CLinux", path: "Host/CLinux"),

@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +16,7 @@
 #include <unistd.h>
 
 // What the process gives up before any code of the plugin runs: the host's user, new privileges, capabilities, files and ports that were
-// not granted (Landlock), and system calls that no plugin needs (sandbox-calls.c). Each layer closes what the others leave
+// not granted (Landlock), and system calls that no plugin needs (Host/SystemCalls). Each layer closes what the others leave
 // open. What the kernel cannot do is reported, and is an error where the operator demands it.
 
 static char **get_texts(text_buffer_t *buffer, uint32_t *count) {
@@ -36,6 +38,8 @@ void sandbox_read(sandbox_request_t *request, text_buffer_t *start) {
    request->required = get_u32(start);
    request->user = get_u32(start);
    request->no_user = get_text(start, NULL);
+   request->call_filter = get_text(start, &request->call_filter_size);
+   request->no_filter = get_text(start, NULL);
 }
 
 typedef struct remarks {
@@ -67,7 +71,7 @@ static void limit(const sandbox_request_t *request) {
 
 // For good: not even a program with capabilities of its own would have them.
 static void bound_capabilities(void) {
-   for (int capability = 0; capability <= 63; capability++) prctl(PR_CAPBSET_DROP, capability, 0, 0, 0);
+   for (int capability = 0; !prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) || errno != EINVAL; capability++) {}
 }
 
 // With a user of its own even what the other layers do not know is closed: signals to others, their files, their /proc.
@@ -161,6 +165,16 @@ static bool restrict_files(const sandbox_request_t *request, remarks_t *remarks,
    return restricted;
 }
 
+// ## System calls
+
+static bool restrict_calls(const sandbox_request_t *request, remarks_t *remarks) {
+   struct sock_filter *code = (void *)request->call_filter; // as malloc aligned it
+   struct sock_fprog program = {(uint16_t)(request->call_filter_size / sizeof *code), code};
+   if (*request->no_filter) return remark(remarks, "seccomp: %s", request->no_filter), false;
+   if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program)) return remark(remarks, "seccomp: %s", strerror(errno)), false;
+   return true;
+}
+
 static const char *names_of(uint32_t layers) {
    static const char *const names[] = {"no new privileges", "no capabilities", "Landlock", "seccomp", "scopes", "own user"};
    static char text[128];
@@ -184,9 +198,7 @@ uint32_t sandbox_enter(const sandbox_request_t *request, char *text, uint64_t si
    bool scopes = false;
    if (restrict_files(request, &remarks, &scopes)) achieved |= SANDBOX_LANDLOCK;
    if (scopes) achieved |= SANDBOX_SCOPES;
-   int refused = sandbox_restrict_calls(request->listen_count > 0);
-   if (!refused) achieved |= SANDBOX_SECCOMP;
-   else remark(&remarks, "seccomp: %s", strerror(-refused));
+   if (restrict_calls(request, &remarks)) achieved |= SANDBOX_SECCOMP;
    uint32_t missing = request->required & ~achieved;
    if (missing) worker_fail("the operator demands a sandbox that cannot be had here: without %s (%s)", names_of(missing), text);
    return achieved;

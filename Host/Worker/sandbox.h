@@ -10,6 +10,9 @@ typedef struct sandbox_request {
    uint32_t required;     // layers that must be achieved
    uint32_t user;         // to run as, with a group of the same number; 0: the host's
    char    *no_user;      // why it is the host's
+   char    *call_filter;  // instructions for seccomp(2)
+   uint64_t call_filter_size;
+   char    *no_filter;    // why there are none
 } sandbox_request_t;
 
 // SCOPES: Landlock restricts ports, signals and abstract sockets as well, which older kernels' does not.
@@ -17,9 +20,6 @@ enum {
    SANDBOX_NO_NEW_PRIVILEGES = 1, SANDBOX_CAPABILITIES = 2, SANDBOX_LANDLOCK = 4, SANDBOX_SECCOMP = 8, SANDBOX_SCOPES = 16,
    SANDBOX_OWN_USER = 32,
 };
-
-// Allows only the system calls that plugins need; 0 or -errno.
-int sandbox_restrict_calls(bool may_listen);
 
 // Reads it from the frame that starts a worker.
 void sandbox_read(sandbox_request_t *request, text_buffer_t *start);

@@ -4,6 +4,7 @@ import Glibc
 import KnapCallEngine
 import KnapLink
 import KnapPlugin
+import KnapSystemCalls
 
 /// What a worker is started with.
 struct WorkerOptions: Sendable {
@@ -128,12 +129,31 @@ extension WorkerProcess {
         body.put(options.demand.layers.rawValue)
         body.put(options.user.number)
         body.put(options.user.reason)
+        let filter = CallFilter(worker: pid, mayListen: !options.listenPorts.isEmpty)
+        body.put(filter.instructions)
+        body.put(filter.missing)
         link.withLock { link in
             guard let link else { return }
             knap_poller_add(engine.poller, link.pointer)
         }
         _ = control.send(.start, status: 0, body.bytes)
         startThread { self.attend() }
+    }
+}
+
+/// The system calls that a worker may make; see knap_system_calls.h.
+private struct CallFilter {
+    private(set) var instructions: [UInt8] = []
+    /// Why there are none.
+    private(set) var missing = ""
+
+    init(worker: Int32, mayListen: Bool) {
+        var size: Int64 = 0
+        instructions = Array(unsafeUninitializedCapacity: KNAP_CALL_FILTER_BYTES) { buffer, count in
+            size = knap_call_filter(worker, mayListen ? 1 : 0, buffer.baseAddress)
+            count = Int(max(0, size))
+        }
+        if size < 0 { missing = "the filter cannot be made: \(errorText(Int32(-size)))" }
     }
 }
 

@@ -1,8 +1,13 @@
-#include "sandbox.h"
+#include "knap_system_calls.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <pthread.h>
 #include <sched.h>
 #include <seccomp.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -59,6 +64,10 @@ static const int forbidden[] = {
    CALL(rt_tgsigqueueinfo), CALL(kcmp), CALL(setrlimit), CALL(setsid), CALL(setpgid),
 };
 
+// Stands for the worker's own number while the filter is made: no process can have it (pid_max is at most 2^22), and none of
+// the values below is the same.
+enum { SELF = 0x6b6e6170 };
+
 static int add_each(scmp_filter_ctx filter, uint32_t action, const int *calls, size_t count) {
    for (size_t i = 0; i < count; i++) {
       int failed = seccomp_rule_add(filter, action, calls[i], 0);
@@ -76,15 +85,14 @@ static int add_each(scmp_filter_ctx filter, uint32_t action, const int *calls, s
 // Calls that are fine for this process or for some arguments only.
 static int add_conditional(scmp_filter_ctx filter, bool may_listen) {
    uint32_t not_permitted = SCMP_ACT_ERRNO(EPERM), denied = SCMP_ACT_ERRNO(EACCES);
-   uint64_t self = (uint64_t)getpid();
    // Threads, not processes.
    ADD(SCMP_ACT_ALLOW, clone, 1, MASKED(0, CLONE_THREAD, CLONE_THREAD));
    ADD(not_permitted, clone, 1, MASKED(0, CLONE_THREAD, 0));
    // Signals to itself.
-   ADD(SCMP_ACT_ALLOW, kill, 1, IS(0, self));
-   ADD(not_permitted, kill, 1, IS_NOT(0, self));
-   ADD(SCMP_ACT_ALLOW, tgkill, 1, IS(0, self));
-   ADD(not_permitted, tgkill, 1, IS_NOT(0, self));
+   ADD(SCMP_ACT_ALLOW, kill, 1, IS(0, SELF));
+   ADD(not_permitted, kill, 1, IS_NOT(0, SELF));
+   ADD(SCMP_ACT_ALLOW, tgkill, 1, IS(0, SELF));
+   ADD(not_permitted, tgkill, 1, IS_NOT(0, SELF));
    // Files, but none that gives whoever runs it this process's user.
    enum { SET_ID = S_ISUID | S_ISGID };
    ADD(SCMP_ACT_ALLOW, open, 1, MASKED(2, SET_ID, 0));
@@ -93,8 +101,8 @@ static int add_conditional(scmp_filter_ctx filter, bool may_listen) {
    ADD(SCMP_ACT_ALLOW, fchmod, 1, MASKED(1, SET_ID, 0));
    ADD(SCMP_ACT_ALLOW, fchmodat, 1, MASKED(2, SET_ID, 0));
    // Its own memory, which the black box reads where it may not be there.
-   ADD(SCMP_ACT_ALLOW, process_vm_readv, 1, IS(0, self));
-   ADD(not_permitted, process_vm_readv, 1, IS_NOT(0, self));
+   ADD(SCMP_ACT_ALLOW, process_vm_readv, 1, IS(0, SELF));
+   ADD(not_permitted, process_vm_readv, 1, IS_NOT(0, SELF));
    // Limits of itself may be read; raising them is impossible anyway, lowering its own business.
    ADD(SCMP_ACT_ALLOW, prlimit64, 1, IS(0, 0));
    ADD(not_permitted, prlimit64, 1, IS_NOT(0, 0));
@@ -130,7 +138,17 @@ static int add_conditional(scmp_filter_ctx filter, bool may_listen) {
    return 0;
 }
 
-int sandbox_restrict_calls(bool may_listen) {
+// Its instructions, which libseccomp writes to a file only.
+static int64_t export(scmp_filter_ctx filter, void *code) {
+   int file = memfd_create("knap-call-filter", MFD_CLOEXEC);
+   if (file < 0) return -errno;
+   int64_t size = seccomp_export_bpf(filter, file);
+   if (!size && (size = pread(file, code, KNAP_CALL_FILTER_BYTES, 0)) < 0) size = -errno;
+   close(file);
+   return size;
+}
+
+static int64_t make(bool may_listen, void *code) {
    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
    if (!filter) return -ENOMEM;
    int failed = add_each(filter, SCMP_ACT_ALLOW, allowed, sizeof allowed / sizeof *allowed);
@@ -138,7 +156,27 @@ int sandbox_restrict_calls(bool may_listen) {
    if (!failed) failed = add_conditional(filter, may_listen);
    // The fewer comparisons on the way, the cheaper every futex call.
    if (!failed) seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
-   if (!failed) failed = seccomp_load(filter);
+   int64_t size = failed ? failed : export(filter, code);
    seccomp_release(filter);
-   return failed;
+   return size;
+}
+
+// Made when the first worker starts that needs it; what failed is tried again.
+static struct {
+   int64_t            size;
+   struct sock_filter code[KNAP_CALL_FILTER_BYTES / sizeof(struct sock_filter)];
+} made[2];
+static pthread_mutex_t making = PTHREAD_MUTEX_INITIALIZER;
+
+int64_t knap_call_filter(pid_t worker, int may_listen, void *code) {
+   int kind = may_listen ? 1 : 0;
+   pthread_mutex_lock(&making);
+   if (made[kind].size <= 0) made[kind].size = make(may_listen, made[kind].code);
+   int64_t size = made[kind].size;
+   if (size > 0) memcpy(code, made[kind].code, (size_t)size);
+   pthread_mutex_unlock(&making);
+   struct sock_filter *each = code;
+   for (int64_t i = 0; i < size / (int64_t)sizeof *each; i++)
+      if (each[i].code == (BPF_JMP | BPF_JEQ | BPF_K) && each[i].k == SELF) each[i].k = (uint32_t)worker;
+   return size;
 }
