@@ -1,4 +1,5 @@
-"""Compiles the plugins of the worker benchmark: `bench` into the first folder, what is to be replaced into the second."""
+"""Compiles the plugins of the worker benchmark: `bench` into the first folder, what is to be replaced into the second, what is
+to be started into the third."""
 
 import json
 import pathlib
@@ -44,3 +45,7 @@ for version in (1, 2):
                             extensions=["knap.state/1"], drain_timeout_ms=10000, **ONE_AT_A_TIME)
 for number in range(3, IMAGES + 1):
     another(contents / "swift/2/storm-swift.so", number)
+starts = sys.argv[3]
+plugins.build(starts, "start-c")
+plugins.build_swift(starts, "start-swift", embedded=False)
+plugins.build_swift(starts, "start-foundation", embedded=False, foundation=True)

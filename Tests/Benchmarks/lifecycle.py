@@ -1,4 +1,4 @@
-"""What becomes of plugins in a running host: starts, deaths, copies in the drop directory, reloads of the Gateway, and what
+"""What becomes of plugins in a running host: deaths, copies in the drop directory, reloads of the Gateway, and what
 many of them leave behind."""
 
 import os
@@ -28,24 +28,6 @@ def start(place, library):
     name = library.stem
     wait_for(lambda: state_of(place, name) == "active", f"the start of {name}")
     return name
-
-
-def starts(place, operator, label, library, target, method="add"):
-    """From the host's decision to start it to its first answer, sandbox on."""
-    name, times = start(place, library), []
-    for _ in range(40):
-        assert carry_out(operator, "disable", name=name)[0]
-        operator.call("host.enable", {"name": name})
-        while operator.call(f"test.{name}.{method}")["status"]:
-            pass
-        ended = time.time()
-        # The record says when the start began, after the operator's choice was on disk: in whole milliseconds, so that the
-        # moment itself is half of one later on average.
-        history = operator.call("host.plugin", {"name": name})["result"]["history"]
-        began = next(each["time_ms"] for each in reversed(history) if each["state"] == "starting") + 0.5
-        times.append(ended - began / 1000)
-        wait_for(lambda: state_of(place, name) == "active", f"the end of the start of {name}")
-    row(f"start to first answer, {label}", times, target)
 
 
 def deaths(place, operator, name, count):
@@ -122,10 +104,6 @@ def main():
         place.wait_until_indexed()
         operator, folder = Connection(place), place.root / "built"
         print(f"{'':58} {'p50 ms':>8} {'p99 ms':>8} {'target':>12}")
-        starts(place, operator, "C", plugins.build(folder, "start-c"), "3 ms")
-        starts(place, operator, "Swift without Foundation", plugins.build_swift(folder, "start-swift", embedded=False), "10 ms")
-        starts(place, operator, "Swift with Foundation",
-               plugins.build_swift(folder, "start-foundation", embedded=False, foundation=True), "25 ms")
         name = start(place, plugins.build(
             folder, "mortal", restart={"max_restarts": 1000, "period_ms": 10_000, "backoff_initial_ms": 1, "backoff_max_ms": 5}))
         row("a killed worker back: from the kill to the next answer", deaths(place, operator, name, 200), "50 ms")

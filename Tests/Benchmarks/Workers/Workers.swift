@@ -6,20 +6,21 @@ import KnapPlugin
 @testable import KnapHost
 
 /// Measures calls into a worker and reloads under load, beside the same in this process. Arguments: the program
-/// `knap-worker`, the folder with the plugin `bench`, what to measure, and for reloads the folder with what is to be replaced
+/// `knap-worker`, the folder with the plugin `bench` (or with those that are started), what to measure, and for reloads the folder with what is to be replaced
 /// (Tests/Benchmarks/run makes both folders).
 @main
 enum Workers {
     static func main() async throws {
         let arguments = CommandLine.arguments
         guard arguments.count >= 4 else {
-            print("usage: WorkerBenchmark KNAP-WORKER FOLDER calls|one-processor|manifests|reloads [CONTENTS [RELOADS]]")
+            print("usage: WorkerBenchmark KNAP-WORKER FOLDER calls|one-processor|starts|manifests|reloads [CONTENTS [RELOADS]]")
             exit(64)
         }
         let bench = try await Bench(worker: arguments[1], folder: arguments[2])
         switch arguments[3] {
         case "calls": try await measureCalls(bench)
         case "one-processor": try await measureOnOneProcessor(bench)
+        case "starts": try await measureStarts(bench)
         case "manifests": try measureManifests()
         default:
             guard arguments.count >= 5 else { fatalError("say where the contents are that bench-plugin.py made") }
