@@ -335,11 +335,9 @@ knap_status_t knap_engine_call_for(const knap_host_t *host, uint64_t binding, co
    return start(caller, target, outgoing, origin, false, call);
 }
 
-struct hook { void (*run)(void *, knap_call_t); void *instance; const char *name; };
-
 // Runs in a frame of its party's `named` target.
 static void run_hook(void *context, const knap_request_t *request) {
-   struct hook hook;
+   knap_hook_t hook;
    (void)context;
    memcpy(&hook, request->body.data, sizeof hook);
    const char *outer = knap_current->what;
@@ -348,12 +346,11 @@ static void run_hook(void *context, const knap_request_t *request) {
    knap_current->what = outer;
 }
 
-knap_status_t knap_engine_hook(knap_party_t *caller, knap_party_t *party, void (*run)(void *, knap_call_t),
-                               void *instance, const char *name, const knap_outgoing_t *outgoing, knap_call_t *call) {
-   struct hook hook = {run, instance, name};
+knap_status_t knap_engine_hook(knap_party_t *caller, knap_party_t *party, const knap_hook_t *hook, const knap_outgoing_t *outgoing,
+                               knap_call_t *call) {
    knap_outgoing_t with = *outgoing;
-   with.body = (knap_bytes_t){(const uint8_t *)&hook, sizeof hook};
-   // On the pool: a hook that blocks, or never returns, holds a thread of its own and nobody else's.
-   knap_target_t target = {.call = run_hook, .party = party, .name = name, .flags = KNAP_ROUTE_BLOCKING};
+   with.body = (knap_bytes_t){(const uint8_t *)hook, sizeof *hook};
+   knap_target_t target = {.call = run_hook, .party = party, .name = hook->name,
+                           .flags = hook->is_blocking ? KNAP_ROUTE_BLOCKING : 0};
    return start(caller, &target, &with, NULL, true, call);
 }

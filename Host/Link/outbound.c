@@ -342,17 +342,15 @@ void outbound_forward(knap_link_t *link, knap_call_t call, uint32_t method, knap
    seat_uncount(link->seat);
 }
 
-static void forward(knap_link_t *link, knap_call_t call, uint32_t method, knap_bytes_t body, knap_buffer_t *buffer) {
-   seat_count(link->seat);
-   outbound_forward(link, call, method, body, buffer, true);
-}
-
 void knap_link_forward(void *context, const knap_request_t *request) {
-   forward(context, request->call, request->method, request->body, request->buffer);
+   knap_link_t *link = context;
+   seat_count(link->seat);
+   outbound_forward(link, request->call, request->method, request->body, request->buffer, true);
 }
 
 void knap_link_send_special(knap_link_t *link, knap_call_t call, uint32_t method, knap_bytes_t body) {
-   forward(link, call, method, body, NULL);
+   seat_count(link->seat);
+   outbound_forward(link, call, method, body, NULL, false); // nobody waits on this thread
 }
 
 // ## What the other side says of these calls

@@ -40,7 +40,7 @@ void plugin_report(uint32_t sandbox_level, const char *remarks) {
    for (uint32_t i = 0; i < worker.table->method_count; i++) put_text(&body, text(worker.table->methods[i]->name));
    put_u32(&body, sandbox_level);
    put_text(&body, text(remarks));
-   if (control_ask(CONTROL_LOADED, &body, -1, NULL, NULL) != KNAP_OK) _Exit(1);
+   control_tell(CONTROL_LOADED, &body);
 }
 
 // What the manifest says of a method: its place there, or -1 when it says nothing, which the host will refuse.
@@ -198,7 +198,8 @@ knap_status_t plugin_special(uint32_t method, const knap_outgoing_t *outgoing, k
    collect(&input->body, outgoing->body);
    knap_outgoing_t without = *outgoing;
    without.body = (knap_bytes_t){0};
-   knap_status_t status = knap_engine_hook(worker.host_party, worker.plugin_party, run_hook, input, name_of(method), &without, call);
+   knap_hook_t hook = {run_hook, input, name_of(method), true};
+   knap_status_t status = knap_engine_hook(worker.host_party, worker.plugin_party, &hook, &without, call);
    if (status != KNAP_OK) {
       free(input->body.data);
       free(input);

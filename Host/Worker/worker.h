@@ -27,7 +27,7 @@ enum {
 };
 
 // Frames on the socket: u32 size of what follows the header, u16 operation, u16 status; integers little-endian; text is
-// u32 size and bytes. Every operation of the worker but LOG and HELD is answered by one frame of the same operation.
+// u32 size and bytes. Every operation of the worker but LOADED, FAILED, LOG and HELD is answered by one frame of the same operation.
 enum {
    CONTROL_START = 1,  // host: see main.c
    CONTROL_LOADED,     // name, version, u32 count, methods' names, u32 sandbox level, sandbox's remarks

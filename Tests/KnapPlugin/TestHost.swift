@@ -84,7 +84,10 @@ final class Loaded<P: Plugin>: @unchecked Sendable {  // As `TestHost`.
         outgoing.caller = CallerTable.pointer
         outgoing.context = Unmanaged.passRetained(pending).toOpaque()
         var call: knap_call_t = 0
-        let status = knap_engine_hook(party, party, hook, instance, "hook", &outgoing, &call)
+        let name: StaticString = "hook"
+        let text = UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self)
+        var hook = knap_hook_t(run: hook, instance: instance, name: text, is_blocking: true)
+        let status = knap_engine_hook(party, party, &hook, &outgoing, &call)
         if status != 0 { Unmanaged.passUnretained(pending).release() }
         try PluginError.check(status, "run a hook")
         pending.started(call)

@@ -218,10 +218,15 @@ typedef struct knap_caller_relay {
    void (*granted)(void *context, knap_call_t call, uint32_t items);
 } knap_caller_relay_t;
 
-// Runs a hook of `party` as a call of `caller`'s, on the pool: `hook(instance, handle)` must complete the handle. `outgoing` as in a
-// call. `name` lives as long as the engine.
-knap_status_t knap_engine_hook(knap_party_t *caller, knap_party_t *party, void (*hook)(void *instance, knap_call_t call), void *instance,
-                               const char *name, const knap_outgoing_t *outgoing, knap_call_t *call);
+typedef struct knap_hook {
+   void (*run)(void *instance, knap_call_t call); // must complete the handle
+   void       *instance;
+   const char *name;        // lives as long as the engine
+   bool        is_blocking; // runs on the pool: one that never returns holds a thread of its own and nobody else's
+} knap_hook_t;
+// Runs a hook of `party` as a call of `caller`'s. `outgoing` as in a call.
+knap_status_t knap_engine_hook(knap_party_t *caller, knap_party_t *party, const knap_hook_t *hook, const knap_outgoing_t *outgoing,
+                               knap_call_t *call);
 
 // ## Who runs
 // Each thread notes whose code it runs, for whoever must know it when the process crashes or a method does not return.

@@ -12,7 +12,7 @@ struct Hook {
     @discardableResult
     static func run(
         _ name: StaticString, of party: Party, _ function: Function, instance: UnsafeMutableRawPointer?,
-        timeout: Duration
+        isBlocking: Bool = true, timeout: Duration
     ) async throws(PluginError) -> [UInt8] {
         let outcome: Result<[UInt8], PluginError> = await withCheckedContinuation { continuation in
             let waiter = HookWaiter(continuation)
@@ -21,8 +21,8 @@ struct Hook {
             outgoing.deadline_ns = Deadline.after(timeout).nanoseconds
             outgoing.caller = HookWaiter.table
             outgoing.context = Unmanaged.passRetained(waiter).toOpaque()
-            let text = UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self)
-            let status = knap_engine_hook(party.pointer, party.pointer, function, instance, text, &outgoing, nil)
+            var hook = knap_hook_t(name, function, instance, isBlocking: isBlocking)
+            let status = knap_engine_hook(party.pointer, party.pointer, &hook, &outgoing, nil)
             if status != 0 {
                 // Nothing was called, so the waiter is still ours.
                 Unmanaged<HookWaiter>.fromOpaque(outgoing.context).release()
@@ -34,6 +34,13 @@ struct Hook {
             guard error.code == .deadlineExceeded else { throw error }
             throw PluginError(code: .deadlineExceeded, message: "not done within \(timeout)")
         }
+    }
+}
+
+extension knap_hook_t {
+    init(_ name: StaticString, _ function: Hook.Function, _ instance: UnsafeMutableRawPointer?, isBlocking: Bool) {
+        let text = UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self)
+        self.init(run: function, instance: instance, name: text, is_blocking: isBlocking)
     }
 }
 

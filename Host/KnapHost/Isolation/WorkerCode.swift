@@ -103,7 +103,7 @@ final class WorkerCode: PluginCode {
             let special = SpecialCall(process: process, hook: hook, body: body)
             return try await Hook.run(
                 name, of: process.party, SpecialCall.send, instance: Unmanaged.passRetained(special).toOpaque(),
-                timeout: timeout)
+                isBlocking: false, timeout: timeout)
         } catch {
             if let end = process.end { throw PluginError(code: .unavailable, message: end) }
             throw error
@@ -128,7 +128,7 @@ enum WorkerHook: UInt32 {
         let special = Unmanaged.passRetained(SpecialCall(process: process, hook: .health, body: []))
         do throws(PluginError) {
             try await Hook.run(
-                "ping", of: process.party, SpecialCall.send, instance: special.toOpaque(), timeout: limit)
+                "ping", of: process.party, SpecialCall.send, instance: special.toOpaque(), isBlocking: false, timeout: limit)
             return true
         } catch {
             return error.code != .deadlineExceeded
@@ -142,8 +142,8 @@ enum WorkerHook: UInt32 {
         outgoing.deadline_ns = Deadline.after(.seconds(10)).nanoseconds
         outgoing.caller = nobody
         let special = Unmanaged.passRetained(SpecialCall(process: process, hook: hook, body: body))
-        let status = knap_engine_hook(
-            process.party.pointer, process.party.pointer, SpecialCall.send, special.toOpaque(), "tell", &outgoing, nil)
+        var hook = knap_hook_t("tell", SpecialCall.send, special.toOpaque(), isBlocking: false)
+        let status = knap_engine_hook(process.party.pointer, process.party.pointer, &hook, &outgoing, nil)
         if status != 0 { special.release() }
     }
 

@@ -337,7 +337,7 @@ final class WorkerProcess: Sendable {
             loaded(
                 .success(
                     LoadedReport(name: name, version: version, methods: methods, sandbox: SandboxLayers(rawValue: sandbox), remarks: remarks)))
-            return control.send(.loaded, status: 0, [])
+            return true
         case .failed:
             guard let message = body.text() else { return false }
             loaded(.failure(PluginError(code: .failedPrecondition, message: message)))

@@ -132,11 +132,11 @@ extension WorkerProcess {
         let filter = CallFilter(worker: pid, mayListen: !options.listenPorts.isEmpty)
         body.put(filter.instructions)
         body.put(filter.missing)
+        _ = control.send(.start, status: 0, body.bytes)
         link.withLock { link in
             guard let link else { return }
             knap_poller_add(engine.poller, link.pointer)
         }
-        _ = control.send(.start, status: 0, body.bytes)
         startThread { self.attend() }
     }
 }

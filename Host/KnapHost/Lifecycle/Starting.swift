@@ -61,9 +61,18 @@ extension Host {
 
     /// Routes calls and contributions to an active instance.
     func serve(_ instance: Instance, _ name: String, _ reason: String) throws(PluginError) {
+        publish(try offer(of: instance), instance, name, reason)
+    }
+
+    /// What an active instance offers. From here on its end is noticed.
+    func offer(of instance: Instance) throws(PluginError) -> [ServiceDirectory.Offer] {
         let provisions = try instance.provisions()
         instance.code.serves(true)
         if let end = instance.code.ended { throw PluginError(code: .unavailable, message: end) }
+        return provisions
+    }
+
+    func publish(_ provisions: [ServiceDirectory.Offer], _ instance: Instance, _ name: String, _ reason: String) {
         instance.party.limit(instance.manifest.limits)
         // A call that follows its route must never find nobody there: a party that calls wait for opens when they lead to
         // its new code, a new one before any leads to it.

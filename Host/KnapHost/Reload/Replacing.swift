@@ -36,7 +36,8 @@ enum ReplacementKind: Sendable {
 ///     3  wait until no call is in flight         too long: the gate opens again, the old ones serve on
 ///     4  suspend the old ones, save their state  dependants first; copy a state directory whose schema rises
 ///     5  load it into the new ones, activate     providers first; failed: the old ones are activated again
-///     6  publish the new routes, open the gate   from here on the new ones are on probation
+///     6  note it, publish the new routes, open   from here on the new ones are on probation
+///        the gate
 ///
 /// Where a content changes every step is in the journal before the next is taken. A plugin that holds nothing alone can
 /// do without the wait; see Overlapping.swift.
@@ -127,12 +128,15 @@ extension Host {
                 if let state = states[pair.name], new.manifest.extensions.contains("knap.state/1") { try await new.load(state) }
                 try await new.activate()
             }
-            for pair in pairs { pair.old.code.serves(false) }
-            for pair in pairs {
-                if let new = pair.new { try serve(new, pair.name, "reloaded") }
-            }
             // Before anybody is answered by a new one: what it then promises must be found by the next start.
             try await record(.switched, changes)
+            // All of them or none: those that were published could not be taken back, as calls are in them.
+            var offers: [[ServiceDirectory.Offer]] = []
+            for pair in pairs { offers.append(try pair.new.map { new throws(PluginError) in try offer(of: new) } ?? []) }
+            for pair in pairs { pair.old.code.serves(false) }
+            for (pair, provisions) in zip(pairs, offers) {
+                if let new = pair.new { publish(provisions, new, pair.name, "reloaded") }
+            }
         } catch {
             let failure = await takeBack(&pairs, changes, error)
             await onOwnThread { gate.open() }
@@ -166,7 +170,6 @@ extension Host {
             }
             do throws(PluginError) {
                 if pair.isSuspended { try await pair.old.activate() }
-                // Some of the new ones may have been published already.
                 try serve(pair.old, pair.name, "the reload failed")
             } catch let second {
                 error.message += "; and the old version of \(pair.name) does not go on: \(second.message)"

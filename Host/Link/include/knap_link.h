@@ -51,7 +51,7 @@ void knap_link_destroy(knap_link_t *link);
 
 // What a provision's `method.call` is for methods of the other side; its `instance` is the link.
 void knap_link_forward(void *link, const knap_request_t *request);
-// What a hook is that runs on the other side; see knap_link_special.
+// What a hook is that runs on the other side; KNAP_LINK_SPECIAL and above.
 void knap_link_send_special(knap_link_t *link, knap_call_t call, uint32_t method, knap_bytes_t body);
 // Which methods may be run again when the worker died: a bit for each index below 64.
 void knap_link_idempotent(knap_link_t *link, uint64_t methods);

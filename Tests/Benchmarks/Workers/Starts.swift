@@ -1,4 +1,4 @@
-import KnapJSON
+import Glibc
 import KnapPlugin
 
 @testable import KnapHost
@@ -18,9 +18,24 @@ func measureStarts(_ bench: Bench) async throws {
             _ = try await first.call(bytes: [], parent: nil)
             times.append(nanoseconds() - start)
         }
-        times.sort()
-        print(
-            "  \(label)".padded(40), column(fixed(percentile(times, 0.5) / 1000), 8), column(fixed(percentile(times, 0.99) / 1000), 8),
-            column("\(target)", 8))
+        row(label, times, "\(target)")
     }
+    row("limit: a process that does nothing", (0..<100).map { _ in spawnAndReap("/bin/true") }, "")
+}
+
+private func spawnAndReap(_ program: String) -> UInt64 {
+    let start = nanoseconds()
+    var process: pid_t = 0
+    var arguments: [UnsafeMutablePointer<CChar>?] = [nil]
+    guard posix_spawn(&process, program, nil, nil, &arguments, nil) == 0, waitpid(process, nil, 0) == process else {
+        fatalError("\(program) cannot be run")
+    }
+    return nanoseconds() - start
+}
+
+private func row(_ label: String, _ times: [UInt64], _ target: String) {
+    let sorted = times.sorted()
+    print(
+        "  \(label)".padded(40), column(fixed(percentile(sorted, 0.5) / 1000), 8), column(fixed(percentile(sorted, 0.99) / 1000), 8),
+        column(target, 8))
 }
