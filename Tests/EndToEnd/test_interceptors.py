@@ -1,6 +1,7 @@
 """Interceptors that the operator demands: while one is missing, nothing from outside gets in, and what mends it does."""
 
 import json
+import signal
 
 import pytest
 
@@ -105,6 +106,19 @@ def test_one_that_is_quarantined_or_does_not_start_is_missing(served):
         command(served, "plugins", *arguments)
     wait_for(lambda: state_of(served, "guard") == "failed", "the failed start")
     assert_closed(served, "disagrees with its manifest")
+
+
+def test_one_that_crashed_the_host_is_missing_until_it_is_released(served):
+    install(served, guard(served, defines=['FATAL="tags"']))
+    demand(served, "guard")
+    assert_open(served)
+    attempt(served, "vault.list_tags")
+    assert served.processes[-1].wait(20) == -signal.SIGABRT
+    served.endpoint = served.serve()
+    assert_closed(served, "its code ended the host")
+    assert command(served, "plugins", "release", "guard").returncode == 0
+    assert_open(served)
+    assert tool(served, "delete_note", path="Ideas.md")[0]
 
 
 def test_a_plugin_that_does_not_intercept_is_no_interceptor(served):

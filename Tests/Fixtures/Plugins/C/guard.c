@@ -1,5 +1,6 @@
-// An interceptor: refuses every call whose method's name contains -DDENIED.
+// An interceptor: refuses every call whose method's name contains -DDENIED, and crashes at those with -DFATAL in theirs.
 #include <knap/knap.h>
+#include <stdlib.h>
 #include <string.h>
 static const knap_plugin_intercept_t interception;
 #define OFFERS(id) (strcmp(id, KNAP_EXT_INTERCEPT) ? NULL : (const void *)&interception)
@@ -8,8 +9,12 @@ static const knap_plugin_intercept_t interception;
 #ifndef DENIED
 #define DENIED "delete"
 #endif
+#ifndef FATAL
+#define FATAL "\n" // in nobody's name
+#endif
 static knap_status_t decide(void *instance, const knap_call_info_t *call, knap_bytes_t body, knap_text_t *message) {
    (void)instance, (void)body;
+   if (memmem(call->method.data, call->method.size, FATAL, strlen(FATAL))) abort();
    if (!memmem(call->method.data, call->method.size, DENIED, strlen(DENIED))) return KNAP_OK;
    *message = text("the guard allows no " DENIED);
    return KNAP_PERMISSION_DENIED;
