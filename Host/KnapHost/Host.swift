@@ -41,6 +41,7 @@ package actor Host {
     var sandboxDemand = SandboxDemand.strict
     var watchdogTime = Duration.seconds(10)
     nonisolated let users: WorkerUsers
+    nonisolated let controlGroups: ControlGroups
     /// The setting `host.interceptors`.
     var demandedInterceptors: Set<String> = []
     /// Why calls from outside are refused, as the engine was told last.
@@ -80,6 +81,7 @@ package actor Host {
         self.logger = logger
         watchdog = Watchdog(logger: logger)
         users = WorkerUsers(state: configuration.state.path)
+        controlGroups = ControlGroups(areWanted: configuration.makesControlGroups)
     }
 
     /// Starts the host's own service and then every plugin that can run. What cannot is reported, not thrown.
@@ -107,6 +109,7 @@ package actor Host {
         probations = []
         dropDirectories?.stop()
         await change { [self] in await reconcile() }
+        controlGroups.remove()
     }
 
     // MARK: Planning

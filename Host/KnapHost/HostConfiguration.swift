@@ -9,6 +9,8 @@ package struct HostConfiguration: Sendable {
     package var builtInPlugins: String?
     /// The program that runs one plugin in a process of its own; nil: there is none, and all run in this one.
     package var worker: String?
+    /// Whether workers are put into control groups, where there may be any. The host's process goes into one as well.
+    package var makesControlGroups: Bool
     /// Drop directories; the state directory's own is always one.
     package var pluginDirectories: [String]
     /// Which plugins run; nil: all that are enabled.
@@ -23,13 +25,15 @@ package struct HostConfiguration: Sendable {
     package var joining: [String]
 
     package init(
-        state: StateDirectory, builtInPlugins: String?, worker: String? = nil, pluginDirectories: [String] = [], wanted: Set<String>? = nil,
+        state: StateDirectory, builtInPlugins: String?, worker: String? = nil, makesControlGroups: Bool = false,
+        pluginDirectories: [String] = [], wanted: Set<String>? = nil,
         overrides: [String: JSONObject] = [:], environment: [String: String] = [:], logLevel: Logger.Level = .info,
         lastEnd: HostEnd = .orderly, joining: [String] = []
     ) {
         self.state = state
         self.builtInPlugins = builtInPlugins
         self.worker = worker
+        self.makesControlGroups = makesControlGroups
         self.pluginDirectories = pluginDirectories
         self.wanted = wanted
         self.overrides = overrides

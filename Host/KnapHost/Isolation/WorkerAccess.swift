@@ -4,7 +4,7 @@ extension WorkerOptions {
     /// What a worker may have: its library, its state directory, what the system's libraries need, and what was granted.
     init(
         _ artifact: Artifact, program: String, context: InstanceContext, environment: [String: String], watchdog: Duration,
-        demand: SandboxDemand, user: WorkerUser
+        demand: SandboxDemand, user: WorkerUser, controlGroups: ControlGroups
     ) {
         let asked = artifact.manifest.permissions
         let home = environment["HOME"] ?? "/"
@@ -15,7 +15,7 @@ extension WorkerOptions {
             writePaths: [context.stateDirectory] + paths.resolve(asked.writePaths),
             listenPorts: asked.listen,
             environment: Self.environment(asked.environment, environment), memoryBytes: artifact.manifest.limits.memoryBytes,
-            watchdog: watchdog, demand: demand, user: user)
+            watchdog: watchdog, demand: demand, user: user, controlGroups: controlGroups)
     }
 
     private static func environment(_ granted: [String], _ all: [String: String]) -> [String] {

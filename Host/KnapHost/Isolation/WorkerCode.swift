@@ -30,8 +30,15 @@ final class WorkerCode: PluginCode {
     var inWorkers: [WorkerCode] { [self] }
     var workers: Int { process.end == nil ? 1 : 0 }
     var details: [(String, JSON)] {
-        [("process", .string("\(process.pid)")), ("sandbox", .string(report.sandbox.description))]
+        [("process", .string("\(process.pid)")), ("sandbox", .string(report.sandbox.description)), ("control_group", .string(controlGroup))]
             + (report.remarks.isEmpty ? [] : [("not_achieved", .string(report.remarks))])
+    }
+
+    private var controlGroup: String {
+        switch process.controlGroup {
+        case .success(let group): group.directory
+        case .failure(let error): "none: \(error.message)"
+        }
     }
 
     func serves(_ isServing: Bool) { process.serves(isServing) }

@@ -8,9 +8,13 @@ struct WorkerDeath: Sendable {
     /// `knap_reap`'s answer: the signal that ended it, negated, or its exit status.
     var status: Int32
     var crash: Crash?
+    /// What it may have of memory in all, where it had that and was ended for it.
+    var memoryLimit: Int?
 
-    init(status: Int32, crash: Crash?) {
+    /// `memoryLimit`: that of its control group, if the kernel ended a process there.
+    init(status: Int32, crash: Crash?, memoryLimit: Int? = nil) {
         self.status = status
+        self.memoryLimit = status == -SIGKILL ? memoryLimit : nil
         let agrees =
             switch crash?.cause {
             case .signal(let signal): signal.number == -status
@@ -22,6 +26,7 @@ struct WorkerDeath: Sendable {
 
     /// A sentence without its end, for the record and the log.
     var reason: String {
+        if let memoryLimit { return "it ran out of memory: it had all of the \(memoryLimit >> 20) MiB that it may have" }
         if let crash, crash.isOutOfMemory, let limit = crash.dataLimit {
             return "it ran out of memory: it had \(crash.dataBytes >> 20) MiB of the \(limit >> 20) MiB that it may have (\(crash.summary))"
         }

@@ -31,6 +31,8 @@ final class WorkerProcess: Sendable {
     /// The pool's, of which it is to be a member.
     let group: WorkerGroup?
     let pidfd: Int32
+    /// Or why it is in none of its own.
+    let controlGroup: Result<ControlGroup, PluginError>
     let control: ControlChannel
     let output: Int32
     let doorbell: Int32
@@ -69,8 +71,8 @@ final class WorkerProcess: Sendable {
     }
 
     init(
-        context: InstanceContext, party: Party, engine: CallEngine, group: WorkerGroup?, pid: Int32, pidfd: Int32, control: ControlChannel,
-        output: Int32, doorbell: Int32, box: WorkerBox, memory: UnsafeMutableRawPointer,
+        context: InstanceContext, party: Party, engine: CallEngine, group: WorkerGroup?, pid: Int32, pidfd: Int32,
+        controlGroup: Result<ControlGroup, PluginError>, control: ControlChannel, output: Int32, doorbell: Int32, box: WorkerBox, memory: UnsafeMutableRawPointer,
         onEnd: @escaping @Sendable (WorkerEnd) async -> Void
     ) throws(PluginError) {
         self.context = context
@@ -79,6 +81,7 @@ final class WorkerProcess: Sendable {
         self.group = group
         self.pid = pid
         self.pidfd = pidfd
+        self.controlGroup = controlGroup
         self.control = control
         self.output = output
         self.doorbell = doorbell
@@ -253,8 +256,15 @@ final class WorkerProcess: Sendable {
         finish(&lines)
     }
 
+    private func reap() -> WorkerDeath {
+        let status = knap_reap(pidfd)
+        guard case .success(let group) = controlGroup else { return WorkerDeath(status: status, crash: box.crash) }
+        defer { group.remove() }
+        return WorkerDeath(status: status, crash: box.crash, memoryLimit: group.ranOutOfMemory ? group.memoryLimit : nil)
+    }
+
     private func finish(_ lines: inout OutputLines) {
-        let death = WorkerDeath(status: knap_reap(pidfd), crash: box.crash)
+        let death = reap()
         _ = answerRequests()  // what it said last, such as why it could not load
         lines.read(output)
         lines.flush()

@@ -19,6 +19,7 @@ struct WorkerOptions: Sendable {
     var watchdog: Duration
     var demand: SandboxDemand
     var user: WorkerUser
+    var controlGroups: ControlGroups
 }
 
 extension WorkerProcess {
@@ -94,8 +95,17 @@ extension WorkerProcess {
             munmap(mapped, KNAP_LINK_MEMORY)
             throw reason
         }
+        // It runs nothing of the plugin's before it gets the frame that `begin` sends.
+        let controlGroup = Result { () throws(PluginError) in
+            let group = try options.controlGroups.make(for: manifest).get()
+            do throws(PluginError) { try group.take(pid) } catch {
+                group.remove()
+                throw error
+            }
+            return group
+        }
         let process = try WorkerProcess(
-            context: context, party: party, engine: engine, group: group, pid: pid, pidfd: pidfd,
+            context: context, party: party, engine: engine, group: group, pid: pid, pidfd: pidfd, controlGroup: controlGroup,
             control: ControlChannel(descriptor: pair[0]), output: pipes[0], doorbell: doorbell, box: box, memory: mapped,
             onEnd: onEnd)
         process.begin(options, manifest)

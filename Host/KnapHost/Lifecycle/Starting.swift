@@ -218,7 +218,7 @@ extension Host {
         }
         let options = WorkerOptions(
             artifact, program: program, context: context, environment: configuration.environment, watchdog: watchdogTime,
-            demand: sandboxDemand, user: user)
+            demand: sandboxDemand, user: user, controlGroups: controlGroups)
         let (name, generation) = (record.name, record.generation)
         let (process, report) = try await WorkerProcess.start(
             options, manifest: artifact.manifest, context: context, party: party, engine: engine, group: group

@@ -62,15 +62,8 @@ struct Checkpoints: Sendable {
 
     /// Removes what earlier hosts left, but for the copies of these plugins.
     func sweep(keeping names: Set<String>) {
-        guard let stream = opendir(directory) else { return }
-        var found: [String] = []
-        while let entry = readdir(stream) {
-            let name = withUnsafeBytes(of: entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
-            if name != ".", name != ".." { found.append(name) }
-        }
-        closedir(stream)
         let kept = names.flatMap { [checkpoint($0), placing($0), aside($0)] }
-        for name in found where !kept.contains("\(directory)/\(name)") { DirectoryTree.remove("\(directory)/\(name)") }
+        for name in readDirectory(directory) ?? [] where !kept.contains("\(directory)/\(name)") { DirectoryTree.remove("\(directory)/\(name)") }
     }
 
     private func move(_ from: String, _ to: String) throws(StoreError) {

@@ -90,15 +90,7 @@ package struct Inbox {
 
     /// The names ending in `.so` or `.knap`; hidden ones are somebody's temporary files. None when the directory cannot be read.
     private static func libraries(in directory: String) -> [String]? {
-        guard let stream = opendir(directory) else { return errno == ENOENT ? [] : nil }
-        defer { closedir(stream) }
-        var names: [String] = []
-        while let entry = readdir(stream) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) { pointer in
-                pointer.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            if isPlugin(name) { names.append(name) }
-        }
-        return names
+        guard let names = readDirectory(directory) else { return errno == ENOENT ? [] : nil }
+        return names.filter(isPlugin)
     }
 }

@@ -173,9 +173,9 @@ final class StoredFileReplacement {
 enum StoreDirectory {
     /// Removes what a host that was killed left half-written in the directory and in those in it.
     static func removeUnfinished(in directory: String) {
-        for name in names(in: directory) where !name.hasPrefix(".") {
+        for name in readDirectory(directory) ?? [] where !name.hasPrefix(".") {
             if name.hasSuffix(".tmp") { DirectoryTree.remove("\(directory)/\(name)") }
-            for inner in names(in: "\(directory)/\(name)") where inner.hasSuffix(".tmp") {
+            for inner in readDirectory("\(directory)/\(name)") ?? [] where inner.hasSuffix(".tmp") {
                 DirectoryTree.remove("\(directory)/\(name)/\(inner)")
             }
         }
@@ -183,17 +183,7 @@ enum StoreDirectory {
 
     /// The same in a drop directory, which is the operator's: only what has such a name as only the host gives.
     static func removeParts(in directory: String) {
-        for name in names(in: directory) where name.hasPrefix(".part-") { DirectoryTree.remove("\(directory)/\(name)") }
-    }
-
-    private static func names(in directory: String) -> [String] {
-        guard let stream = opendir(directory) else { return [] }
-        defer { closedir(stream) }
-        var names: [String] = []
-        while let entry = readdir(stream) {
-            names.append(withUnsafeBytes(of: entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) })
-        }
-        return names
+        for name in readDirectory(directory) ?? [] where name.hasPrefix(".part-") { DirectoryTree.remove("\(directory)/\(name)") }
     }
 
     static func create(_ path: String) throws(StoreError) {

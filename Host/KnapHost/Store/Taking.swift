@@ -94,12 +94,5 @@ private func pluginFiles(inAll directories: [String]) -> [String] { directories.
 
 /// The libraries and the plugins' folders directly in a directory, sorted; none when there is no such directory.
 func pluginFiles(in directory: String) -> [String] {
-    guard let stream = opendir(directory) else { return [] }
-    defer { closedir(stream) }
-    var paths: [String] = []
-    while let entry = readdir(stream) {
-        let name = withUnsafeBytes(of: entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
-        if Inbox.isPlugin(name) { paths.append(directory + "/" + name) }
-    }
-    return paths.sorted()
+    (readDirectory(directory) ?? []).filter(Inbox.isPlugin).map { directory + "/" + $0 }.sorted()
 }

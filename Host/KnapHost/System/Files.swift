@@ -48,6 +48,18 @@ private func writeAll(_ descriptor: Int32, _ bytes: [UInt8]) -> Bool {
     return true
 }
 
+/// What a directory holds, in no order; nil with errno set when it cannot be read.
+func readDirectory(_ path: String) -> [String]? {
+    guard let stream = opendir(path) else { return nil }
+    defer { closedir(stream) }
+    var names: [String] = []
+    while let entry = readdir(stream) {
+        let name = withUnsafeBytes(of: entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+        if name != ".", name != ".." { names.append(name) }
+    }
+    return names
+}
+
 /// What the system says of an error number.
 func errorText(_ number: Int32) -> String { String(cString: strerror(number)) }
 

@@ -11,7 +11,7 @@ func startHost(_ options: ServeOptions, token: String, lastEnd: HostEnd) async t
     let host = try Host(
         HostConfiguration(
             state: options.state, builtInPlugins: installation.plugins, worker: installation.worker,
-            pluginDirectories: options.pluginDirectories,
+            makesControlGroups: true, pluginDirectories: options.pluginDirectories,
             wanted: try installation.profile(options.profile), overrides: options.overrides(token: token),
             environment: environmentVariables(), logLevel: options.isRelayStarted ? .info : .warning, lastEnd: lastEnd,
             joining: [Banner.program] + Banner.relayArguments(options)))

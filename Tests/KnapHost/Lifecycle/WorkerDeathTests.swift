@@ -19,6 +19,12 @@ import Testing
         (WorkerDeath(status: 0, crash: nil), "its process ended by itself"),
         (WorkerDeath(status: 4, crash: nil), "its process ended with exit code 4"),
         (WorkerDeath(status: -SIGKILL, crash: nil), "its process was ended by SIGKILL"),
+        (
+            WorkerDeath(status: -SIGKILL, crash: nil, memoryLimit: 64 << 20),
+            "it ran out of memory: it had all of the 64 MiB that it may have"
+        ),
+        // Somebody else's end came first.
+        (WorkerDeath(status: 4, crash: nil, memoryLimit: 64 << 20), "its process ended with exit code 4"),
         (WorkerDeath(status: -64, crash: nil), "its process was ended by signal 64"),
         (
             WorkerDeath(status: -SIGSEGV, crash: crash(signal(SIGSEGV))),

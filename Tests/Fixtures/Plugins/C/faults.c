@@ -68,6 +68,8 @@ static void stop(void) { raise(SIGSTOP); }
 static void hang(void) { for (;;) pause(); }
 static void shut(void) { for (int descriptor = 0; descriptor < 1024; descriptor++) close(descriptor); }
 static void leak(void) { for (;;) memset(malloc(1 << 20), 1, 1 << 20); }
+// The same where no limit of the process counts.
+static void hoard(void) { for (;;) memset(mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0), 1, 1 << 20); }
 static void ignore_signals(void) {
    for (int number = 1; number < 32; number++) signal(number, SIG_IGN);
    prctl(PR_SET_PDEATHSIG, 0);
@@ -159,7 +161,7 @@ static void truncate_memory(void) {
       (void)instance; (void)request; \
       name(); \
    }
-FAULT(crash) FAULT(divide) FAULT(trap) FAULT(deep) FAULT(leave) FAULT(spin) FAULT(stop) FAULT(hang) FAULT(shut) FAULT(leak)
+FAULT(crash) FAULT(divide) FAULT(trap) FAULT(deep) FAULT(leave) FAULT(spin) FAULT(stop) FAULT(hang) FAULT(shut) FAULT(leak) FAULT(hoard)
 FAULT(thread) FAULT(thread_deep) FAULT(thread_give_up) FAULT(give_up) FAULT(breakpoint) FAULT(nowhere) FAULT(ignore_signals) FAULT(vanish) FAULT(leave_well)
 FAULT(fork_bomb) FAULT(truncate_memory)
 
@@ -528,7 +530,7 @@ ESCAPE(live) {
 #define METHODS(X) \
    X(echo, echo) X(version, version) X(pid, pid) X(add, add) X(slow, slow) X(patient, patient) X(nap, nap) X(twice, twice) X(never, never) X(late, late) \
    X(huge, huge) X(pass_on, pass_on) X(pair, pair) X(crash, crash_call) X(divide, divide_call) X(trap, trap_call) X(deep, deep_call) \
-   X(leave, leave_call) X(spin, spin_call) X(stop, stop_call) X(hang, hang_call) X(shut, shut_call) X(leak, leak_call) \
+   X(leave, leave_call) X(spin, spin_call) X(stop, stop_call) X(hang, hang_call) X(shut, shut_call) X(leak, leak_call) X(hoard, hoard_call) \
    X(thread, thread_call) X(thread_deep, thread_deep_call) X(thread_give_up, thread_give_up_call) \
    X(give_up, give_up_call) X(breakpoint, breakpoint_call) X(nowhere, nowhere_call) X(ignore_signals, ignore_signals_call) \
    X(vanish, vanish_call) X(leave_well, leave_well_call) X(fork_bomb, fork_bomb_call) X(truncate_memory, truncate_memory_call) X(garbage, garbage_call) X(raise, raise_call) \

@@ -1,0 +1,171 @@
+import Glibc
+import KnapPlugin
+import Synchronization
+
+/// The kernel's control groups (cgroup v2), one for each worker: what it takes of memory of every kind, and its threads, are
+/// counted and limited together. Limits of a process do not see memory that is shared or belongs to files.
+///
+///     OWN/                the host's group when it started; its alone, unless it is the root
+///       knap-PID.host/    the host from then on: a group that gives its children controllers may hold no processes itself
+///       knap-PID/
+///         NAME.SERIAL/    a worker
+///
+/// The host's group must be one in which it may make others: as root, or in a service of systemd's with `Delegate=yes`.
+/// See "Core Interface Files", "No Internal Process Constraint" and "Delegation" in the kernel's guide to cgroup v2. Calls
+/// wait for the kernel alone.
+final class ControlGroups: Sendable {
+    private struct Place {
+        /// The host's group when it started.
+        let own: String
+        let controllers: [String]
+        /// In which the host is now, where it had to leave its own.
+        var host: String?
+        var workers: String { "\(own)/knap-\(getpid())" }
+    }
+
+    /// Where they are, or why there are none.
+    private let place: Result<Place, PluginError>
+    private let serial = Atomic<Int>(0)
+
+    init(areWanted: Bool) {
+        place = Result { () throws(PluginError) in
+            guard areWanted else { throw PluginError(code: .unavailable, message: "this host was not asked to make any") }
+            return try Self.prepare()
+        }
+    }
+
+    /// A group with the limits of a worker of this plugin, which is to be put into it.
+    func make(for manifest: Manifest) -> Result<ControlGroup, PluginError> {
+        Result { () throws(PluginError) in
+            let number = serial.add(1, ordering: .relaxed).newValue
+            var group = ControlGroup(directory: "\(try place.get().workers)/\(manifest.name).\(number)")
+            try makeGroup(group.directory)
+            do throws(PluginError) { try group.limit(memoryBytes: manifest.limits.memoryBytes) } catch {
+                group.remove()
+                throw error
+            }
+            return group
+        }
+    }
+
+    /// Leaves all as it was. Call when no worker is left.
+    func remove() {
+        guard case .success(let place) = place else { return }
+        rmdir(place.workers)
+        guard let host = place.host else { return }
+        do throws(PluginError) {
+            try Self.turn("-", place.controllers, in: place.own)
+            try writeSetting("\(place.own)/cgroup.procs", "\(getpid())")
+            rmdir(host)
+        } catch {}  // the next host removes it
+    }
+
+    private static func prepare() throws(PluginError) -> Place {
+        let own = try ownGroup()
+        let offered = words(of: "\(own)/cgroup.controllers").filter { ["memory", "pids"].contains($0) }
+        if offered.isEmpty {
+            throw PluginError(code: .unavailable, message: "the kernel gives groups below \(own) neither memory nor pids as controllers")
+        }
+        sweep(own)
+        var place = Place(own: own, controllers: offered)
+        // Only the root has no type.
+        if access("\(own)/cgroup.type", F_OK) == 0 {
+            guard words(of: "\(own)/cgroup.procs") == ["\(getpid())"] else {
+                throw PluginError(
+                    code: .failedPrecondition,
+                    message: "\(own) holds other processes than the host: start it in a group of its own, such as a service of systemd's "
+                        + "with Delegate=yes")
+            }
+            let host = "\(place.workers).host"
+            try makeGroup(host)
+            try writeSetting("\(host)/cgroup.procs", "\(getpid())")
+            place.host = host
+        }
+        try makeGroup(place.workers)
+        for group in [own, place.workers] { try turn("+", offered, in: group) }
+        return place
+    }
+
+    private static func turn(_ sign: String, _ controllers: [String], in group: String) throws(PluginError) {
+        try writeSetting("\(group)/cgroup.subtree_control", controllers.map { sign + $0 }.joined(separator: " "))
+    }
+
+    /// The directory of this process's group.
+    private static func ownGroup() throws(PluginError) -> String {
+        let missing = PluginError(code: .unavailable, message: "there is no cgroup v2 here")
+        guard let path = lines(of: "/proc/self/cgroup").first(where: { $0.hasPrefix("0::/") })?.dropFirst(3) else { throw missing }
+        for mount in lines(of: "/proc/self/mountinfo") {
+            // proc_pid_mountinfo(5): the root within the file system and the place are the fourth and fifth field.
+            let fields = mount.split(separator: " ")
+            guard let dash = fields.firstIndex(of: "-"), fields.count > dash + 1, fields[dash + 1] == "cgroup2", dash > 5,
+                path.hasPrefix(fields[3])
+            else { continue }
+            let below = fields[3] == "/" ? path : path.dropFirst(fields[3].count)
+            return below == "/" ? String(fields[4]) : String(fields[4] + below)
+        }
+        throw missing
+    }
+
+    /// Removes what hosts left that are gone.
+    private static func sweep(_ own: String) {
+        for group in readDirectory(own) ?? [] where group.hasPrefix("knap-") {
+            guard let process = Int32(group.dropFirst(5).prefix { $0 != "." }), kill(process, 0) != 0, errno == ESRCH else { continue }
+            for worker in readDirectory("\(own)/\(group)") ?? [] { rmdir("\(own)/\(group)/\(worker)") }
+            rmdir("\(own)/\(group)")
+        }
+    }
+}
+
+/// The group of one worker.
+struct ControlGroup: Sendable {
+    let directory: String
+    /// In all, as far as these groups can limit it.
+    private(set) var memoryLimit: Int?
+
+    init(directory: String) { self.directory = directory }
+
+    /// As many as a user of its own may have; see Host/Worker/sandbox.c.
+    private static let mostThreads = 8192
+
+    fileprivate mutating func limit(memoryBytes: Int?) throws(PluginError) {
+        if hasSetting("pids.max") { try writeSetting("\(directory)/pids.max", "\(Self.mostThreads)") }
+        guard let memoryBytes, hasSetting("memory.max") else { return }
+        memoryLimit = memoryBytes
+        try writeSetting("\(directory)/memory.max", "\(memoryBytes)")
+        if hasSetting("memory.swap.max") { try writeSetting("\(directory)/memory.swap.max", "0") }
+    }
+
+    private func hasSetting(_ name: String) -> Bool { access("\(directory)/\(name)", F_OK) == 0 }
+
+    func take(_ process: Int32) throws(PluginError) { try writeSetting("\(directory)/cgroup.procs", "\(process)") }
+
+    /// The kernel ended a process because the group had all of its memory.
+    var ranOutOfMemory: Bool {
+        lines(of: "\(directory)/memory.events").contains { $0.hasPrefix("oom_kill ") && $0 != "oom_kill 0" }
+    }
+
+    /// Call when its process was reaped.
+    func remove() { rmdir(directory) }
+}
+
+private func makeGroup(_ directory: String) throws(PluginError) {
+    guard mkdir(directory, 0o755) == 0 || errno == EEXIST else {
+        throw PluginError(code: .unavailable, message: "\(directory) cannot be made: \(errorText(errno))")
+    }
+}
+
+private func writeSetting(_ path: String, _ value: String) throws(PluginError) {
+    let file = open(path, O_WRONLY | O_CLOEXEC)
+    let isWritten = file >= 0 && write(file, value, value.utf8.count) == value.utf8.count
+    let reason = errno
+    if file >= 0 { close(file) }
+    guard isWritten else {
+        throw PluginError(code: .unavailable, message: "'\(value)' cannot be written to \(path): \(errorText(reason))")
+    }
+}
+
+private func lines(of path: String) -> [Substring] {
+    String(decoding: readFile(path) ?? [], as: UTF8.self).split(separator: "\n")
+}
+
+private func words(of path: String) -> [String] { lines(of: path).flatMap { $0.split(separator: " ") }.map(String.init) }
