@@ -16,6 +16,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -128,4 +129,10 @@ int knap_open_beneath(int directory, const char *path, int as_place) {
 
 int knap_exchange(const char *one, const char *other) {
    return renameat2(AT_FDCWD, one, AT_FDCWD, other, RENAME_EXCHANGE);
+}
+
+int knap_has_attribute(const char *path, const char *name, const char *value) {
+   char held[64];
+   ssize_t size = getxattr(path, name, held, sizeof held);
+   return size == (ssize_t)strlen(value) && !memcmp(held, value, strlen(value));
 }

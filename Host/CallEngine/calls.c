@@ -273,7 +273,8 @@ static knap_status_t start(knap_party_t *caller, const knap_target_t *target, co
       return turn_away(slot, KNAP_DEADLINE_EXCEEDED, "the deadline had passed before the call began"), KNAP_OK;
    if (hook) {
       atomic_fetch_sub_explicit(&target->party->bulkhead.common, 1, memory_order_relaxed); // given back by complete
-      dispatch(self, slot, outgoing->body, outgoing->buffer);
+      if (target->flags & KNAP_ROUTE_BLOCKING) dispatch(self, slot, outgoing->body, outgoing->buffer);
+      else knap_run(slot, outgoing->body, outgoing->buffer);
    } else {
       proceed(self, slot, target, outgoing->body, outgoing->buffer, false, NULL);
    }

@@ -109,7 +109,7 @@ package actor Host {
         probations = []
         dropDirectories?.stop()
         await change { [self] in await reconcile() }
-        controlGroups.remove()
+        await onOwnThread { [controlGroups] in controlGroups.remove() }
     }
 
     // MARK: Planning

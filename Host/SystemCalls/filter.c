@@ -143,7 +143,8 @@ static int64_t export(scmp_filter_ctx filter, void *code) {
    int file = memfd_create("knap-call-filter", MFD_CLOEXEC);
    if (file < 0) return -errno;
    int64_t size = seccomp_export_bpf(filter, file);
-   if (!size && (size = pread(file, code, KNAP_CALL_FILTER_BYTES, 0)) < 0) size = -errno;
+   if (!size && (size = lseek(file, 0, SEEK_END)) > KNAP_CALL_FILTER_BYTES) size = -E2BIG;
+   if (size > 0 && pread(file, code, (size_t)size, 0) != size) size = -EIO;
    close(file);
    return size;
 }

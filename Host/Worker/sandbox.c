@@ -71,7 +71,8 @@ static void limit(const sandbox_request_t *request) {
 
 // For good: not even a program with capabilities of its own would have them.
 static void bound_capabilities(void) {
-   for (int capability = 0; !prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) || errno != EINVAL; capability++) {}
+   int capability = 0;
+   while (!prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)) capability++; // until there are no more, or it may not drop any
 }
 
 // With a user of its own even what the other layers do not know is closed: signals to others, their files, their /proc.

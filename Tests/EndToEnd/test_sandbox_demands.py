@@ -1,7 +1,11 @@
 """What an operator demands of the sandbox decides what starts."""
 
 import os
+import pathlib
+import shutil
+import subprocess
 
+import knap_host
 import plugins
 from knap_host import wait_for
 from test_workers import info, state_of
@@ -55,3 +59,23 @@ def test_a_state_directory_that_others_cannot_reach_is_said(place):
     shown = started(place, "kept")
     assert shown["state"] == "active"
     assert f"{place.root} is closed to other users" in shown["not_achieved"], shown["not_achieved"]
+
+
+def test_a_host_that_is_not_root_restricts_its_workers_with_what_anybody_has(place, monkeypatch):
+    if os.geteuid() == 0:
+        # Whoever runs it must be able to pass the directories above it.
+        installation = pathlib.Path(knap_host.KNAP).parents[1]
+        shutil.copytree(installation, place.root / "knap", symlinks=True)
+        monkeypatch.setattr(knap_host, "KNAP", str(place.root / "knap/bin/knap"))
+        subprocess.run(["chown", "-R", "65534:65534", str(place.root)], check=True)
+        place.environment["HOME"] = str(place.root)
+        place.prefix = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    place.serve()
+    library = plugins.build(place.root / "built", "kept")
+    library.chmod(0o644)
+    plugins.drop(place, library)
+    shown = wait_for(lambda: state_of(place, "kept") == "active" and info(place, "kept"), "the start")
+    for layer in ("no new privileges", "no capabilities", "Landlock", "seccomp"):
+        assert layer in shown["sandbox"], shown
+    assert "not run as root" in shown["not_achieved"]
+    assert place.call("test.kept.echo", text="well") == {"text": "well"}

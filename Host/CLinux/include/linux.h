@@ -53,6 +53,8 @@ int knap_signal(int pidfd, int signal);
 int knap_is_mapped(const char *path);
 // Where the library that the loader would take for `name` was loaded from, into `path`: 0; -1 when none is loaded.
 int knap_loaded_as(const char *name, char *path, uint64_t size);
+// getxattr(2): whether `path` has the attribute `name` with this value: 1 or 0.
+int knap_has_attribute(const char *path, const char *name, const char *value);
 // openat2(2) with RESOLVE_BENEATH: fails with EXDEV when `path`, or a link on the way, leads out of `directory`. With
 // `as_place` it is opened as a place (O_PATH), else for reading, without waiting.
 int knap_open_beneath(int directory, const char *path, int as_place);

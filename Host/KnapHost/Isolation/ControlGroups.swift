@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import KnapPlugin
 import Synchronization
@@ -10,7 +11,8 @@ import Synchronization
 ///       knap-PID/
 ///         NAME.SERIAL/    a worker
 ///
-/// The host's group must be one in which it may make others: as root, or in a service of systemd's with `Delegate=yes`.
+/// The host's group must be the root of those that it sees, or have been given to it to divide, as systemd does for a service
+/// with `Delegate=yes`.
 /// See "Core Interface Files", "No Internal Process Constraint" and "Delegation" in the kernel's guide to cgroup v2. Calls
 /// wait for the kernel alone.
 final class ControlGroups: Sendable {
@@ -48,16 +50,23 @@ final class ControlGroups: Sendable {
         }
     }
 
-    /// Leaves all as it was. Call when no worker is left.
+    /// Removes the groups and brings the host back into the one in which it started. Waits a moment for the last worker, which
+    /// was ended before.
     func remove() {
         guard case .success(let place) = place else { return }
+        let limit = Deadline.after(.seconds(2))
+        while rmdir(place.workers) != 0, errno == EBUSY || errno == ENOTEMPTY, !limit.hasPassed { usleep(1000) }
+        Self.leave(place)
+    }
+
+    private static func leave(_ place: Place) {
         rmdir(place.workers)
         guard let host = place.host else { return }
         do throws(PluginError) {
             try Self.turn("-", place.controllers, in: place.own)
             try writeSetting("\(place.own)/cgroup.procs", "\(getpid())")
             rmdir(host)
-        } catch {}  // the next host removes it
+        } catch {}  // a worker is still there, and ends with this process
     }
 
     private static func prepare() throws(PluginError) -> Place {
@@ -68,8 +77,21 @@ final class ControlGroups: Sendable {
         }
         sweep(own)
         var place = Place(own: own, controllers: offered)
+        do throws(PluginError) { try divide(&place) } catch {
+            leave(place)
+            throw error
+        }
+        return place
+    }
+
+    private static func divide(_ place: inout Place) throws(PluginError) {
+        let own = place.own
         // Only the root has no type.
         if access("\(own)/cgroup.type", F_OK) == 0 {
+            guard isGiven(own) else {
+                throw PluginError(
+                    code: .failedPrecondition, message: "\(own) is not the host's to divide: a service of systemd's is with Delegate=yes")
+            }
             guard words(of: "\(own)/cgroup.procs") == ["\(getpid())"] else {
                 throw PluginError(
                     code: .failedPrecondition,
@@ -78,22 +100,32 @@ final class ControlGroups: Sendable {
             }
             let host = "\(place.workers).host"
             try makeGroup(host)
-            try writeSetting("\(host)/cgroup.procs", "\(getpid())")
             place.host = host
+            try writeSetting("\(host)/cgroup.procs", "\(getpid())")
         }
         try makeGroup(place.workers)
-        for group in [own, place.workers] { try turn("+", offered, in: group) }
-        return place
+        for group in [own, place.workers] { try turn("+", place.controllers, in: group) }
+    }
+
+    /// Whether the group is the root of what this process sees, as in a container, or its manager gave it away.
+    private static func isGiven(_ group: String) -> Bool {
+        ownPath == "/" || knap_has_attribute(group, "user.delegate", "1") == 1
+            || knap_has_attribute(group, "trusted.delegate", "1") == 1
     }
 
     private static func turn(_ sign: String, _ controllers: [String], in group: String) throws(PluginError) {
         try writeSetting("\(group)/cgroup.subtree_control", controllers.map { sign + $0 }.joined(separator: " "))
     }
 
-    /// The directory of this process's group.
+    /// This process's group, seen from the root that it knows.
+    private static var ownPath: Substring? {
+        lines(of: "/proc/self/cgroup").first { $0.hasPrefix("0::/") }?.dropFirst(3)
+    }
+
+    /// Its directory.
     private static func ownGroup() throws(PluginError) -> String {
         let missing = PluginError(code: .unavailable, message: "there is no cgroup v2 here")
-        guard let path = lines(of: "/proc/self/cgroup").first(where: { $0.hasPrefix("0::/") })?.dropFirst(3) else { throw missing }
+        guard let path = ownPath else { throw missing }
         for mount in lines(of: "/proc/self/mountinfo") {
             // proc_pid_mountinfo(5): the root within the file system and the place are the fourth and fifth field.
             let fields = mount.split(separator: " ")
@@ -109,12 +141,14 @@ final class ControlGroups: Sendable {
     /// Removes what hosts left that are gone.
     private static func sweep(_ own: String) {
         for group in readDirectory(own) ?? [] where group.hasPrefix("knap-") {
-            guard let process = Int32(group.dropFirst(5).prefix { $0 != "." }), kill(process, 0) != 0, errno == ESRCH else { continue }
+            guard let process = Int32(group.dropFirst(5).prefix { $0 != "." }), process == getpid() || isGone(process) else { continue }
             for worker in readDirectory("\(own)/\(group)") ?? [] { rmdir("\(own)/\(group)/\(worker)") }
             rmdir("\(own)/\(group)")
         }
     }
 }
+
+private func isGone(_ process: Int32) -> Bool { kill(process, 0) != 0 && errno == ESRCH }
 
 /// The group of one worker.
 struct ControlGroup: Sendable {
@@ -139,9 +173,10 @@ struct ControlGroup: Sendable {
 
     func take(_ process: Int32) throws(PluginError) { try writeSetting("\(directory)/cgroup.procs", "\(process)") }
 
-    /// The kernel ended a process because the group had all of its memory.
+    /// The kernel ended a process because the group had all of its memory, and not because a larger one had.
     var ranOutOfMemory: Bool {
-        lines(of: "\(directory)/memory.events").contains { $0.hasPrefix("oom_kill ") && $0 != "oom_kill 0" }
+        let events = lines(of: "\(directory)/memory.events")
+        return ["oom", "oom_kill"].allSatisfy { kind in events.contains { $0.hasPrefix("\(kind) ") && $0 != "\(kind) 0" } }
     }
 
     /// Call when its process was reaped.

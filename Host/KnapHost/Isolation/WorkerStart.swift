@@ -104,12 +104,20 @@ extension WorkerProcess {
             }
             return group
         }
-        let process = try WorkerProcess(
-            context: context, party: party, engine: engine, group: group, pid: pid, pidfd: pidfd, controlGroup: controlGroup,
-            control: ControlChannel(descriptor: pair[0]), output: pipes[0], doorbell: doorbell, box: box, memory: mapped,
-            onEnd: onEnd)
-        process.begin(options, manifest)
-        return process
+        do throws(PluginError) {
+            let process = try WorkerProcess(
+                context: context, party: party, engine: engine, group: group, pid: pid, pidfd: pidfd, controlGroup: controlGroup,
+                control: ControlChannel(descriptor: pair[0]), output: pipes[0], doorbell: doorbell, box: box, memory: mapped,
+                onEnd: onEnd)
+            process.begin(options, manifest)
+            return process
+        } catch {
+            knap_signal(pidfd, SIGKILL)
+            _ = knap_reap(pidfd)
+            if case .success(let controlGroup) = controlGroup { controlGroup.remove() }
+            for descriptor in [pair[0], pipes[0], doorbell, pidfd] { close(descriptor) }
+            throw error
+        }
     }
 
     /// Sends what to load, and starts the thread and the polling.

@@ -20,9 +20,7 @@ extension Host {
         }
         records[name]?.change(to: .starting, "planned")
         do throws(PluginError) {
-            let changes = try await tryAnew(artifact, name)
-            try await start(artifact, name)
-            try await record(changes.first?.from == nil ? .started : .switched, changes)
+            try await start(artifact, name, noting: try await tryAnew(artifact, name))
             if let trial = replacements.standing(of: name).trial, trial.kind == .switched { await beginProbation(trial.changes) }
             if !isOnProbation(name) { await tellCommitted(name) }
         } catch {
@@ -34,12 +32,15 @@ extension Host {
         }
     }
 
-    private func start(_ artifact: Artifact, _ name: String) async throws(PluginError) {
+    private func start(_ artifact: Artifact, _ name: String, noting changes: [Change]) async throws(PluginError) {
         let instance = try await make(artifact, name)
         do throws(PluginError) {
             try await instance.prepare()
             try await instance.activate()
-            try serve(instance, name, "started")
+            let offer = try offer(of: instance)
+            // Before it answers anybody; see Replacing.swift.
+            try await record(changes.first?.from == nil ? .started : .switched, changes)
+            publish(offer, instance, name, "started")
         } catch {
             await discard(instance, after: error)
             throw error

@@ -19,6 +19,8 @@ struct Pair {
     var isSuspended = false
     /// A hook of the old one has not ended in its time: what it would do, nobody knows.
     var hangs = false
+    /// Neither runs, because the state directory could not be put back: the next start does that.
+    var isLeft = false
 }
 
 /// What a replacement is for.
@@ -76,7 +78,7 @@ extension Host {
             if overlaps { try await takeOver(pairs[0], changes) } else { try await handOver(&pairs, &changes, kind) }
         } catch {
             for pair in pairs { await abandon(pair, error) }
-            await giveUp(changes)
+            if !pairs.contains(where: \.isLeft) { await giveUp(changes) }
             throw error
         }
         for pair in pairs {
@@ -159,8 +161,12 @@ extension Host {
                 await recordOrLog(.ended, changes)
             } catch let second {
                 error.message += "; the state directory could not be put back: \(second.message)"
+                for index in pairs.indices { pairs[index].isLeft = true }
                 return await leaveStopped(pairs, error)
             }
+        } else if let first = changes.first, replacements.standing(of: first.name).trial?.kind == .switched {
+            // Before the old ones answer anybody.
+            await recordOrLog(.ended, changes)
         }
         for pair in pairs {
             // A process that hangs can be ended; in this one there is no other way than on.

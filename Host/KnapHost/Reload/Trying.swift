@@ -64,7 +64,9 @@ extension Host {
     func giveUp(_ changes: [Change]) async {
         guard let first = changes.first, let trial = replacements.standing(of: first.name).trial, trial.kind != .returning
         else { return }
-        await recordOrLog(.ended, changes)
+        do throws(PluginError) { try await record(.ended, changes) } catch {
+            return logger.error("journal not written", metadata: ["step": "ended", "reason": .string(error.message)])
+        }
         for change in changes { await discardCheckpoint(of: change.name) }
     }
 

@@ -1,5 +1,6 @@
 """Workers in control groups of the kernel's, on a machine whose kernel has the controllers for memory and tasks."""
 
+import os
 import pathlib
 import signal
 import subprocess
@@ -30,6 +31,7 @@ def service():
     (ROOT / "cgroup.subtree_control").write_text("+memory +pids")
     made = ROOT / "service"
     made.mkdir()
+    os.setxattr(made, "user.delegate", b"1")
     yield made
     wait_for(lambda: "populated 0" in text(made / "cgroup.events"), "the end of all in it", 30)
     subprocess.run(f"rmdir {made}/*/* {made}/* {made}", shell=True, stderr=subprocess.DEVNULL)
@@ -124,15 +126,26 @@ def test_a_service_with_a_group_of_its_own_keeps_its_workers_there(service, plac
     assert_confined(place, group_of(place))
 
 
+def assert_in_none(place, why):
+    plugins.drop(place, plugins.build(place.root / "built", "steady"))
+    wait_for(lambda: state_of(place, "steady") == "active", "the start")
+    shown = info(place, "steady")["control_group"]
+    assert shown.startswith("none: ") and "Delegate=yes" in shown and why in shown
+
+
+def test_a_service_whose_group_was_not_given_to_it_leaves_it_whole(service, place):
+    os.removexattr(service, "user.delegate")
+    serve_in(place, service)
+    assert_in_none(place, f"{service} is not the host's to divide")
+    assert not [each for each in service.iterdir() if each.is_dir()]
+
+
 def test_a_group_with_other_processes_is_left_alone(service, place):
     other = subprocess.Popen(["sleep", "60"])
     (service / "cgroup.procs").write_text(str(other.pid))
     try:
         serve_in(place, service)
-        plugins.drop(place, plugins.build(place.root / "built", "steady"))
-        wait_for(lambda: state_of(place, "steady") == "active", "the start")
-        shown = info(place, "steady")["control_group"]
-        assert shown.startswith("none: ") and "Delegate=yes" in shown and str(service) in shown
+        assert_in_none(place, f"{service} holds other processes")
         assert str(other.pid) in text(service / "cgroup.procs").split()
     finally:
         other.kill()
