@@ -119,3 +119,11 @@ static inline void hold_listening(void *instance, const knap_request_t *request)
    B->calls->grant(B, request->call, 1);
    held = request->call;
 }
+
+// A method that fails with the status at `instance`, a timer that counts, and a caller's ear for items that do not matter.
+static inline void fail(void *instance, const knap_request_t *request) {
+   knap_result_t result = {.size = sizeof result, .status = *(knap_status_t *)instance};
+   B->calls->complete(B, request->call, &result);
+}
+static inline void count_fire(void *context) { (*(atomic_int *)context)++; }
+static inline void ignore_item(void *context, knap_call_t call, const knap_item_t *item) { (void)context; (void)call; (void)item; }
