@@ -2,7 +2,6 @@
 // and threads that race. Built plain, with AddressSanitizer and with ThreadSanitizer by Tests/CallEngine/run.
 #include "harness.h"
 #include <sched.h>
-#include <unistd.h>
 
 static void an_inline_call_answers_before_call_returns(void) {
    setup();
@@ -482,6 +481,5 @@ int main(void) {
    timers_fire_once_and_can_be_stopped();
    racing_threads_end_every_call_exactly_once();
    a_body_that_is_too_large_is_refused_wherever_it_goes();
-   printf("%d passed, %d failed\n", checks - failures, failures);
-   return failures != 0;
+   return outcome();
 }

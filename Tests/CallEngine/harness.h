@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static int failures, checks;
 #define CHECK(condition) \
@@ -14,6 +15,15 @@ static int failures, checks;
 #define EQUAL(a, b) \
    do { long long x = (long long)(a), y = (long long)(b); checks++; \
         if (x != y) { failures++; printf("%s:%d: %s is %lld, expected %lld\n", __func__, __LINE__, #a, x, y); } } while (0)
+
+// Waits for what another thread brings about. [any thread]
+#define AWAIT(condition) \
+   do { for (uint64_t end = knap_now_ns() + 30000000000ull; !(condition); usleep(100)) \
+        if (knap_now_ns() > end) { printf("%s:%d: %s did not come about\n", __func__, __LINE__, #condition); abort(); } } while (0)
+static inline int outcome(void) {
+   printf("%d passed, %d failed\n", checks - failures, failures);
+   return failures != 0;
+}
 
 static knap_engine_t *engine;
 static knap_party_t *alice, *bob;

@@ -2,7 +2,6 @@
 // with AddressSanitizer and with ThreadSanitizer by Tests/CallEngine/run.
 #include "harness.h"
 #include <sched.h>
-#include <unistd.h>
 
 static knap_party_t *carol;
 static uint64_t in_flight_of(knap_party_t *party) {
@@ -259,7 +258,7 @@ static void a_party_that_is_opened_anew_has_a_closed_breaker(void) {
 
 static void *leave_later(void *context) {
    atomic_int *stay = context;
-   while (*stay == 1) usleep(100);
+   AWAIT(*stay != 1);
    return NULL;
 }
 
@@ -295,7 +294,7 @@ static void a_party_is_idle_and_left_only_when_no_thread_is_in_its_code(void) {
    inside = 0;
    pthread_t thread;
    pthread_create(&thread, NULL, call_linger, (void *)(uintptr_t)binding);
-   while (!inside) usleep(100);
+   AWAIT(inside);
    EQUAL(in_flight(), 0);
    CHECK(knap_party_idle(bob));
    CHECK(!knap_engine_left(engine, 20000000));
@@ -340,7 +339,7 @@ static void parties_of_generations_that_left_are_used_again(void) {
       if (!i) for (int t = 0; t < 4; t++) pthread_create(&threads[t], NULL, ask, (void *)(uintptr_t)binding);
       if (before) {
          knap_party_host(before)->calls->complete(knap_party_host(before), 12345, NULL); // a mistake, which the next one of the name has not made
-         while (!knap_party_idle(before)) usleep(10);
+         AWAIT(knap_party_idle(before));
          CHECK(knap_engine_left(engine, 10000000000));
          CHECK(knap_party_retire(before) == &generations[i - 1]);
       }
@@ -363,7 +362,7 @@ static void a_timer_of_a_generation_that_left_does_not_fire_for_the_next(void) {
    CHECK(knap_party_create(engine, &(knap_party_config_t){.name = "eve"}) == party);
    knap_party_open(party, 1);
    EQUAL(knap_engine_timer(knap_party_host(party), soon + 1, count_fire, &next, NULL), KNAP_OK);
-   while (!next) usleep(1000);
+   AWAIT(next);
    EQUAL(old, 0);
    knap_engine_destroy(engine);
 }
@@ -380,6 +379,5 @@ int main(void) {
    a_party_is_idle_and_left_only_when_no_thread_is_in_its_code();
    parties_of_generations_that_left_are_used_again();
    a_timer_of_a_generation_that_left_does_not_fire_for_the_next();
-   printf("%d passed, %d failed\n", checks - failures, failures);
-   return failures != 0;
+   return outcome();
 }

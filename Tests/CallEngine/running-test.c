@@ -1,7 +1,7 @@
 // Whose code each thread runs, and methods that do not return. Built plain, with AddressSanitizer and with ThreadSanitizer by
 // Tests/CallEngine/run.
 #include "harness.h"
-#include <unistd.h>
+#include <sys/syscall.h>
 
 static char noted[8][64];
 static int note_count;
@@ -71,9 +71,10 @@ static void what_a_plugin_serves_can_be_asked(void) {
    knap_engine_destroy(engine);
 }
 
-static atomic_int held_method, held_other, hangs, returns, hanging_blocked;
+static atomic_int held_method, held_other, hangs, returns, hanging_blocked, watching, finds;
 static void on_held(void *context, const knap_held_t *held) {
    (void)context;
+   watching = gettid();
    bool is_method = !strcmp(held->running.what, "bob.holds");
    if (held->stage == KNAP_HELD_LONG && is_method && held->lasted_ns >= 1000000) held_method++;
    else if (held->stage == KNAP_HELD_HANGS && is_method) hangs++;
@@ -83,31 +84,38 @@ static void on_held(void *context, const knap_held_t *held) {
 }
 static void holds(void *instance, const knap_request_t *request) {
    (void)instance;
-   int before = held_method;
-   while (held_method == before) usleep(1000); // as long as it takes to be found
+   AWAIT(held_method >= finds); // as long as it takes to be found
    B->calls->complete(B, request->call, NULL);
 }
-static void blocks(void *instance, const knap_request_t *request) {
-   (void)instance;
-   usleep(100000);
-   B->calls->complete(B, request->call, NULL);
+
+// The thread that watches waits for a call, and not for the next time to look (proc_pid_syscall(5)).
+static bool watch_sleeps(void) {
+   char path[64], line[16] = "";
+   snprintf(path, sizeof path, "/proc/self/task/%d/syscall", watching);
+   FILE *file = fopen(path, "r");
+   if (!file) return false;
+   char *read = fgets(line, sizeof line, file);
+   fclose(file);
+   return read && strtol(line, NULL, 10) == SYS_futex;
 }
 
 static void a_method_that_does_not_return_is_found_and_one_that_may_block_is_not(void) {
    setup_plugins();
    CHECK(knap_engine_watch(engine, on_held, NULL));
    uint64_t holding = provide("bob.holds", holds, NULL, 0, 0);
-   uint64_t blocking = provide("bob.blocks", blocks, NULL, KNAP_ROUTE_BLOCKING, 0);
+   uint64_t blocking = provide("bob.blocks", holds, NULL, KNAP_ROUTE_BLOCKING, 0);
    held_method = held_other = 0;
    for (int i = 0; i < 3; i++) {
-      seen_t seen;
-      seen_init(&seen);
-      knap_outgoing_t outgoing = {.size = sizeof outgoing, .caller = &caller, .context = &seen};
-      knap_engine_call(A, blocking, &outgoing, NULL);
-      seen_wait(&seen);
+      finds = i + 1;
+      seen_t blocked, seen;
+      seen_init(&blocked), seen_init(&seen);
+      knap_outgoing_t outgoing = to(&blocked);
+      knap_engine_call(A, blocking, &outgoing, NULL); // for as long as the next one takes to be found
+      outgoing.context = &seen;
       knap_engine_call(A, holding, &outgoing, NULL);
-      EQUAL(held_method >= i + 1, 1);
-      if (i == 1) usleep(1300000); // long enough for the watch to sleep: the next call must wake it
+      seen_wait(&blocked);
+      CHECK(held_method >= finds);
+      if (i == 1) AWAIT(watch_sleeps()); // the next call must wake it
    }
    EQUAL(held_other, 0);
    knap_engine_destroy(engine);
@@ -116,7 +124,7 @@ static void a_method_that_does_not_return_is_found_and_one_that_may_block_is_not
 static atomic_bool let_go;
 static void until_let_go(void *instance, const knap_request_t *request) {
    (void)instance;
-   while (!let_go) usleep(1000);
+   AWAIT(let_go);
    B->calls->complete(B, request->call, NULL);
 }
 static void *call_it(void *binding) {
@@ -142,18 +150,18 @@ static void a_method_that_hangs_is_told_of_once_and_so_is_its_return(void) {
    pthread_create(&threads[0], NULL, call_it, &staying);
    pthread_create(&threads[1], NULL, call_it, &blocking);
    uint64_t began = knap_now_ns();
-   while (!hanging_blocked) usleep(1000);
+   AWAIT(hanging_blocked);
    CHECK(knap_now_ns() - began >= 2200000000);
    EQUAL(hangs + held_method, 0);
    pthread_create(&threads[2], NULL, call_it, &holding);
-   while (!hangs) usleep(1000);
+   AWAIT(hangs);
    EQUAL(held_method, 1);
    EQUAL(returns, 0);
    let_go = true;
    for (int i = 0; i < 3; i++) pthread_join(threads[i], NULL);
    // The watch may sleep by now: the next call wakes it, and it sees that they have returned.
    call_it(&holding);
-   while (returns < 2) usleep(1000);
+   AWAIT(returns >= 2);
    EQUAL(hangs, 1);
    EQUAL(hanging_blocked, 1);
    EQUAL(held_other, 0);
@@ -165,6 +173,5 @@ int main(void) {
    what_a_plugin_serves_can_be_asked();
    a_method_that_does_not_return_is_found_and_one_that_may_block_is_not();
    a_method_that_hangs_is_told_of_once_and_so_is_its_return();
-   printf("%d passed, %d failed\n", checks - failures, failures);
-   return failures != 0;
+   return outcome();
 }

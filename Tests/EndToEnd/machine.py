@@ -18,8 +18,7 @@ cd "$DIRECTORY"
 """
 END = """
 echo "machine: ended with $?"
-echo o > /proc/sysrq-trigger
-exec sleep 60
+exec "$PYTHON" -c 'import ctypes; ctypes.CDLL(None).reboot(0x4321fedc)'
 """
 
 
@@ -34,7 +33,8 @@ def run_tests(file, folder, timeout=300):
     start = folder / "init"
     start.write_text(PREPARE.replace("$DIRECTORY", str(here)) + "".join(
         f"export {name}='{value}'\n" for name, value in {**kept, "TMPDIR": "/run", "PYTHONDONTWRITEBYTECODE": "1"}.items())
-        + f"'{sys.executable}' -m pytest -q --color=no -p no:cacheprovider 'in_machine/{file}' 2>&1" + END)
+        + f"'{sys.executable}' -m pytest -q --color=no -p no:cacheprovider 'in_machine/{file}' 2>&1"
+        + END.replace("$PYTHON", sys.executable))
     start.chmod(0o700)
     machine = subprocess.run(
         [linux, "mem=1G", "rootfstype=hostfs", "rootflags=/", "rw", f"init={start}", "con=null", "con0=null,fd:1", "quiet"],

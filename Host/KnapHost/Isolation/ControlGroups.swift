@@ -36,13 +36,16 @@ final class ControlGroups: Sendable {
         }
     }
 
-    /// A group with the limits of a worker of this plugin, which is to be put into it.
-    func make(for manifest: Manifest) -> Result<ControlGroup, PluginError> {
+    /// Puts a worker of this plugin, which has run nothing of it yet, into a group with its limits.
+    func confine(_ process: Int32, of manifest: Manifest) -> Result<ControlGroup, PluginError> {
         Result { () throws(PluginError) in
             let number = serial.add(1, ordering: .relaxed).newValue
             var group = ControlGroup(directory: "\(try place.get().workers)/\(manifest.name).\(number)")
             try makeGroup(group.directory)
-            do throws(PluginError) { try group.limit(memoryBytes: manifest.limits.memoryBytes) } catch {
+            do throws(PluginError) {
+                try group.limit(memoryBytes: manifest.limits.memoryBytes)
+                try writeSetting("\(group.directory)/cgroup.procs", "\(process)")
+            } catch {
                 group.remove()
                 throw error
             }
@@ -170,8 +173,6 @@ struct ControlGroup: Sendable {
     }
 
     private func hasSetting(_ name: String) -> Bool { access("\(directory)/\(name)", F_OK) == 0 }
-
-    func take(_ process: Int32) throws(PluginError) { try writeSetting("\(directory)/cgroup.procs", "\(process)") }
 
     /// The kernel ended a process because the group had all of its memory, and not because a larger one had.
     var ranOutOfMemory: Bool {

@@ -72,7 +72,8 @@ final class WorkerProcess: Sendable {
 
     init(
         context: InstanceContext, party: Party, engine: CallEngine, group: WorkerGroup?, pid: Int32, pidfd: Int32,
-        controlGroup: Result<ControlGroup, PluginError>, control: ControlChannel, output: Int32, doorbell: Int32, box: WorkerBox, memory: UnsafeMutableRawPointer,
+        controlGroup: Result<ControlGroup, PluginError>, control: ControlChannel, output: Int32, doorbell: Int32, box: WorkerBox,
+        memory: UnsafeMutableRawPointer,
         onEnd: @escaping @Sendable (WorkerEnd) async -> Void
     ) throws(PluginError) {
         self.context = context

@@ -95,15 +95,7 @@ extension WorkerProcess {
             munmap(mapped, KNAP_LINK_MEMORY)
             throw reason
         }
-        // It runs nothing of the plugin's before it gets the frame that `begin` sends.
-        let controlGroup = Result { () throws(PluginError) in
-            let group = try options.controlGroups.make(for: manifest).get()
-            do throws(PluginError) { try group.take(pid) } catch {
-                group.remove()
-                throw error
-            }
-            return group
-        }
+        let controlGroup = options.controlGroups.confine(pid, of: manifest)
         do throws(PluginError) {
             let process = try WorkerProcess(
                 context: context, party: party, engine: engine, group: group, pid: pid, pidfd: pidfd, controlGroup: controlGroup,
