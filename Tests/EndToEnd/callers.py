@@ -52,7 +52,10 @@ class Callers:
     def run(self, connection):
         while not self.stopping:
             began = time.monotonic()
-            answer = connection.call(self.method, self.arguments)
+            try:
+                answer = connection.call(self.method, self.arguments)
+            except OSError as error:
+                answer = {"status": -1, "message": f"no answer: {error}"}
             self.longest = max(self.longest, time.monotonic() - began)
             if answer["status"] == 0:
                 self.results.append(answer["result"])
