@@ -9,7 +9,15 @@
 
 // A second stack for every thread: whoever makes threads in this process (the engine, Swift's runtime, a plugin) calls
 // the pthread_create below, because the dynamic linker finds the executable's before the C library's. The second stack is
-// the far end of the thread's own, where an overflow does not reach.
+// the far end of the thread's own, where an overflow does not reach. A sanitizer must see threads begin, and gives them
+// second stacks of its own.
+
+static size_t second_size(void) {
+   long least = sysconf(_SC_MINSIGSTKSZ);
+   return (least > 0 ? (size_t)least : 0) + (16 << 10);
+}
+
+#if !__has_feature(address_sanitizer)
 
 enum { LEAST_STACK = 128 << 10 }; // of a thread that gets one
 
@@ -18,11 +26,6 @@ typedef struct start {
    void *(*run)(void *);
    void *context;
 } start_t;
-
-static size_t second_size(void) {
-   long least = sysconf(_SC_MINSIGSTKSZ);
-   return (least > 0 ? (size_t)least : 0) + (16 << 10);
-}
 
 static void *begin(void *context) {
    start_t start = *(start_t *)context;
@@ -58,6 +61,8 @@ int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*
    if (failed) free(start);
    return failed;
 }
+
+#endif
 
 void box_second_stack_for_main(void) {
    stack_t stack = {.ss_size = second_size()};

@@ -5,9 +5,9 @@ import Synchronization
 
 /// The workers of a pool, and which of them take calls (Host/Link, groups).
 final class WorkerGroup: Sendable {
-    // Made by `init`, safe on any thread, gone after `destroy`.
+    // Made by `init`, safe on any thread, and there as long as this object.
     nonisolated(unsafe) let pointer: OpaquePointer
-    // Who is told of pressure; retained for the C side until `destroy`.
+    // Who is told of pressure; retained for the C side as long as that is there.
     private let listener: PressureListener
     private let engine: CallEngine
     private let party: Party
@@ -24,6 +24,8 @@ final class WorkerGroup: Sendable {
         var isServing = false
         /// Why there is no member any more.
         var end: String?
+        /// No call can be on its way to a member.
+        var isRetired = false
     }
 
     /// `busy`: calls that one member works on at a time; `onPressure` is told, on any thread, of one that has to wait
@@ -47,6 +49,13 @@ final class WorkerGroup: Sendable {
         }
         self.pointer = pointer
         _ = Unmanaged.passRetained(listener)
+    }
+
+    deinit {
+        // A leak is better than a call into memory that is gone.
+        guard state.withLock({ $0.isRetired }) else { return }
+        knap_group_destroy(pointer)
+        Unmanaged.passUnretained(listener).release()
     }
 
     /// Lets pressure be told again.
@@ -96,15 +105,19 @@ final class WorkerGroup: Sendable {
     func ends(_ process: WorkerProcess, _ reason: String) -> Consequence {
         state.withLock { state in
             state.members.removeAll { $0.code.process === process }
-            process.admits(false)
-            if state.members.contains(where: { !$0.isDraining }) { return .othersServe }
-            if !state.members.isEmpty {
+            if state.members.isEmpty {
+                state.end = reason
+                // Before the last stops taking calls: one that finds no member waits at the gate.
+                let gate = engine.closeGate(of: [party])
+                process.admits(false)
+                return .noneServes(gate)
+            }
+            if !state.members.contains(where: { !$0.isDraining }) {
                 state.members[0].isDraining = false
                 state.members[0].code.process.admits(true)
-                return .othersServe
             }
-            state.end = reason
-            return .noneServes(engine.closeGate(of: [party]))
+            process.admits(false)
+            return .othersServe
         }
     }
 
@@ -147,10 +160,14 @@ final class WorkerGroup: Sendable {
         }
     }
 
-    /// Frees the group, once its members' links are gone. No call may be admitted that could be routed to it.
-    func destroy() {
-        knap_group_destroy(pointer)
-        Unmanaged.passUnretained(listener).release()
+    /// Takes no more members and forgets those it has. No call is admitted any more that could be routed to it, so its
+    /// memory may go with this object and its members' links.
+    func retire() {
+        state.withLock { state in
+            state.members = []
+            state.end = state.end ?? "its pool has ended"
+            state.isRetired = true
+        }
     }
 }
 

@@ -112,7 +112,7 @@ final class WorkerPool: PluginCode {
     func end() async {
         scaling.stop()
         _ = await sideBySide(living) { code in await code.end() }
-        if state.withLock({ $0.isQuiet }) || party.counts.in_flight == 0 { group.destroy() }
+        if state.withLock({ $0.isQuiet }) || party.counts.in_flight == 0 { group.retire() }
     }
 
     func drain(until deadline: Deadline?) async { _ = await sideBySide(living) { code in await code.drain(until: deadline) } }
