@@ -10,6 +10,8 @@ import Synchronization
 package final class PluginStore: Sendable {
     private let directory: String
     /// A library is never read whole, but a name for any size would let one file fill the disk.
+    /// Far more than there are workers of a pool that start side by side.
+    private static let mostReadings = 256
     private static let maximumLibrary = 1 << 30
 
     private struct State {
@@ -47,7 +49,19 @@ package final class PluginStore: Sendable {
     }
 
     /// Opens an artifact for loading, after checking that it is still what was stored.
+    ///
+    /// While it is read the host may give the file to the user of another worker, which shows in its stamp: it is then
+    /// read again.
     package func open(_ artifact: Artifact) throws(StoreError) -> VerifiedLibrary {
+        for _ in 1..<Self.mostReadings {
+            do throws(StoreError) { return try openStable(artifact) } catch {
+                guard error.code == .notStable else { throw error }
+            }
+        }
+        return try openStable(artifact)
+    }
+
+    private func openStable(_ artifact: Artifact) throws(StoreError) -> VerifiedLibrary {
         let file = try StoredFile(reading: artifact.path)
         var isIntact = try digest(of: file, try file.stamp()) == artifact.libraryDigest
         if let folder = artifact.folder {

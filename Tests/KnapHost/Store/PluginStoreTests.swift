@@ -184,6 +184,19 @@ struct PluginStoreTests {
         try scratch.write(Self.manifest("a"), to: "a.json")
         #expect(try store.take(scratch.library("a.so", source: source)).warnings.count == 1)
     }
+
+    @Test("a copy opens although it is given to the user of another worker meanwhile")
+    func givenMeanwhile() async throws {
+        let artifact = try store.take(drop(embedded: Self.manifest("a")))
+        for _ in 0..<200 {
+            let fresh = try PluginStore(directory: scratch.file("store"))  // it has hashed nothing yet
+            async let given: Void = onOwnThread {
+                for round in 0..<8 { chmod(artifact.path, round % 2 == 0 ? 0o440 : 0o400) }
+            }
+            _ = try fresh.open(artifact)
+            await given
+        }
+    }
 }
 
 @Suite("The inbox")
