@@ -10,9 +10,9 @@ import Synchronization
 package final class PluginStore: Sendable {
     private let directory: String
     /// A library is never read whole, but a name for any size would let one file fill the disk.
+    private static let maximumLibrary = 1 << 30
     /// Far more than there are workers of a pool that start side by side.
     private static let mostReadings = 256
-    private static let maximumLibrary = 1 << 30
 
     private struct State {
         var cache: DigestCache
