@@ -120,10 +120,10 @@ final class WorkerUsers: Sendable {
             var status = stat()
             try check(stat(path, &status) == 0, path)
             if PluginFolder.isOne(path) { return try DirectoryTree.lend(path, to: group) }
-            let mode: mode_t = status.st_mode & S_IFMT == S_IFDIR ? 0o750 : 0o440
-            // Another worker's start may be between the two.
-            if status.st_gid == group, status.st_mode & 0o777 == mode { continue }
-            try check(chown(path, 0, group) == 0 && chmod(path, mode) == 0, path)
+            if status.st_gid == group { continue }
+            let isDirectory = status.st_mode & S_IFMT == S_IFDIR
+            // The group last: whoever sees it finds the mode set.
+            try check(chmod(path, isDirectory ? 0o750 : 0o440) == 0 && chown(path, 0, group) == 0, path)
         }
     }
 }

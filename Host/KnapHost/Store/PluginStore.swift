@@ -11,8 +11,6 @@ package final class PluginStore: Sendable {
     private let directory: String
     /// A library is never read whole, but a name for any size would let one file fill the disk.
     private static let maximumLibrary = 1 << 30
-    /// Far more than there are workers of a pool that start side by side.
-    private static let mostReadings = 256
 
     private struct State {
         var cache: DigestCache
@@ -49,19 +47,7 @@ package final class PluginStore: Sendable {
     }
 
     /// Opens an artifact for loading, after checking that it is still what was stored.
-    ///
-    /// While it is read the host may give the file to the user of another worker, which shows in its stamp: it is then
-    /// read again.
     package func open(_ artifact: Artifact) throws(StoreError) -> VerifiedLibrary {
-        for _ in 1..<Self.mostReadings {
-            do throws(StoreError) { return try openStable(artifact) } catch {
-                guard error.code == .notStable else { throw error }
-            }
-        }
-        return try openStable(artifact)
-    }
-
-    private func openStable(_ artifact: Artifact) throws(StoreError) -> VerifiedLibrary {
         let file = try StoredFile(reading: artifact.path)
         var isIntact = try digest(of: file, try file.stamp()) == artifact.libraryDigest
         if let folder = artifact.folder {
@@ -134,6 +120,7 @@ extension PluginStore {
             throw StoreError(code: .tooLarge, message: "\(file.path): it has \(stamp.size) bytes; 1 GiB is allowed")
         }
         let digest = try digest(of: file, stamp, layout)
+        try file.checkUnchanged(since: stamp)
         let sidecar = try ManifestSource.sidecar(of: file.path)
         var held: (PluginFolder, Digest)?
         if let folder { held = (folder, try self.digest(of: folder)) }
@@ -146,10 +133,7 @@ extension PluginStore {
         do throws(StoreError) {
             let library = try InspectedLibrary(
                 file, stamp.size, layout, digest, held, sidecar: sidecar, block: layout.block)
-            guard try file.stamp() == stamp else {
-                throw StoreError(
-                    code: .notStable, message: "\(file.path): it changed while it was read; it is tried again")
-            }
+            try file.checkUnchanged(since: stamp)
             let signers = try library.signers()
             return try keep(library, signers, file, stamp, folder)
         } catch {
@@ -252,17 +236,17 @@ extension PluginStore {
         try target.commit()
     }
 
+    /// Of what was read, which is remembered for the stamp only if that still holds. Of a copy in the store it need not:
+    /// the host gives it to a worker's user while another worker is started.
     private func digest(
         of file: borrowing StoredFile, _ stamp: FileStamp, _ layout: SignedLayout? = nil
     ) throws(StoreError) -> Digest {
         if let known = state.withLock({ $0.cache.digest(for: stamp) }) { return known }
         let digest = try file.digest(of: layout)
-        guard try file.stamp() == stamp else {
-            throw StoreError(code: .notStable, message: "\(file.path): it changed while it was read; it is tried again")
-        }
+        let isKnown = try file.stamp() == stamp && stamp.isSettled
         state.withLock { state in
             state.hashedBytes += stamp.size
-            if stamp.isSettled { state.cache.remember(digest, for: stamp) }
+            if isKnown { state.cache.remember(digest, for: stamp) }
         }
         return digest
     }

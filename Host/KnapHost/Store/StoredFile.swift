@@ -106,6 +106,13 @@ struct StoredFile: ~Copyable {
         return hash.finish()
     }
 
+    /// Fails when anything was done to the file meanwhile.
+    func checkUnchanged(since stamp: FileStamp) throws(StoreError) {
+        guard try self.stamp() == stamp else {
+            throw StoreError(code: .notStable, message: "\(path): it changed while it was read; it is tried again")
+        }
+    }
+
     func write(_ bytes: UnsafeRawBufferPointer) throws(StoreError) {
         var rest = bytes[...]
         while !rest.isEmpty {

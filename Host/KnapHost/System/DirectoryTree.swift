@@ -164,12 +164,10 @@ enum DirectoryTree {
             var status = stat()
             guard fstatat(directory.descriptor, name, &status, AT_SYMLINK_NOFOLLOW) == 0 else { continue }
             if status.st_mode & S_IFMT == S_IFDIR { try lend(OpenDirectory(name, in: directory), to: group, depth: depth + 1) }
-            guard status.st_mode & S_IFMT == S_IFREG else { continue }
-            let mode: mode_t = status.st_mode & 0o111 == 0 ? 0o440 : 0o550
-            // Another worker's start may be between the two.
-            if status.st_gid == group, status.st_mode & 0o777 == mode { continue }
-            guard fchownat(directory.descriptor, name, 0, group, AT_SYMLINK_NOFOLLOW) == 0,
-                fchmodat(directory.descriptor, name, mode, 0) == 0
+            if status.st_mode & S_IFMT != S_IFREG || status.st_gid == group { continue }
+            // The group last: whoever sees it finds the mode set.
+            guard fchmodat(directory.descriptor, name, status.st_mode & 0o111 == 0 ? 0o440 : 0o550, 0) == 0,
+                fchownat(directory.descriptor, name, 0, group, AT_SYMLINK_NOFOLLOW) == 0
             else { throw .system(.output, "an entry cannot be opened to its worker", directory.path) }
         }
         guard fchown(directory.descriptor, 0, group) == 0, fchmod(directory.descriptor, 0o750) == 0 else {

@@ -190,8 +190,7 @@ struct PluginStoreTests {
         let artifact = try store.take(drop(embedded: Self.manifest("a")))
         for _ in 0..<20 {
             async let given: Void = onOwnThread {
-                // Fewer times than a copy is read again.
-                for round in 0..<200 { chmod(artifact.path, round % 2 == 0 ? 0o440 : 0o400) }
+                for round in 0..<2000 { chmod(artifact.path, round % 2 == 0 ? 0o440 : 0o400) }
             }
             for _ in 0..<20 {
                 // It has hashed nothing yet.
