@@ -20,9 +20,11 @@ let package = Package(
         .executable(name: "knap", targets: ["knap"]),
         .library(name: "gateway", type: .dynamic, targets: ["GatewayEntry"]),
         .library(name: "obsidian", type: .dynamic, targets: ["ObsidianEntry"]),
+        .library(name: "conformance", type: .dynamic, targets: ["ConformanceEntry"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-crypto", exact: "4.5.2"),
         .package(url: "https://github.com/apple/swift-http-types", exact: "1.8.0"),
         .package(url: "https://github.com/apple/swift-nio", exact: "2.101.2"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", exact: "2.28.1"),
@@ -72,6 +74,7 @@ let package = Package(
             name: "Gateway",
             dependencies: [
                 "KnapPlugin", "KnapJSON", .product(name: "HummingbirdCore", package: "hummingbird"),
+                .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "HTTPTypes", package: "swift-http-types"), .product(name: "Logging", package: "swift-log"),
             ], path: "Plugins/Gateway", exclude: ["Entry"], swiftSettings: strict),
@@ -97,6 +100,12 @@ let package = Package(
         .target(
             name: "GreeterFixture", dependencies: ["KnapPlugin"], path: "Tests/Fixtures/Plugins/Greeter",
             exclude: ["Entry"], swiftSettings: strict),
+        .target(
+            name: "ConformanceFixture", dependencies: ["KnapPlugin", "KnapJSON"], path: "Tests/Fixtures/Plugins/Conformance",
+            exclude: ["Entry", "conformance.json"], swiftSettings: strict),
+        .target(
+            name: "ConformanceEntry", dependencies: ["ConformanceFixture", "KnapPlugin", "CKnap"],
+            path: "Tests/Fixtures/Plugins/Conformance/Entry", swiftSettings: strict, linkerSettings: pluginLinking),
         .target(name: "TestSupport", path: "Tests/Support", swiftSettings: strict),
         .testTarget(
             name: "KnapHostTests", dependencies: ["KnapHost", "KnapJSON", "KnapPlugin", "TestSupport"], path: "Tests/KnapHost",

@@ -17,6 +17,7 @@ public final class GatewayPlugin: Plugin, Draining {
     /// What `activate` makes and `suspend` takes back.
     private struct Running {
         var startup: Startup
+        var feeds: PluginFeeds
         var reading: Task<Void, Never>
         var listening: Task<Void, Never>
     }
@@ -24,6 +25,7 @@ public final class GatewayPlugin: Plugin, Draining {
     private let host: PluginHost
     private let settings: Settings
     private let server: Server
+    private let httpSessions: SessionStore
     private let listener: HTTPListener
     private let running = Mutex<Running?>(nil)
     private let sessions = Mutex<[ObjectIdentifier: StdioSession]>([:])
@@ -32,23 +34,36 @@ public final class GatewayPlugin: Plugin, Draining {
         self.host = host
         settings = try host.configuration()
         let identity = ServerIdentity(name: "knap", title: "Knap", version: Self.version)
-        server = Server(feed: CatalogFeed(budget: ListBudget(whole: settings.listBudgetBytes)), identity: identity)
+        let feed = CatalogFeed(budget: ListBudget(whole: settings.listBudgetBytes))
+        let state = try host.stateDirectory
+        server = Server(
+            feed: feed, identity: identity, seal: Seal(key: try Settings.sealKey(stateDirectory: state)),
+            tasks: TaskStore(feed: feed, files: TaskFolder(path: state + "/tasks")))
+        httpSessions = SessionStore(server: server)
         listener = HTTPListener()
     }
 
     public func activate(_ hook: Call) async throws {
-        let startup = Startup(host: host)
+        // What feeds say is the plugins' own: no client is behind the call.
+        let ownBackend = HostBackend(host: host, startup: nil, parent: nil, principal: "")
+        let feeds = PluginFeeds(catalog: server.feed, backend: ownBackend) { [host] in
+            try await host.timers.sleep(for: $0)
+        }
+        let startup = Startup(host: host, feeds: feeds)
+        await server.tasks.load()
         // Before the first request: after a reload clients go on with tools that they know.
         let present = try host.registry.snapshot(of: "mcp").contributions
         if !present.isEmpty { server.feed.publish(present.map(Offer.init)) }
+        feeds.follow(server.feed.current.feeds)
         let reading = Task { [host, server] in
             for await snapshot in host.registry.snapshots(of: "mcp") {
                 server.feed.publish(snapshot.contributions.map(Offer.init))
+                feeds.follow(server.feed.current.feeds)
             }
         }
         // In the background: a port that is taken, or slow to bind, must not keep stdio from serving.
         let listening = Task { [self] in await listen(startup) }
-        running.withLock { $0 = Running(startup: startup, reading: reading, listening: listening) }
+        running.withLock { $0 = Running(startup: startup, feeds: feeds, reading: reading, listening: listening) }
     }
 
     public func suspend(_ hook: Call) async throws {
@@ -58,11 +73,17 @@ public final class GatewayPlugin: Plugin, Draining {
         }
         running?.reading.cancel()
         running?.listening.cancel()
+        running?.feeds.close()
         await listener.stopAccepting()
         server.feed.close()
+        async let tasks: Void = server.tasks.stop(after: Self.patience)
         await listener.stop()
+        await tasks
         await running?.listening.value
     }
+
+    /// How long work under way may go on once the Gateway is to end; less than the hook may take.
+    private static let patience = Duration.seconds(8)
 
     private func listen(_ startup: Startup) async {
         guard settings.http else { return }
@@ -71,7 +92,7 @@ public final class GatewayPlugin: Plugin, Draining {
             let backend = HostBackend(host: host, startup: startup, parent: nil, principal: "mcp-http")
             let access = HTTPAccess(token: token, allowedOrigins: settings.allowedOrigins)
             let site = HTTPSite(
-                server: server, access: access, backend: backend,
+                server: server, sessions: httpSessions, access: access, backend: backend,
                 page: { await StatusReport(backend: backend).read() })
             let address = HTTPListener.Address(host: settings.host, port: settings.port)
             let url = try await listener.start(site, at: address, sockets: HostSockets(host: host))
@@ -84,6 +105,20 @@ public final class GatewayPlugin: Plugin, Draining {
     }
 }
 
+// MARK: - What lasts over a reload
+
+extension GatewayPlugin: Stateful {
+    public static let stateSchema: UInt32 = 1
+
+    /// The sessions of clients over HTTP; those on stdio carry their own.
+    public func save() -> [UInt8] { Array(httpSessions.save().serialized().utf8) }
+
+    public func load(_ state: [UInt8], schema: UInt32) throws {
+        guard schema == 1 else { return }
+        httpSessions.load(try JSON.parse(state))
+    }
+}
+
 // MARK: - Methods
 
 extension GatewayPlugin {
@@ -92,9 +127,12 @@ extension GatewayPlugin {
         guard let startup = running.withLock({ $0?.startup }) else {
             throw PluginError(code: .unavailable, message: "The gateway is stopping.")
         }
-        let backend = HostBackend(host: host, startup: startup, parent: call, principal: nil)
-        let session = StdioSession(server: server, backend: backend) { bytes in try await call.sendInParts(bytes) }
-        if let moved = (try? JSON.parse(input)).flatMap(MovedSession.init) { await session.resume(moved) }
+        let backend = HostBackend(host: host, startup: startup, parent: call, principal: call.principal)
+        let moved = (try? JSON.parse(input)).flatMap(MovedSession.init)
+        let session = StdioSession(server: server, backend: backend, resuming: moved) { bytes in
+            try await call.sendInParts(bytes)
+        }
+        if let moved { await session.resume(moved) }
         sessions.withLock { $0[ObjectIdentifier(session)] = session }
         defer { sessions.withLock { $0[ObjectIdentifier(session)] = nil } }
         guard let moved = try await session.run(call.items.bytes) else { return Reply() }
@@ -136,7 +174,7 @@ extension Offer {
     fileprivate init(_ contribution: Contribution) {
         self.init(
             plugin: contribution.plugin, isFirstParty: contribution.firstParty, item: contribution.item,
-            method: contribution.method)
+            method: contribution.method, isOwn: contribution.method != nil)
     }
 }
 

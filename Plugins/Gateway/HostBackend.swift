@@ -7,13 +7,16 @@ import KnapPlugin
 /// before those that have something to list are active.
 struct HostBackend: Backend {
     let host: PluginHost
-    let startup: Startup
+    /// Nil for calls that wait for nobody.
+    let startup: Startup?
     /// The call that the session serves; nil over HTTP, where each request is a beginning of its own.
     let parent: Call?
-    /// On whose behalf calls without a parent are made.
-    let principal: String?
+    /// On whose behalf calls are made; where there is a parent it is the parent's.
+    let principal: String
 
-    func settled() async { await startup.settled() }
+    var detached: any Backend { HostBackend(host: host, startup: startup, parent: nil, principal: principal) }
+
+    func settled() async { await startup?.settled() }
 
     func call(
         _ call: BackendCall, onNote: @escaping @Sendable (BackendNote) async -> Void
@@ -22,7 +25,7 @@ struct HostBackend: Backend {
         call.body.write(into: &body)
         do throws(PluginError) {
             let outgoing = try await host.services.bind(call.method)
-                .open(body, parent: parent, principal: principal, trace: parent == nil ? call.trace : nil, sends: false)
+                .open(body, parent: parent, principal: parent == nil ? principal : nil, trace: parent == nil ? call.trace : nil, sends: false)
             // Cancelling this task makes `next` and `result` give the call up.
             var items = outgoing.items.makeAsyncIterator()
             while let item = try await items.next() { await forward(item, to: onNote) }
@@ -38,7 +41,8 @@ struct HostBackend: Backend {
         switch item.kind {
         case .progress: await onNote(.progress(json))
         case .log: await onNote(.log(json))
-        case .data, .request, .reply: break
+        case .data: await onNote(.data(json))
+        case .request, .reply: break
         }
     }
 }

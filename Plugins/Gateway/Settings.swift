@@ -34,9 +34,18 @@ struct Settings: Decodable {
     func accessToken(stateDirectory: String) throws(StateFile.Failure) -> String {
         if let token, !token.isEmpty { return token }
         if let value = getenv("KNAP_TOKEN"), value.pointee != 0 { return String(cString: value) }
-        let path = stateDirectory + "/token"
+        return try Self.kept(stateDirectory + "/token")
+    }
+
+    /// The key that signs what clients keep, made at the first start.
+    static func sealKey(stateDirectory: String) throws(StateFile.Failure) -> [UInt8] {
+        Array(try kept(stateDirectory + "/seal.key").utf8)
+    }
+
+    /// The secret in a file, which is made where there is none.
+    private static func kept(_ path: String) throws(StateFile.Failure) -> String {
         if let kept = StateFile.read(path), !kept.isEmpty { return kept }
-        let made = Self.randomToken()
+        let made = randomToken()
         try StateFile.write(made + "\n", to: path, mode: 0o600)
         return made
     }

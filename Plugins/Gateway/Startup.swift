@@ -12,11 +12,13 @@ final class Startup: Sendable {
     private static let pause = Duration.milliseconds(10)
 
     private let host: PluginHost
+    private let feeds: PluginFeeds
     private let end: Deadline
     private let isSettled = Atomic(false)
 
-    init(host: PluginHost) {
+    init(host: PluginHost, feeds: PluginFeeds) {
         self.host = host
+        self.feeds = feeds
         end = .after(Self.patience)
     }
 
@@ -32,6 +34,7 @@ final class Startup: Sendable {
     }
 
     private func isStillStarting() async -> Bool {
+        if feeds.areStarting { return true }
         let plugins: JSON? = try? await host.services.bind("host.plugins").call(Empty(), parent: nil)
         return (plugins?["plugins"]?.arrayValue ?? []).contains { $0["state"]?.stringValue == "starting" }
     }

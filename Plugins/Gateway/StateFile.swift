@@ -21,6 +21,20 @@ enum StateFile {
         return String(decoding: text, as: UTF8.self)
     }
 
+    /// All of the file; nil where it cannot be read.
+    static func readAll(_ path: String) -> [UInt8]? {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return nil }
+        defer { close(descriptor) }
+        var all: [UInt8] = []
+        var part = [UInt8](repeating: 0, count: 64 * 1024)
+        while true {
+            let count = Glibc.read(descriptor, &part, part.count)
+            guard count > 0 else { return count == 0 ? all : nil }
+            all += part.prefix(count)
+        }
+    }
+
     /// Replaces the file at once: a reader sees the old text or the new one.
     static func write(_ text: String, to path: String, mode: mode_t) throws(Failure) {
         let temporary = path + ".new"

@@ -14,7 +14,7 @@ struct HTTPFixture {
 
     init() async throws {
         let site = HTTPSite(
-            server: server, access: HTTPAccess(token: Self.token, allowedOrigins: ["https://app.example"]),
+            server: server, sessions: SessionStore(server: server), access: HTTPAccess(token: Self.token, allowedOrigins: ["https://app.example"]),
             backend: backend,
             page: { StatusReport.Contents(plugins: [["name": "<vault>", "state": "active"]]) })
         let url = try await listener.start(site, at: .init(host: "127.0.0.1", port: 0), sockets: nil)
@@ -71,6 +71,15 @@ struct HTTPFixture {
     }
 }
 
+extension HTTPFixture {
+    func delete(_ headers: [String]) async throws -> String {
+        let lines = [
+            "DELETE /mcp HTTP/1.1", "Host: localhost", "Authorization: Bearer \(Self.token)", "Connection: close",
+        ]
+        return try await exchange((lines + headers + ["", ""]).joined(separator: "\r\n"))
+    }
+}
+
 /// A thread that runs one block.
 private struct Thread {
     private final class Block {
@@ -100,6 +109,8 @@ private func headers(_ method: String, name: String? = nil, version: String = "2
 
 @Suite struct HTTPTests {
     private let ping = #"{"jsonrpc":"2.0","id":1,"method":"ping"}"#
+    private let initialize =
+        #"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25"}}"#
 
     @Test func `strangers are refused before their message is read`() async throws {
         let fixture = try await HTTPFixture()
@@ -146,16 +157,27 @@ private func headers(_ method: String, name: String? = nil, version: String = "2
         await fixture.listener.stop()
     }
 
-    @Test func `a stale session id and an initialize after discover are served`() async throws {
+    @Test func `a session is optional, outlives the process, ends once, and one of somebody else is unknown`()
+        async throws
+    {
         let fixture = try await HTTPFixture()
-        let stale = ["Mcp-Session-Id: of-an-earlier-process", "MCP-Protocol-Version: 2025-06-18"]
-        #expect(try await fixture.post(ping, headers: stale).hasPrefix("HTTP/1.1 200"))
-        let initialize = #"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25"}}"#
+        // Also after a good server/discover, whose version header is still sent.
         let answer = try await fixture.post(initialize, headers: ["MCP-Protocol-Version: 2026-07-28"])
         #expect(answer.hasPrefix("HTTP/1.1 200") && answer.contains("2025-11-25"))
-        // Without one, clients of that era open no stream for what the server says unasked.
-        #expect(answer.contains("Mcp-Session-Id: "))
+        let id = try #require(answer.split(separator: "\r\n").first { $0.lowercased().hasPrefix("mcp-session-id: ") })
+        #expect(try await fixture.post(ping).hasPrefix("HTTP/1.1 200"))
+        #expect(try await fixture.post(ping, headers: [String(id)]).hasPrefix("HTTP/1.1 200"))
+        // The next process has the same key and no memory.
+        let next = try await HTTPFixture()
+        #expect(try await next.post(ping, headers: [String(id)]).hasPrefix("HTTP/1.1 200"))
+        let strange = ["Mcp-Session-Id: of-another-server", "MCP-Protocol-Version: 2025-06-18"]
+        let refused = try await fixture.post(ping, headers: strange)
+        #expect(refused.hasPrefix("HTTP/1.1 404") && refused.contains(#""id":1"#))
+        #expect(try await fixture.delete([String(id)]).hasPrefix("HTTP/1.1 204"))
+        #expect(try await fixture.post(ping, headers: [String(id)]).hasPrefix("HTTP/1.1 404"))
+        #expect(try await fixture.delete([String(id)]).hasPrefix("HTTP/1.1 404"))
         await fixture.listener.stop()
+        await next.listener.stop()
     }
 
     @Test func `progress turns the answer into events`() async throws {
@@ -199,12 +221,13 @@ private func headers(_ method: String, name: String? = nil, version: String = "2
         await fixture.listener.stop()
     }
 
-    @Test func `a modern GET and every DELETE are not allowed`() async throws {
+    @Test func `the stateless era has neither GET nor DELETE`() async throws {
         let fixture = try await HTTPFixture()
         let common = "Host: localhost\r\nAuthorization: Bearer \(HTTPFixture.token)\r\nConnection: close\r\n"
         let get = "GET /mcp HTTP/1.1\r\n\(common)MCP-Protocol-Version: 2026-07-28\r\n\r\n"
         #expect(try await fixture.exchange(get).hasPrefix("HTTP/1.1 405"))
-        #expect(try await fixture.exchange("DELETE /mcp HTTP/1.1\r\n\(common)\r\n").hasPrefix("HTTP/1.1 405"))
+        #expect(try await fixture.delete(["MCP-Protocol-Version: 2026-07-28"]).hasPrefix("HTTP/1.1 405"))
+        #expect(try await fixture.delete([]).hasPrefix("HTTP/1.1 400"))
         await fixture.listener.stop()
     }
 
@@ -227,8 +250,8 @@ private func headers(_ method: String, name: String? = nil, version: String = "2
     @Test func `a port in use is an error that says what to do`() async throws {
         let fixture = try await HTTPFixture()
         let site = HTTPSite(
-            server: fixture.server, access: HTTPAccess(token: "x", allowedOrigins: []), backend: fixture.backend,
-            page: { StatusReport.Contents() })
+            server: fixture.server, sessions: SessionStore(server: fixture.server),
+            access: HTTPAccess(token: "x", allowedOrigins: []), backend: fixture.backend, page: { StatusReport.Contents() })
         let failure = await #expect(throws: HTTPListener.Failure.self) {
             _ = try await HTTPListener().start(site, at: .init(host: "127.0.0.1", port: fixture.port), sockets: nil)
         }

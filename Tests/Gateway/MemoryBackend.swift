@@ -8,6 +8,9 @@ final class MemoryBackend: Backend {
     /// The methods called so far.
     var calls: [String] { record.withLock { $0 } }
 
+    let principal = "tester"
+    var detached: any Backend { self }
+
     func settled() async {}
 
     func call(
@@ -81,6 +84,8 @@ extension Server {
     static func sample(_ offers: [Offer] = Offer.samples) -> Server {
         let feed = CatalogFeed()
         feed.publish(offers)
-        return Server(feed: feed, identity: ServerIdentity(name: "knap", title: "Knap", version: "0.1.0"))
+        return Server(
+            feed: feed, identity: ServerIdentity(name: "knap", title: "Knap", version: "0.1.0"),
+            seal: Seal(key: Array(repeating: 7, count: 32)), tasks: TaskStore(feed: feed))
     }
 }

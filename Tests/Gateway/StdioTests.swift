@@ -149,7 +149,8 @@ func modern(_ id: Int, _ method: String, _ params: String = "") -> String {
                 7, "subscriptions/listen", #""notifications":{"toolsListChanged":true,"resourceSubscriptions":["a:b"]}"#
             ))
         let acknowledged = await client.next()
-        #expect(acknowledged["params"]?["notifications"] == ["toolsListChanged": true])
+        #expect(
+            acknowledged["params"]?["notifications"] == ["toolsListChanged": true, "resourceSubscriptions": ["a:b"]])
         #expect(acknowledged["params"]?["_meta"]?["io.modelcontextprotocol/subscriptionId"] == 7)
         client.server.feed.publish([.tool("other")])
         let told = [await client.next(), await client.next(), await client.next(), await client.next()]
@@ -157,6 +158,10 @@ func modern(_ id: Int, _ method: String, _ params: String = "") -> String {
             $0["params"]?["_meta"]?["io.modelcontextprotocol/subscriptionId"]
         }
         #expect(ids.count == 2 && ids.contains(7) && ids.contains(nil))
+        client.server.feed.announce(Changes(subjects: [.resource("b:c"), .resource("a:b")]))
+        let updated = await client.next()
+        #expect(updated["method"] == "notifications/resources/updated" && updated["params"]?["uri"] == "a:b")
+        #expect(updated["params"]?["_meta"]?["io.modelcontextprotocol/subscriptionId"] == 7)
         client.close()
     }
 

@@ -10,6 +10,7 @@ package struct Catalog: Sendable {
     package internal(set) var resourceLists: [ResourceList] = []
     package internal(set) var prompts: [Prompt] = []
     package internal(set) var completions: [Completion] = []
+    package internal(set) var feeds: [Feed] = []
     package internal(set) var problems: [Problem] = []
 
     private var toolIndex: [String: Int] = [:]

@@ -41,12 +41,14 @@ struct CatalogBuilder {
 
     private mutating func add(_ offer: Offer) {
         do throws(Unservable) {
+            guard offer.isOwn else { throw Unservable("its method is not one that the plugin itself provides") }
             switch offer.item["kind"]?.stringValue {
             case "tool": try add(tool: Tool(offer), from: offer)
             case "resource": try catalog.resources.append(Resource(offer))
             case "resource_template": try catalog.templates.append(ResourceTemplate(offer))
             case "resource_list": try catalog.resourceLists.append(ResourceList(offer))
             case "prompt": try add(prompt: Prompt(offer))
+            case "feed": try catalog.feeds.append(Feed(offer))
             case "completion": try catalog.completions.append(Completion(offer))
             case let kind?: throw Unservable("this Gateway does not know the kind \(kind); a newer one may")
             case nil: throw Unservable("it has no kind")

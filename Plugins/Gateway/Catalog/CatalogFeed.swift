@@ -2,33 +2,34 @@ import Synchronization
 
 /// The catalog that is served now, and word of every change to those who wait for it.
 package final class CatalogFeed: Sendable {
-    /// How often each list has changed; comparing two of these tells what changed in between, however much was missed.
-    struct Epochs: Sendable, Equatable {
-        var tools = 0
-        var resources = 0
-        var prompts = 0
-
-        func changes(since old: Epochs) -> ListKinds {
-            var kinds: ListKinds = []
-            if tools != old.tools { kinds.insert(.tools) }
-            if resources != old.resources { kinds.insert(.resources) }
-            if prompts != old.prompts { kinds.insert(.prompts) }
-            return kinds
-        }
-
-        mutating func advance(_ kinds: ListKinds) {
-            if kinds.contains(.tools) { tools += 1 }
-            if kinds.contains(.resources) { resources += 1 }
-            if kinds.contains(.prompts) { prompts += 1 }
-        }
+    /// Weak: whoever watches holds the watch.
+    private struct Watcher {
+        weak var watch: CatalogWatch?
     }
 
     private struct State {
         var catalog: Catalog
-        var epochs = Epochs()
-        var watchers: [Int: AsyncStream<Void>.Continuation] = [:]
+        /// What manifests contribute.
+        var offers: [Offer] = []
+        /// What plugins offer while they run, by the feed that said so.
+        var runtime: [Feed: [Offer]] = [:]
+        var watchers: [Int: Watcher] = [:]
         var nextWatcher = 0
         var isClosed = false
+
+        /// By plugin; each one's manifest comes before what it offers while it runs.
+        var allOffers: [Offer] {
+            guard !runtime.isEmpty else { return offers }
+            var all: [Offer] = []
+            for (index, offer) in offers.enumerated() {
+                all.append(offer)
+                let isLast = index + 1 == offers.count || offers[index + 1].plugin != offer.plugin
+                guard isLast else { continue }
+                let feeds = runtime.keys.filter { $0.plugin == offer.plugin }.sorted { $0.method < $1.method }
+                for feed in feeds { all += runtime[feed] ?? [] }
+            }
+            return all
+        }
     }
 
     private let budget: ListBudget
@@ -40,32 +41,53 @@ package final class CatalogFeed: Sendable {
     }
 
     package var current: Catalog { state.withLock { $0.catalog } }
-    var epochs: Epochs { state.withLock { $0.epochs } }
 
     /// Swaps in what the registry now offers. Watchers hear of it only if a list came out different.
     package func publish(_ offers: [Offer]) {
-        let catalog = CatalogBuilder.build(offers, own: OwnTools.all, budget: budget)
-        let watchers = state.withLock { state in
-            let changes = catalog.changes(since: state.catalog)
-            state.catalog = catalog
-            state.epochs.advance(changes)
-            return changes.isEmpty ? [] : Array(state.watchers.values)
+        swap { state in
+            state.offers = offers
+            // What a plugin offered while it ran goes with the plugin.
+            let feeds = Set(offers.compactMap { $0.item["kind"] == "feed" ? try? Feed($0) : nil })
+            state.runtime = state.runtime.filter { feeds.contains($0.key) }
         }
-        for watcher in watchers { watcher.yield() }
     }
 
-    /// The changes from now on, until the watching task ends or the feed is closed. A slow reader misses none: several
-    /// changes become one.
-    package func watch() -> CatalogWatch {
-        let (stream, continuation) = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
-        let (id, epochs) = state.withLock { state in
-            let id = state.nextWatcher
-            state.nextWatcher += 1
-            if state.isClosed { continuation.finish() } else { state.watchers[id] = continuation }
-            return (id, state.epochs)
+    /// Swaps in what a plugin now offers besides its manifest.
+    func publish(_ offers: [Offer], of feed: Feed) {
+        swap { state in
+            guard state.catalog.feeds.contains(feed) else { return }
+            state.runtime[feed] = offers
         }
-        continuation.onTermination = { [weak self] _ in self?.forget(id) }
-        return CatalogWatch(feed: self, seen: epochs, wakes: stream)
+    }
+
+    /// Tells of what changed besides the catalog.
+    package func announce(_ changes: Changes) {
+        guard !changes.isEmpty else { return }
+        // Told without the lock, which a watch takes when it goes.
+        for watch in state.withLock({ $0.watchers.values.compactMap(\.watch) }) { watch.tell(changes) }
+    }
+
+    private func swap(_ change: (inout State) -> Void) {
+        let lists = state.withLock { state in
+            change(&state)
+            let catalog = CatalogBuilder.build(state.allOffers, own: OwnTools.all, budget: budget)
+            defer { state.catalog = catalog }
+            return catalog.changes(since: state.catalog)
+        }
+        announce(Changes(lists: lists))
+    }
+
+    /// The changes from now on, for as long as somebody holds the watch and the feed is not closed. A slow reader misses
+    /// none: several changes become one.
+    ///
+    /// - Parameter wants: Whether the watcher cares for a subject; asked under a lock, so it must be quick.
+    package func watch(wants: @escaping @Sendable (Subject) -> Bool = { _ in false }) -> CatalogWatch {
+        state.withLock { state in
+            let watch = CatalogWatch(feed: self, id: state.nextWatcher, isClosed: state.isClosed, wants: wants)
+            state.watchers[state.nextWatcher] = Watcher(watch: watch)
+            state.nextWatcher += 1
+            return watch
+        }
     }
 
     /// Ends every watch: the server is going.
@@ -74,40 +96,10 @@ package final class CatalogFeed: Sendable {
             state.isClosed = true
             return Array(state.watchers.values)
         }
-        for watcher in watchers { watcher.finish() }
+        for watcher in watchers { watcher.watch?.close() }
     }
 
     package var watcherCount: Int { state.withLock { $0.watchers.count } }
 
-    private func forget(_ id: Int) { state.withLock { _ = $0.watchers.removeValue(forKey: id) } }
-}
-
-/// The changes of the catalog since the watch began, each reported once.
-package struct CatalogWatch: AsyncSequence, AsyncIteratorProtocol, Sendable {
-    package typealias Element = ListKinds
-    package typealias Failure = Never
-
-    private let feed: CatalogFeed
-    private var seen: CatalogFeed.Epochs
-    private let wakes: AsyncStream<Void>
-
-    init(feed: CatalogFeed, seen: CatalogFeed.Epochs, wakes: AsyncStream<Void>) {
-        self.feed = feed
-        self.seen = seen
-        self.wakes = wakes
-    }
-
-    package func makeAsyncIterator() -> CatalogWatch { self }
-
-    package mutating func next() async -> ListKinds? {
-        for await _ in wakes {
-            let now = feed.epochs
-            let changes = now.changes(since: seen)
-            seen = now
-            if !changes.isEmpty { return changes }
-        }
-        return nil
-    }
-
-    package mutating func next(isolation actor: isolated (any Actor)?) async -> ListKinds? { await next() }
+    func forget(_ id: Int) { state.withLock { _ = $0.watchers.removeValue(forKey: id) } }
 }

@@ -8,12 +8,16 @@ package struct Offer: Sendable, Hashable {
     package var item: JSON
     /// The manifest's entry of the method that the item names; nil where the plugin does not declare it.
     package var method: JSON?
+    /// Whether the item's method is the plugin's own. Another's would be called with the Gateway's rights, which reach
+    /// further than the plugin's.
+    package var isOwn: Bool
 
-    package init(plugin: String, isFirstParty: Bool, item: JSON, method: JSON? = nil) {
+    package init(plugin: String, isFirstParty: Bool, item: JSON, method: JSON? = nil, isOwn: Bool = true) {
         self.plugin = plugin
         self.isFirstParty = isFirstParty
         self.item = item
         self.method = method
+        self.isOwn = isOwn
     }
 }
 

@@ -6,6 +6,7 @@ package struct Prompt: Sendable, Hashable {
     package var method: String
     package var requiredArguments: [String]
     package var listing: JSON
+    package var isInteractive: Bool
 
     init(_ offer: Offer) throws(Unservable) {
         name = try offer.item.required("name")
@@ -15,6 +16,7 @@ package struct Prompt: Sendable, Hashable {
             $0["name"]?.stringValue
         }
         listing = try offer.item.listing(["name", "title", "description", "arguments", "icons"])
+        isInteractive = offer.item["interactive"]?.boolValue ?? false
     }
 }
 

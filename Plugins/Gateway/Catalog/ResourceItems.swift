@@ -5,6 +5,7 @@ package struct Resource: Sendable, Hashable {
     package var uri: String
     package var method: String
     package var listing: JSON
+    package var isInteractive: Bool
 
     init(_ offer: Offer) throws(Unservable) {
         uri = try offer.item.required("uri")
@@ -12,6 +13,7 @@ package struct Resource: Sendable, Hashable {
         listing = try offer.item.listing([
             "uri", "name", "title", "description", "mimeType", "size", "annotations", "icons",
         ])
+        isInteractive = offer.item["interactive"]?.boolValue ?? false
     }
 }
 
@@ -20,6 +22,7 @@ package struct ResourceTemplate: Sendable, Hashable {
     package var template: URITemplate
     package var method: String
     package var listing: JSON
+    package var isInteractive: Bool
 
     init(_ offer: Offer) throws(Unservable) {
         let text = try offer.item.required("uri")
@@ -34,6 +37,7 @@ package struct ResourceTemplate: Sendable, Hashable {
         else { throw Unservable("it is not an object") }
         entry["uriTemplate"] = .string(text)
         listing = .object(entry)
+        isInteractive = offer.item["interactive"]?.boolValue ?? false
     }
 }
 

@@ -14,6 +14,12 @@ package struct Tool: Sendable, Hashable {
     package var icons: JSON?
     /// Where in the method's output the text for the model is; nil for the whole output as JSON.
     package var text: JSONPointer?
+    /// Whether its method takes part in rounds; see ``Interaction``.
+    package var isInteractive = false
+    /// What the client must have declared.
+    package var clientCapabilities = JSONObject()
+    /// Whether clients that know tasks get it as one; nil for never.
+    package var task: TaskMode?
     /// Whether `tools/list` has it; every tool can be called by name and found by `find_tools`.
     package var isListed = true
 
@@ -45,6 +51,14 @@ package enum ToolAction: Sendable, Hashable {
     case use
 }
 
+/// Whether a tool runs as a task.
+package enum TaskMode: String, Sendable, Hashable {
+    /// In place for clients that do not know tasks.
+    case optional
+    /// Not at all for clients that do not know tasks.
+    case required
+}
+
 /// Why an item cannot be served at all.
 struct Unservable: Error {
     var reason: String
@@ -62,7 +76,13 @@ extension Tool {
         action = .call(try item.required("method"))
         title = item["title"]?.stringValue
         description = item["description"]?.stringValue ?? offer.method?["description"]?.stringValue ?? ""
-        inputSchema = item["input"] ?? offer.method?["input"] ?? ["type": "object"]
+        isInteractive = item["interactive"]?.boolValue ?? false
+        clientCapabilities = item["client_capabilities"]?.objectValue ?? JSONObject()
+        task = item["task"]?.stringValue.flatMap(TaskMode.init)
+        // The arguments are a part of what an interactive method gets.
+        let input = offer.method?["input"]
+        let declared = isInteractive ? input?["properties"]?["arguments"] : input
+        inputSchema = item["input"] ?? declared ?? ["type": "object"]
         try SchemaLint.check(inputSchema, "input schema")
         if item["structured"]?.boolValue == true, let schema = offer.method?["output"] {
             try SchemaLint.check(schema, "output schema")

@@ -7,16 +7,18 @@ package struct HTTPSite: Sendable {
     private let access: HTTPAccess
     private let endpoint: MCPEndpoint
     private let server: Server
+    private let backend: any Backend
     private let page: @Sendable () async -> StatusReport.Contents
 
     package init(
-        server: Server, access: HTTPAccess, backend: any Backend,
+        server: Server, sessions: SessionStore, access: HTTPAccess, backend: any Backend,
         page: @escaping @Sendable () async -> StatusReport.Contents
     ) {
         self.access = access
         self.server = server
         self.page = page
-        endpoint = MCPEndpoint(server: server, backend: backend)
+        self.backend = backend
+        endpoint = MCPEndpoint(server: server, sessions: sessions)
     }
 
     func respond(to request: HummingbirdCore.Request, _ writer: consuming ResponseWriter) async throws {
@@ -24,7 +26,7 @@ package struct HTTPSite: Sendable {
         switch request.uri.path {
         case "/mcp":
             guard access.hasToken(request.head) else { return try await Self.refused(.noToken).send(writer) }
-            try await endpoint.respond(to: request, writer)
+            try await endpoint.respond(to: request, from: backend, writer)
         case "/health":
             try await health(request).send(writer)
         case "/":

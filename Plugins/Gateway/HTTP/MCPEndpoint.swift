@@ -3,20 +3,26 @@ import HummingbirdCore
 import KnapJSON
 import NIOCore
 
-/// Streamable HTTP for both eras, without sessions: each request stands alone, so a client whose session died with an
-/// earlier process is served all the same.
+/// Streamable HTTP for both eras.
+///
+/// Sessions are optional: each request can stand alone. In the handshake era a session makes more possible, such as
+/// questions to the client and streams that can be gone back to.
 struct MCPEndpoint: Sendable {
     let server: Server
-    let backend: any Backend
+    let sessions: SessionStore
+    let heartbeat = Heartbeat()
 
     static let maximumBody = LineFramer.defaultLimit
 
-    func respond(to request: HummingbirdCore.Request, _ writer: consuming ResponseWriter) async throws {
+    func respond(
+        to request: HummingbirdCore.Request, from backend: any Backend, _ writer: consuming ResponseWriter
+    ) async throws {
         switch request.method {
-        case .post: try await post(request, writer)
-        case .get where Self.isLegacy(request): try await stream(request, writer)
+        case .post: try await post(request, backend, writer)
+        case .get where Self.isLegacy(request): try await get(request, backend, writer)
+        case .delete where Self.isLegacy(request): try await delete(request, backend).send(writer)
         case .get, .delete: try await Answer.notAllowed("POST").send(writer)
-        default: try await Answer.notAllowed("GET, POST").send(writer)
+        default: try await Answer.notAllowed("GET, POST, DELETE").send(writer)
         }
     }
 
@@ -26,9 +32,24 @@ struct MCPEndpoint: Sendable {
         return Revision(rawValue: version.trimmingSpaces).map { !$0.isModern } ?? false
     }
 
-    // MARK: - POST
+    /// The session that a request names: none, one, or one that there is not.
+    private func session(
+        of request: HummingbirdCore.Request, _ backend: any Backend
+    ) -> Result<HTTPSession?, RPCError> {
+        guard let id = request.headers[.mcpSessionID] else { return .success(nil) }
+        guard let session = sessions.find(id, of: backend.principal) else {
+            return .failure(RPCError(.sessionNotFound, "There is no such session; initialize again."))
+        }
+        return .success(session)
+    }
+}
 
-    private func post(_ request: HummingbirdCore.Request, _ writer: consuming ResponseWriter) async throws {
+// MARK: - POST
+
+extension MCPEndpoint {
+    private func post(
+        _ request: HummingbirdCore.Request, _ backend: any Backend, _ writer: consuming ResponseWriter
+    ) async throws {
         if let refusal = Self.refusal(of: request) { return try await refusal.send(writer) }
         if request.headers[.expect]?.lowercased() == "100-continue" {
             try await writer.writeInformationalHead(HTTPResponse(status: .continue))
@@ -40,9 +61,17 @@ struct MCPEndpoint: Sendable {
             }
             body.append(contentsOf: part.readableBytesView)
         }
-        switch Self.read(body, request) {
-        case .failure(let answer): try await answer.answer.send(writer)
-        case .success((let message, let envelope)): try await serve(message, envelope, writer)
+        switch read(body, request, backend) {
+        case .answer(let answer): try await answer.send(writer)
+        case .modern(let message, let envelope): try await serve(message, envelope, backend, writer)
+        case .legacy(let message, let envelope, let session):
+            if message.method == RequestMethod.initialize.rawValue {
+                try await initialize(message, envelope, backend).send(writer)
+            } else if let session {
+                try await serve(message, envelope, session, backend, writer)
+            } else {
+                try await serve(message, envelope, backend, writer)
+            }
         }
     }
 
@@ -63,89 +92,245 @@ struct MCPEndpoint: Sendable {
         return nil
     }
 
-    private struct Refused: Error { var answer: Answer }
+    /// What a body turns out to be.
+    private enum Reading {
+        case modern(Request, Envelope)
+        case legacy(Request, Envelope, HTTPSession?)
+        /// Nothing that is served further.
+        case answer(Answer)
+    }
 
-    /// Reads the message and, in the era that headers and body show, its envelope.
-    private static func read(
-        _ body: [UInt8], _ request: HummingbirdCore.Request
-    ) -> Result<(Request, Envelope), Refused> {
+    /// Reads the message, in the era that headers and body show.
+    private func read(_ body: [UInt8], _ request: HummingbirdCore.Request, _ backend: any Backend) -> Reading {
+        let message: Message
         do throws(Rejection) {
-            guard case .request(let message) = try Message.parse(body) else {
-                return .failure(Refused(answer: Answer(status: 202)))
-            }
-            let isModern =
-                Envelope.isModern(message)
-                || (!isLegacy(request) && message.method != RequestMethod.initialize.rawValue)
-            guard isModern else {
-                let revision = request.headers[.mcpVersion].flatMap { Revision(rawValue: $0.trimmingSpaces) }
-                    .flatMap { $0.isModern ? nil : $0 }
-                return .success((message, .legacy(message, revision: revision ?? .assumedWithoutHeader)))
-            }
-            do throws(RPCError) {
-                return .success((message, try .modern(message, headers: RoutingHeaders(request.headers))))
-            } catch {
-                let answer = Answer.json(
-                    Response(id: message.id, .failure(error)).json, status: error.status(isModern: true))
-                return .failure(Refused(answer: answer))
-            }
+            message = try Message.parse(body)
         } catch {
-            return .failure(Refused(answer: .json(error.json, status: 400)))
+            return .answer(.json(error.json, status: 400))
         }
+        let isModern = message.isModern(versionHeaderIsLegacy: Self.isLegacy(request))
+        if isModern {
+            // Its notifications mean nothing over HTTP, where closing the response is the cancel.
+            guard case .request(let message) = message else { return .answer(Answer(status: 202)) }
+            do throws(RPCError) {
+                return .modern(message, try .modern(message, headers: RoutingHeaders(request.headers)))
+            } catch {
+                return .answer(.json(Response(id: message.id, .failure(error)).json, status: error.status(isModern: true)))
+            }
+        }
+        return readLegacy(message, request, backend)
+    }
+
+    private func readLegacy(
+        _ message: Message, _ request: HummingbirdCore.Request, _ backend: any Backend
+    ) -> Reading {
+        // Whoever begins a session may still send the id of one that is over.
+        let isBeginning = if case .request(let message) = message { message.method == "initialize" } else { false }
+        let session: HTTPSession?
+        switch isBeginning ? .success(nil) : self.session(of: request, backend) {
+        case .success(let found): session = found
+        case .failure(let error): return .answer(.json(Response(id: message.id, .failure(error)).json, status: 404))
+        }
+        switch message {
+        case .request(let message):
+            let named = request.headers[.mcpVersion].flatMap { Revision(rawValue: $0.trimmingSpaces) }
+            let header = named.flatMap { $0.isModern ? nil : $0 }
+            return .legacy(message, .legacy(message, header: header, session: session?.session), session)
+        case .notification(let notification):
+            if notification.method == "notifications/cancelled", let id = RequestID(notification.params["requestId"]) {
+                session?.cancel(id)
+            }
+        case .response(let response): session?.session.questions.take(response)
+        }
+        return .answer(Answer(status: 202))
+    }
+
+    // MARK: - Answers
+
+    private func initialize(_ message: Request, _ envelope: Envelope, _ backend: any Backend) async -> Answer {
+        let session = Session()
+        let exchange = Exchange(envelope: envelope, backend: backend, session: session) { _ in }
+        let response = await server.answer(message, in: exchange)
+        guard case .success = response.outcome else { return .json(response.json) }
+        return .json(response.json, fields: [(.mcpSessionID, sessions.add(session, of: backend.principal))])
+    }
+
+    /// A request that stands alone: its stream lives as long as its connection.
+    private func serve(
+        _ message: Request, _ envelope: Envelope, _ backend: any Backend, _ writer: consuming ResponseWriter
+    ) async throws {
+        let queue = EventQueue()
+        let exchange = Exchange(envelope: envelope, backend: backend, session: nil) {
+            await queue.send(.message($0.json, id: nil))
+        }
+        let work = Task { [server] in
+            let response = await server.answer(message, in: exchange)
+            await queue.send(.response(response, id: nil))
+            queue.finish()
+        }
+        // Closing the response is the cancel of the modern era; in the legacy one a disconnect is none.
+        let isModern = envelope.isModern
+        try await respond(queue, isModern: isModern, writer) {
+            queue.abandon()
+            if isModern { work.cancel() }
+        }
+    }
+
+    /// A request of a session: its stream can be gone back to.
+    private func serve(
+        _ message: Request, _ envelope: Envelope, _ session: HTTPSession, _ backend: any Backend,
+        _ writer: consuming ResponseWriter
+    ) async throws {
+        let queue = EventQueue()
+        let stream = session.openStream()
+        let exchange = Exchange(envelope: envelope, backend: backend, session: session.session) {
+            await stream.send($0.json)
+        }
+        _ = stream.attach(queue)
+        let work = session.begin(message.id) {
+            Task { [server] in
+                let response = await server.answer(message, in: exchange)
+                // Nothing is said about a request that its client has cancelled.
+                if !Task.isCancelled { await stream.send(response) }
+                session.ended(message.id)
+                stream.finish()
+            }
+        }
+        guard work != nil else {
+            let error = RPCError(.invalidRequest, "A request with this id is still running.")
+            return try await Answer.json(Response(id: message.id, .failure(error)).json).send(writer)
+        }
+        let prime = envelope.revision >= .november2025 ? stream.prime() : nil
+        try await respond(queue, isModern: false, prime: prime, writer) { stream.detach(queue) }
     }
 
     /// Answers with JSON, or from the first notification on with events.
-    private func serve(_ message: Request, _ envelope: Envelope, _ writer: consuming ResponseWriter) async throws {
-        let (events, continuation) = EventStream.make()
-        let exchange = Exchange(envelope: envelope, backend: backend) { continuation.yield(.notification($0)) }
-        let work = Task { [server] in
-            let response = await server.answer(message, in: exchange)
-            continuation.yield(.response(response))
-            continuation.finish()
+    ///
+    /// - Parameter left: Called when the response is over or its client has gone.
+    private func respond(
+        _ queue: EventQueue, isModern: Bool, prime: StreamEvent? = nil, _ writer: consuming ResponseWriter,
+        left: @escaping @Sendable () -> Void
+    ) async throws {
+        ConnectionEnd.current?.handle(left)
+        heartbeat.add(queue)
+        defer {
+            heartbeat.remove(queue)
+            ConnectionEnd.current?.handle(nil)
+            left()
         }
-        // Closing the response is the cancel of the modern era; in the legacy one a disconnect is none.
-        if envelope.isModern { ConnectionEnd.current?.handle { work.cancel() } }
-        defer { ConnectionEnd.current?.handle(nil) }
-        var iterator = events.makeAsyncIterator()
-        guard let first = await iterator.next() else { return work.cancel() }
-        guard case .response(let response) = first else {
-            defer { work.cancel() }
-            return try await EventStream.write(first: first, &iterator, to: continuation, writer)
+        let first = await queue.next()
+        guard case .response(let response, _) = first else {
+            // A cancelled request of the handshake era has no response, and HTTP wants one.
+            guard let first else { return try await Answer(status: 202).send(writer) }
+            return try await Self.write([prime, first].compactMap(\.self), queue, writer)
         }
         var status = 200
-        if case .failure(let error) = response.outcome { status = error.status(isModern: envelope.isModern) }
-        let fields = Self.opensSession(message, envelope, response) ? [(HTTPField.Name.mcpSessionID, Self.sessionID())] : []
-        try await Answer.json(response.json, status: status, fields: fields).send(writer)
+        if case .failure(let error) = response.outcome { status = error.status(isModern: isModern) }
+        try await Answer.json(response.json, status: status).send(writer)
     }
 
-    /// Clients of the handshake era open the stream on which they hear of changed lists only if they were given a session.
-    private static func opensSession(_ message: Request, _ envelope: Envelope, _ response: Response) -> Bool {
-        guard !envelope.isModern, message.method == RequestMethod.initialize.rawValue, case .success = response.outcome else { return false }
-        return true
+    private static func write(
+        _ first: [StreamEvent], _ queue: EventQueue, _ writer: consuming ResponseWriter
+    ) async throws {
+        var body = try await writer.writeHead(streamHead)
+        for event in first { try await body.write(event.bytes) }
+        while let event = await queue.next() { try await body.write(event.bytes) }
+        try await body.finish(nil)
     }
 
-    /// Asked for by nobody: whatever a client sends is served, so that a session outlives this process.
-    private static func sessionID() -> String {
-        (0..<2).map { _ in String(UInt64.random(in: .min ... .max), radix: 16) }.joined()
-    }
+    private static let streamHead: HTTPResponse = {
+        var head = HTTPResponse(status: .ok)
+        head.headerFields[.contentType] = "text/event-stream"
+        head.headerFields[.cacheControl] = "no-store"
+        head.headerFields[.accelBuffering] = "no"
+        return head
+    }()
+}
 
-    // MARK: - GET
+// MARK: - GET and DELETE
 
-    /// The stream on which legacy clients hear of changed lists.
-    private func stream(_ request: HummingbirdCore.Request, _ writer: consuming ResponseWriter) async throws {
+extension MCPEndpoint {
+    /// A stream of the handshake era: for what belongs to no request, or, with `Last-Event-ID`, one that was lost.
+    private func get(
+        _ request: HummingbirdCore.Request, _ backend: any Backend, _ writer: consuming ResponseWriter
+    ) async throws {
         guard AcceptedTypes(request.headers[.accept]).has("text/event-stream") else {
             return try await Answer.text("Accept must list text/event-stream.", status: 406).send(writer)
         }
-        let (events, continuation) = EventStream.make()
-        let work = Task { [server] in
-            await server.pushListChanges { continuation.yield(.notification($0)) }
-            continuation.finish()
+        let queue = EventQueue()
+        switch session(of: request, backend) {
+        case .failure(let error): try await Answer.json(Rejection(error: error).json, status: 404).send(writer)
+        case .success(nil):
+            let changes = server.watch(for: nil)
+            try await push(changes, queue, [.keepAlive], writer, send: { await queue.send(.message($0.json, id: nil)) }) {
+                queue.abandon()
+            }
+        case .success(let session?):
+            let lastID = request.headers[.lastEventID]
+            let resumed = lastID.flatMap(session.stream)
+            guard lastID == nil || resumed != nil else {
+                let error = RPCError(.invalidRequest, "There is no event \(lastID ?? "") to go on after.")
+                return try await Answer.json(Rejection(error: error).json, status: 404).send(writer)
+            }
+            let stream = resumed?.stream ?? session.general
+            let missed = stream.attach(queue, after: resumed?.place)
+            let left: @Sendable () -> Void = { stream.detach(queue) }
+            if stream === session.general {
+                try await push(
+                    session.changes, queue, [.keepAlive] + missed, writer, send: { await stream.send($0.json) }, left: left)
+            } else {
+                try await respond(queue, first: missed, writer, left: left)
+            }
         }
-        defer { work.cancel() }
-        ConnectionEnd.current?.handle { work.cancel() }
-        defer { ConnectionEnd.current?.handle(nil) }
-        var iterator = events.makeAsyncIterator()
-        try await EventStream.write(first: .keepAlive, &iterator, to: continuation, writer)
     }
+
+    /// Writes what a watch tells until the client goes.
+    private func push(
+        _ changes: CatalogWatch, _ queue: EventQueue, _ first: [StreamEvent], _ writer: consuming ResponseWriter,
+        send: @escaping @Sendable (Notification) async -> Void, left: @escaping @Sendable () -> Void
+    ) async throws {
+        let work = Task { [server] in
+            await server.push(changes, send)
+            queue.finish()
+        }
+        try await respond(queue, first: first, writer) {
+            work.cancel()
+            left()
+        }
+    }
+
+    private func respond(
+        _ queue: EventQueue, first: [StreamEvent], _ writer: consuming ResponseWriter,
+        left: @escaping @Sendable () -> Void
+    ) async throws {
+        ConnectionEnd.current?.handle(left)
+        heartbeat.add(queue)
+        defer {
+            heartbeat.remove(queue)
+            ConnectionEnd.current?.handle(nil)
+            left()
+        }
+        try await Self.write(first, queue, writer)
+    }
+
+    private func delete(_ request: HummingbirdCore.Request, _ backend: any Backend) -> Answer {
+        guard let id = request.headers[.mcpSessionID] else {
+            return .text("Mcp-Session-Id names the session to end.", status: 400)
+        }
+        return sessions.end(id, of: backend.principal)
+            ? Answer(status: 204) : .text("There is no such session.", status: 404)
+    }
+}
+
+extension Message {
+    /// Whether the message is of the stateless era: what it says itself counts more than the header.
+    fileprivate func isModern(versionHeaderIsLegacy: Bool) -> Bool {
+        guard case .request(let request) = self else { return !versionHeaderIsLegacy }
+        if Envelope.isModern(request) { return true }
+        return !versionHeaderIsLegacy && request.method != RequestMethod.initialize.rawValue
+    }
+
+    fileprivate var id: RequestID? { if case .request(let request) = self { request.id } else { nil } }
 }
 
 extension RoutingHeaders {

@@ -3,6 +3,7 @@ import KnapJSON
 /// What a request says of itself besides its parameters, in whichever era it speaks.
 package struct Envelope: Sendable {
     package var revision: Revision
+    package var client: ClientIdentity
     /// Given back with every progress notification; nil where the client wants none.
     package var progressToken: JSON?
     /// Log messages of at least this level go to the client; nil for none at all.
@@ -10,8 +11,12 @@ package struct Envelope: Sendable {
     /// W3C traceparent.
     package var trace: String?
 
-    package init(revision: Revision, progressToken: JSON? = nil, logLevel: LogLevel? = nil, trace: String? = nil) {
+    package init(
+        revision: Revision, client: ClientIdentity = ClientIdentity(), progressToken: JSON? = nil,
+        logLevel: LogLevel? = nil, trace: String? = nil
+    ) {
         self.revision = revision
+        self.client = client
         self.progressToken = progressToken
         self.logLevel = logLevel
         self.trace = trace
@@ -30,12 +35,15 @@ extension Envelope {
         return RequestMethod(rawValue: request.method)?.isLegacy == false
     }
 
-    /// The envelope of a legacy request, whose revision was negotiated or came in a header.
-    package static func legacy(_ request: Request, revision: Revision, logLevel: LogLevel? = nil) -> Envelope {
+    /// The envelope of a legacy request: what it does not say itself, its session knows.
+    ///
+    /// - Parameter header: The revision that an HTTP header names.
+    package static func legacy(_ request: Request, header: Revision? = nil, session: Session?) -> Envelope {
         let meta = request.meta
+        let known = session?.facts
         return Envelope(
-            revision: revision, progressToken: progressToken(meta), logLevel: logLevel,
-            trace: meta[MetaKey.traceparent]?.stringValue)
+            revision: header ?? known?.revision ?? .assumedWithoutHeader, client: known?.client ?? ClientIdentity(),
+            progressToken: progressToken(meta), logLevel: known?.logLevel, trace: meta[MetaKey.traceparent]?.stringValue)
     }
 
     /// Checks and reads the envelope of a modern request, in the order in which the official SDK checks: envelope,
@@ -45,14 +53,16 @@ extension Envelope {
         guard let version = meta[MetaKey.protocolVersion]?.stringValue else {
             throw .parameter("_meta[\"\(MetaKey.protocolVersion)\"]", "is required and must be a string")
         }
-        guard meta[MetaKey.clientCapabilities]?.objectValue != nil else {
+        guard let capabilities = meta[MetaKey.clientCapabilities]?.objectValue else {
             throw .parameter("_meta[\"\(MetaKey.clientCapabilities)\"]", "is required and must be an object")
         }
         if let headers { try headers.check(against: request, version: version) }
         guard version == Revision.modern.rawValue else { throw .unsupportedVersion(version) }
         guard RequestMethod(rawValue: request.method)?.isModern == true else { throw .methodNotFound(request.method) }
         return Envelope(
-            revision: .modern, progressToken: progressToken(meta),
+            revision: .modern,
+            client: ClientIdentity(capabilities: ClientCapabilities(capabilities), info: meta[MetaKey.clientInfo]),
+            progressToken: progressToken(meta),
             logLevel: meta[MetaKey.logLevel]?.stringValue.flatMap(LogLevel.init(rawValue:)),
             trace: meta[MetaKey.traceparent]?.stringValue)
     }

@@ -4,8 +4,28 @@ import KnapJSON
 package enum Message: Sendable {
     case request(Request)
     case notification(Notification)
-    /// The answer to a request of ours; nothing here sends any.
-    case response
+    /// The answer to a request of the server's.
+    case response(ClientResponse)
+}
+
+/// What a client of the handshake era answers when the server asks it for something.
+package struct ClientResponse: Sendable {
+    package var id: RequestID?
+    package var outcome: Result<JSON, RPCError>
+}
+
+/// What the server sends of its own accord while it serves a client.
+package enum ServerMessage: Sendable {
+    case notification(Notification)
+    /// A question, which only clients of the handshake era are asked.
+    case request(Request)
+
+    package var json: JSON {
+        switch self {
+        case .notification(let notification): notification.json
+        case .request(let request): request.json
+        }
+    }
 }
 
 package struct Request: Sendable {
@@ -91,10 +111,8 @@ extension Message {
 
         guard object["jsonrpc"]?.stringValue == "2.0" else { throw invalid("The member jsonrpc must be \"2.0\".") }
         guard let method = object["method"] else {
-            guard object["result"] != nil || object["error"] != nil else {
-                throw invalid("The member method is missing.")
-            }
-            return .response
+            guard let outcome = outcome(object) else { throw invalid("The member method is missing.") }
+            return .response(ClientResponse(id: id, outcome: outcome))
         }
         guard let method = method.stringValue else { throw invalid("The member method must be a string.") }
         let params = object["params"] ?? .null
@@ -106,5 +124,11 @@ extension Message {
             throw Rejection(id: id, error: RPCError(.invalidParams, "The member params must be an object."))
         }
         return .request(Request(id: id, method: method, params: params.objectValue ?? JSONObject()))
+    }
+
+    private static func outcome(_ object: JSONObject) -> Result<JSON, RPCError>? {
+        if let result = object["result"] { return .success(result) }
+        guard let error = object["error"] else { return nil }
+        return .failure(RPCError(error) ?? RPCError(.internalError, "The client answered with an error that says nothing."))
     }
 }

@@ -2,19 +2,24 @@ import KnapJSON
 
 /// A JSON-RPC error: what a client gets instead of a result.
 package struct RPCError: Error, Sendable, Hashable {
-    package enum Code: Int, Sendable, Hashable {
-        case parseError = -32700
-        case invalidRequest = -32600
-        case methodNotFound = -32601
-        case invalidParams = -32602
-        case internalError = -32603
+    package struct Code: RawRepresentable, Sendable, Hashable {
+        package let rawValue: Int
+        package init(rawValue: Int) { self.rawValue = rawValue }
+
+        package static let parseError = Code(rawValue: -32700)
+        package static let invalidRequest = Code(rawValue: -32600)
+        package static let methodNotFound = Code(rawValue: -32601)
+        package static let invalidParams = Code(rawValue: -32602)
+        package static let internalError = Code(rawValue: -32603)
+        /// A session that is unknown or has ended.
+        package static let sessionNotFound = Code(rawValue: -32001)
         /// A resource that does not exist, before 2026-07-28.
-        case resourceNotFound = -32002
-        case headerMismatch = -32020
-        case missingClientCapability = -32021
-        case unsupportedVersion = -32022
+        package static let resourceNotFound = Code(rawValue: -32002)
+        package static let headerMismatch = Code(rawValue: -32020)
+        package static let missingClientCapability = Code(rawValue: -32021)
+        package static let unsupportedVersion = Code(rawValue: -32022)
         /// The call was given up by the host. Outside JSON-RPC's reserved range, as applications' codes have to be.
-        case cancelled = -32800
+        package static let cancelled = Code(rawValue: -32800)
     }
 
     package var code: Code
@@ -25,6 +30,12 @@ package struct RPCError: Error, Sendable, Hashable {
         self.code = code
         self.message = message
         self.data = data
+    }
+
+    /// Reads an error object; nil unless it has a code and a message.
+    package init?(_ json: JSON) {
+        guard let code = json["code"]?.intValue, let message = json["message"]?.stringValue else { return nil }
+        self.init(Code(rawValue: code), message, data: json["data"])
     }
 
     package var json: JSON {
@@ -42,7 +53,8 @@ package struct RPCError: Error, Sendable, Hashable {
         case .parseError, .invalidRequest: 400
         case .invalidParams, .headerMismatch, .missingClientCapability, .unsupportedVersion: isModern ? 400 : 200
         case .methodNotFound: isModern ? 404 : 200
-        case .internalError, .resourceNotFound, .cancelled: 200
+        case .sessionNotFound: 404
+        default: 200
         }
     }
 }
@@ -56,6 +68,13 @@ extension RPCError {
         RPCError(
             .unsupportedVersion, "Unsupported protocol version",
             data: ["supported": [.string(Revision.modern.rawValue)], "requested": .string(requested)])
+    }
+
+    package static func missingCapabilities(_ missing: JSONObject) -> RPCError {
+        let names = missing.names.joined(separator: ", ")
+        return RPCError(
+            .missingClientCapability, "This needs a client with the capability \(names).",
+            data: ["requiredCapabilities": .object(missing)])
     }
 
     /// A parameter that is missing or of the wrong type.

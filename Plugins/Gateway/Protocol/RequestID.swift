@@ -4,6 +4,8 @@ import KnapJSON
 package struct RequestID: Sendable, Hashable {
     package let json: JSON
 
+    init(string: String) { json = .string(string) }
+
     /// Nil for what JSON-RPC 2.0 and MCP do not take as an id: null, fractions, anything else.
     package init?(_ json: JSON?) {
         switch json {

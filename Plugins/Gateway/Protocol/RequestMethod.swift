@@ -5,6 +5,8 @@ package enum RequestMethod: String, Sendable, CaseIterable {
     case setLogLevel = "logging/setLevel"
     case discover = "server/discover"
     case listen = "subscriptions/listen"
+    case subscribe = "resources/subscribe"
+    case unsubscribe = "resources/unsubscribe"
     case listTools = "tools/list"
     case callTool = "tools/call"
     case listResources = "resources/list"
@@ -13,17 +15,21 @@ package enum RequestMethod: String, Sendable, CaseIterable {
     case listPrompts = "prompts/list"
     case getPrompt = "prompts/get"
     case complete = "completion/complete"
+    // The extension io.modelcontextprotocol/tasks.
+    case getTask = "tasks/get"
+    case updateTask = "tasks/update"
+    case cancelTask = "tasks/cancel"
 
     package var isLegacy: Bool {
         switch self {
-        case .discover, .listen: false
+        case .discover, .listen, .getTask, .updateTask, .cancelTask: false
         default: true
         }
     }
 
     package var isModern: Bool {
         switch self {
-        case .initialize, .ping, .setLogLevel: false
+        case .initialize, .ping, .setLogLevel, .subscribe, .unsubscribe: false
         default: true
         }
     }
@@ -33,6 +39,7 @@ package enum RequestMethod: String, Sendable, CaseIterable {
         switch self {
         case .callTool, .getPrompt: "name"
         case .readResource: "uri"
+        case .getTask, .updateTask, .cancelTask: "taskId"
         default: nil
         }
     }

@@ -4,6 +4,12 @@ import KnapJSON
 ///
 /// One backend serves one session: on whose behalf its calls run is known to it and never said by the client.
 package protocol Backend: Sendable {
+    /// On whose behalf calls run.
+    var principal: String { get }
+
+    /// The same, but not bound to the connection: what is called goes on when the client has gone.
+    var detached: any Backend { get }
+
     /// Calls `service.method`. Progress and log messages are handed over as they come, before the answer. Cancelling the
     /// calling task cancels the call.
     func call(_ call: BackendCall, onNote: @escaping @Sendable (BackendNote) async -> Void) async throws(CallFailure)
@@ -30,6 +36,8 @@ package struct BackendCall: Sendable {
 package enum BackendNote: Sendable {
     case progress(JSON)
     case log(JSON)
+    /// One item of the method's own stream.
+    case data(JSON)
 }
 
 package struct BackendReply: Sendable {

@@ -10,12 +10,13 @@ final class CallNotes: Sendable {
     init(exchange: Exchange) { self.exchange = exchange }
 
     func forward(_ note: BackendNote) async {
-        let notification =
+        let notification: Notification? =
             switch note {
             case .progress(let body): progress(body)
             case .log(let body): log(body)
+            case .data: nil
             }
-        if let notification { await exchange.notify(notification) }
+        if let notification { await exchange.send(.notification(notification)) }
     }
 
     private func progress(_ body: JSON) -> Notification? {

@@ -21,15 +21,29 @@ extension Server {
         if let missing = prompt.requiredArguments.first(where: { values[$0] == nil }) {
             throw RPCError(.invalidParams, "The prompt \(name) needs the argument \(missing).")
         }
-        do throws(CallFailure) {
-            let input: JSON = ["name": .string(name), "arguments": arguments]
-            let output = try await exchange.call(prompt.method, input).json(from: prompt.method)
-            guard case .object(let result) = output, result["messages"]?.arrayValue != nil else {
-                throw CallFailure(.internal, "\(prompt.method) answered without messages.")
-            }
+        let subject: JSONObject = ["name": .string(name), "arguments": arguments]
+        let interaction = Interaction(
+            method: prompt.method, subject: subject, isInteractive: prompt.isInteractive, input: .object(subject)
+        ) { reply in
+            guard case .object(let result) = try reply.json(from: prompt.method), result["messages"]?.arrayValue != nil
+            else { throw CallFailure(.internal, "\(prompt.method) answered without messages.") }
             return result
+        }
+        return try await perform(interaction, for: request, in: exchange)
+    }
+
+    /// Answers a request whose failures are errors rather than results.
+    func perform(
+        _ interaction: Interaction, for request: Request, in exchange: Exchange
+    ) async throws(RPCError) -> JSONObject {
+        do {
+            return try await answer(interaction, to: request, in: exchange)
+        } catch let error as RPCError {
+            throw error
+        } catch let failure as CallFailure {
+            throw RPCError(calling: interaction.method, failure)
         } catch {
-            throw RPCError(calling: prompt.method, error)
+            throw RPCError(.internalError, "\(error)")
         }
     }
 

@@ -38,35 +38,47 @@ extension Server {
     func readResource(_ request: Request, _ exchange: Exchange) async throws(RPCError) -> JSONObject {
         let uri = try request.string("uri")
         if feed.current.reader(of: uri) == nil { await exchange.backend.settled() }
-        guard let (method, arguments) = feed.current.reader(of: uri) else { throw Self.noResource(uri, exchange) }
-        do throws(CallFailure) {
-            let input: JSON = ["uri": .string(uri), "arguments": .object(arguments)]
-            let output = try await exchange.call(method, input).json(from: method)
-            guard case .object(let result) = output, result["contents"]?.arrayValue?.isEmpty == false else {
-                throw CallFailure(.notFound, "")
-            }
+        let isModern = exchange.envelope.isModern
+        guard let reader = feed.current.reader(of: uri) else { throw Self.noResource(uri, isModern: isModern) }
+        let subject: JSONObject = ["uri": .string(uri), "arguments": .object(reader.arguments)]
+        let interaction = Interaction(
+            method: reader.method, subject: subject, isInteractive: reader.isInteractive, input: .object(subject)
+        ) { reply in
+            guard case .object(let result) = try reply.json(from: reader.method),
+                result["contents"]?.arrayValue?.isEmpty == false
+            else { throw Self.noResource(uri, isModern: isModern) }
             return result
-        } catch  where error.code == .notFound {
-            throw Self.noResource(uri, exchange, error.message)
+        }
+        do {
+            return try await answer(interaction, to: request, in: exchange)
+        } catch let failure as CallFailure where failure.code == .notFound {
+            throw Self.noResource(uri, isModern: isModern, failure.message)
+        } catch let failure as CallFailure {
+            throw RPCError(calling: reader.method, failure)
+        } catch let error as RPCError {
+            throw error
         } catch {
-            throw RPCError(calling: method, error)
+            throw RPCError(.internalError, "\(error)")
         }
     }
 
-    private static func noResource(_ uri: String, _ exchange: Exchange, _ reason: String = "") -> RPCError {
+    private static func noResource(_ uri: String, isModern: Bool, _ reason: String = "") -> RPCError {
         RPCError(
-            exchange.envelope.isModern ? .invalidParams : .resourceNotFound,
+            isModern ? .invalidParams : .resourceNotFound,
             reason.isEmpty ? "There is no resource \(uri)." : reason, data: ["uri": .string(uri)])
     }
 }
 
 extension Catalog {
     /// The method that reads an address, and what the template's variables stand for in it.
-    fileprivate func reader(of uri: String) -> (method: String, arguments: JSONObject)? {
-        if let resource = resources.first(where: { $0.uri == uri }) { return (resource.method, JSONObject()) }
+    fileprivate func reader(of uri: String) -> (method: String, arguments: JSONObject, isInteractive: Bool)? {
+        if let resource = resources.first(where: { $0.uri == uri }) {
+            return (resource.method, JSONObject(), resource.isInteractive)
+        }
         for template in templates {
             guard let bindings = template.template.match(uri) else { continue }
-            return (template.method, JSONObject(bindings.map { ($0.name, .string($0.value)) }))
+            let arguments = JSONObject(bindings.map { ($0.name, .string($0.value)) })
+            return (template.method, arguments, template.isInteractive)
         }
         return nil
     }

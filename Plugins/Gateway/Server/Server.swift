@@ -4,26 +4,34 @@ import KnapJSON
 package struct Exchange: Sendable {
     package var envelope: Envelope
     package var backend: any Backend
-    /// Sends a notification that belongs to the request; waits while the client does not read.
-    package var notify: @Sendable (Notification) async -> Void
+    /// Nil in the stateless era, and for clients of the handshake era that keep none.
+    package var session: Session?
+    /// Sends what belongs to the request; waits while the client does not read.
+    package var send: @Sendable (ServerMessage) async -> Void
 
     package init(
-        envelope: Envelope, backend: any Backend, notify: @escaping @Sendable (Notification) async -> Void
+        envelope: Envelope, backend: any Backend, session: Session?,
+        send: @escaping @Sendable (ServerMessage) async -> Void
     ) {
         self.envelope = envelope
         self.backend = backend
-        self.notify = notify
+        self.session = session
+        self.send = send
     }
 }
 
-/// Answers MCP requests, whatever the transport. It keeps nothing between two requests but the catalog.
+/// Answers MCP requests, whatever the transport. It keeps nothing between two requests but the catalog and the tasks.
 package struct Server: Sendable {
     package let feed: CatalogFeed
     package let identity: ServerIdentity
+    package let seal: Seal
+    package let tasks: TaskStore
 
-    package init(feed: CatalogFeed, identity: ServerIdentity) {
+    package init(feed: CatalogFeed, identity: ServerIdentity, seal: Seal, tasks: TaskStore) {
         self.feed = feed
         self.identity = identity
+        self.seal = seal
+        self.tasks = tasks
     }
 
     /// The answer to a request whose envelope has been read. Cancelling the task cancels what it does.
@@ -49,13 +57,11 @@ package struct Server: Sendable {
         of method: RequestMethod, _ request: Request, _ exchange: Exchange
     ) async throws(RPCError) -> JSONObject {
         switch method {
-        case .initialize: return initialize(request)
+        case .initialize: return initialize(request, exchange)
         case .ping: return [:]
-        case .setLogLevel:
-            guard LogLevel(rawValue: try request.string("level")) != nil else {
-                throw .parameter("level", "must be one of \(LogLevel.allCases.map(\.rawValue).joined(separator: ", "))")
-            }
-            return [:]
+        case .setLogLevel: return try setLogLevel(request, exchange)
+        case .subscribe: return try subscribe(request, exchange)
+        case .unsubscribe: return try unsubscribe(request, exchange)
         case .discover: return discover()
         case .listen: return try await listen(request, exchange)
         case .listTools: return try await listTools(request, exchange)
@@ -66,6 +72,9 @@ package struct Server: Sendable {
         case .listPrompts: return try await listPrompts(request, exchange)
         case .getPrompt: return try await getPrompt(request, exchange)
         case .complete: return try await complete(request, exchange)
+        case .getTask: return try await getTask(request, exchange)
+        case .updateTask: return try await updateTask(request, exchange)
+        case .cancelTask: return try await cancelTask(request, exchange)
         }
     }
 }
@@ -88,23 +97,34 @@ extension Server {
     /// start holds for as long as it stays.
     private func capabilities(isModern: Bool) -> JSON {
         var capabilities: JSONObject = [
-            "tools": ["listChanged": true], "resources": ["listChanged": true], "prompts": ["listChanged": true],
-            "completions": [:],
+            "tools": ["listChanged": true], "resources": ["subscribe": true, "listChanged": true],
+            "prompts": ["listChanged": true], "completions": [:], "logging": [:],
         ]
-        if !isModern { capabilities["logging"] = [:] }
+        if isModern { capabilities["extensions"] = .object([ClientCapabilities.tasks: [:]]) }
         return .object(capabilities)
     }
 
-    private func initialize(_ request: Request) -> JSONObject {
+    private func initialize(_ request: Request, _ exchange: Exchange) -> JSONObject {
         let revision = Revision.negotiated(asked: request.params["protocolVersion"]?.stringValue)
+        let capabilities = ClientCapabilities(request.params["capabilities"]?.objectValue ?? JSONObject())
+        let client = ClientIdentity(capabilities: capabilities, info: request.params["clientInfo"])
+        exchange.session?.negotiated(revision, client)
         return [
             "protocolVersion": .string(revision.rawValue),
-            "capabilities": capabilities(isModern: false),
+            "capabilities": self.capabilities(isModern: false),
             "serverInfo": [
                 "name": .string(identity.name), "title": .string(identity.title), "version": .string(identity.version),
             ],
             "instructions": .string(Self.instructions),
         ]
+    }
+
+    private func setLogLevel(_ request: Request, _ exchange: Exchange) throws(RPCError) -> JSONObject {
+        guard let level = LogLevel(rawValue: try request.string("level")) else {
+            throw .parameter("level", "must be one of \(LogLevel.allCases.map(\.rawValue).joined(separator: ", "))")
+        }
+        exchange.session?.setLogLevel(level)
+        return [:]
     }
 
     private func discover() -> JSONObject {

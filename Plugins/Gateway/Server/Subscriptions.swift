@@ -4,24 +4,17 @@ extension Server {
     /// `subscriptions/listen`: says what will be told, tells it as it happens, and answers only when the server ends.
     /// The client ends it by cancelling.
     func listen(_ request: Request, _ exchange: Exchange) async throws(RPCError) -> JSONObject {
-        guard let filter = request.params["notifications"]?.objectValue else {
-            throw .parameter("notifications", "is required and must be an object")
-        }
-        var wanted: ListKinds = []
-        var honoured = JSONObject()
-        for (name, kind) in Self.filters where filter[name]?.boolValue == true {
-            wanted.insert(kind)
-            honoured[name] = true
-        }
+        let filter = try SubscriptionFilter(request, exchange.envelope.client.capabilities)
         let meta: JSON = .object([MetaKey.subscriptionID: request.id.json])
         // Before the acknowledgement, so that no change after it is missed.
-        let changes = feed.watch()
-        await exchange.notify(
-            Notification(
-                Self.acknowledged, ["_meta": meta, "notifications": .object(honoured)]))
-        for await kinds in changes {
-            for (kind, method) in ListKinds.notifications where kinds.intersection(wanted).contains(kind) {
-                await exchange.notify(Notification(method, ["_meta": meta]))
+        let changes = feed.watch { filter.subjects.contains($0) }
+        await exchange.send(
+            .notification(Notification(Self.acknowledged, ["_meta": meta, "notifications": .object(filter.honoured)])))
+        while let change = await changes.next() {
+            let change = Changes(lists: change.lists.intersection(filter.lists), subjects: change.subjects)
+            for var notification in await notifications(of: change, for: exchange.backend.principal) {
+                notification.params["_meta"] = meta
+                await exchange.send(.notification(notification))
             }
         }
         if Task.isCancelled { throw RPCError(.cancelled, "The subscription was cancelled.") }
@@ -30,16 +23,94 @@ extension Server {
 
     static let acknowledged = "notifications/subscriptions/acknowledged"
 
-    private static let filters: [(String, ListKinds)] = [
+    /// What a client of the handshake era hears of: the lists unasked, and the resources that its session subscribed to.
+    package func watch(for session: Session?) -> CatalogWatch {
+        feed.watch { subject in
+            if case .resource(let uri) = subject { session?.isSubscribed(to: uri) ?? false } else { false }
+        }
+    }
+
+    /// Sends what a watch tells until it ends or the task is cancelled.
+    package func push(_ changes: CatalogWatch, _ send: @Sendable (Notification) async -> Void) async {
+        while let change = await changes.next() {
+            for notification in await notifications(of: change, for: "") { await send(notification) }
+        }
+    }
+
+    /// In a fixed order: the lists, then the subjects by their names.
+    private func notifications(of change: Changes, for principal: String) async -> [Notification] {
+        var notifications = ListKinds.notifications.filter { change.lists.contains($0.kind) }
+            .map { Notification($0.method) }
+        for subject in change.subjects.sorted(by: { $0.name < $1.name }) {
+            switch subject {
+            case .resource(let uri):
+                notifications.append(Notification("notifications/resources/updated", ["uri": .string(uri)]))
+            case .task(let id):
+                guard let record = await tasks.find(id, of: principal) else { continue }
+                notifications.append(Notification("notifications/tasks", record.detailed))
+            }
+        }
+        return notifications
+    }
+
+    func subscribe(_ request: Request, _ exchange: Exchange) throws(RPCError) -> JSONObject {
+        let uri = try request.string("uri")
+        guard let session = exchange.session else {
+            throw RPCError(
+                .invalidRequest, "Subscriptions belong to a session: send the Mcp-Session-Id that initialize answered.")
+        }
+        try session.subscribe(to: uri)
+        return [:]
+    }
+
+    func unsubscribe(_ request: Request, _ exchange: Exchange) throws(RPCError) -> JSONObject {
+        exchange.session?.unsubscribe(from: try request.string("uri"))
+        return [:]
+    }
+}
+
+/// What a client of the stateless era wants to hear of.
+private struct SubscriptionFilter: Sendable {
+    var lists: ListKinds = []
+    var subjects: Set<Subject> = []
+    /// What of the filter will be told, in the filter's own form.
+    var honoured = JSONObject()
+
+    private static let lists: [(String, ListKinds)] = [
         ("toolsListChanged", .tools), ("promptsListChanged", .prompts), ("resourcesListChanged", .resources),
     ]
 
-    /// The list changes as legacy clients hear of them, unasked, for as long as their stream is open.
-    package func pushListChanges(_ notify: @Sendable (Notification) async -> Void) async {
-        for await kinds in feed.watch() {
-            for (kind, method) in ListKinds.notifications where kinds.contains(kind) {
-                await notify(Notification(method))
-            }
+    init(_ request: Request, _ capabilities: ClientCapabilities) throws(RPCError) {
+        guard let filter = request.params["notifications"]?.objectValue else {
+            throw .parameter("notifications", "is required and must be an object")
+        }
+        for (name, kind) in Self.lists where filter[name]?.boolValue == true {
+            lists.insert(kind)
+            honoured[name] = true
+        }
+        try add("resourceSubscriptions", filter) { .resource($0) }
+        if filter["taskIds"] != nil { try capabilities.demandTasks() }
+        try add("taskIds", filter) { .task($0) }
+    }
+
+    private mutating func add(_ name: String, _ filter: JSONObject, _ subject: (String) -> Subject) throws(RPCError) {
+        guard let values = filter[name] else { return }
+        guard let texts = values.arrayValue?.map(\.stringValue), !texts.contains(nil) else {
+            throw .parameter(name, "must be an array of strings")
+        }
+        guard texts.count <= Session.maximumSubscriptions else {
+            throw .parameter(name, "may have at most \(Session.maximumSubscriptions) elements")
+        }
+        subjects.formUnion(texts.compactMap(\.self).map(subject))
+        honoured[name] = values
+    }
+}
+
+extension Subject {
+    fileprivate var name: String {
+        switch self {
+        case .resource(let uri): uri
+        case .task(let id): id
         }
     }
 }

@@ -11,12 +11,12 @@ extension Server {
     func callTool(_ request: Request, _ exchange: Exchange) async throws(RPCError) -> JSONObject {
         let arguments = request.params["arguments"] ?? [:]
         guard case .object(let arguments) = arguments else { throw .parameter("arguments", "must be an object") }
-        return try await call(request.string("name"), arguments, in: exchange, mayUseOthers: true)
+        return try await call(request.string("name"), arguments, request, in: exchange, mayUseOthers: true)
     }
 
     /// - Parameter mayUseOthers: False inside `use_tool`, which so cannot call itself.
     private func call(
-        _ name: String, _ arguments: JSONObject, in exchange: Exchange, mayUseOthers: Bool
+        _ name: String, _ arguments: JSONObject, _ request: Request, in exchange: Exchange, mayUseOthers: Bool
     ) async throws(RPCError) -> JSONObject {
         var catalog = feed.current
         if catalog.tool(named: name) == nil {
@@ -26,24 +26,26 @@ extension Server {
         guard let tool = catalog.tool(named: name) else { throw Self.unknownTool(name, in: catalog) }
         do {
             switch tool.action {
-            case .call(let method): return try await call(method, of: tool, arguments, in: exchange)
+            case .call: return try await run(tool, arguments, request, in: exchange)
             case .find:
                 await exchange.backend.settled()
                 return try .text(feed.current.find(arguments).serialized())
             case .use:
                 guard mayUseOthers else { throw CallFailure(.invalidArgument, "use_tool cannot call itself.") }
-                return try await use(arguments, in: exchange)
+                return try await use(arguments, request, in: exchange)
             }
         } catch let failure as CallFailure {
             return try .failed(failure)
         } catch let error as RPCError {
-            throw error
+            // Before the stateless era there was no error for this, and the model can work around it.
+            guard error.code == .missingClientCapability, !exchange.envelope.isModern else { throw error }
+            return try .failed(CallFailure(.failedPrecondition, error.message))
         } catch {
             throw RPCError(.internalError, "\(error)")
         }
     }
 
-    private func use(_ arguments: JSONObject, in exchange: Exchange) async throws -> JSONObject {
+    private func use(_ arguments: JSONObject, _ request: Request, in exchange: Exchange) async throws -> JSONObject {
         guard let name = arguments["name"]?.stringValue else {
             throw CallFailure(
                 .invalidArgument, "The argument name is required: the name of a tool, as find_tools gives it.")
@@ -57,14 +59,34 @@ extension Server {
         guard catalog.tool(named: name) != nil else {
             throw CallFailure(.notFound, Self.unknownTool(name, in: catalog).message)
         }
-        return try await call(name, inner, in: exchange, mayUseOthers: false)
+        return try await call(name, inner, request, in: exchange, mayUseOthers: false)
     }
 
-    private func call(
-        _ method: String, of tool: Tool, _ arguments: JSONObject, in exchange: Exchange
-    ) async throws(CallFailure) -> JSONObject {
-        let reply = try await exchange.call(method, .object(arguments))
-        return try ToolResult.read(reply, of: tool, method: method, revision: exchange.envelope.revision)
+    private func run(
+        _ tool: Tool, _ arguments: JSONObject, _ request: Request, in exchange: Exchange
+    ) async throws -> JSONObject {
+        let client = exchange.envelope.client.capabilities
+        let missing = client.missing(of: tool.clientCapabilities)
+        guard missing.isEmpty else { throw RPCError.missingCapabilities(missing) }
+        if let mode = tool.task {
+            if exchange.envelope.isModern, client.hasExtension(ClientCapabilities.tasks) {
+                return try await start(tool, arguments, in: exchange)
+            }
+            if mode == .required { try client.demandTasks() }
+        }
+        return try await answer(interaction(tool, arguments, exchange), to: request, in: exchange)
+    }
+
+    /// The call of a plugin's tool.
+    func interaction(_ tool: Tool, _ arguments: JSONObject, _ exchange: Exchange) throws(CallFailure) -> Interaction {
+        guard case .call(let method) = tool.action else {
+            throw CallFailure(.internal, "\(tool.name) is not a plugin's tool.")
+        }
+        let revision = exchange.envelope.revision
+        return Interaction(
+            method: method, subject: ["name": .string(tool.name), "arguments": .object(arguments)],
+            isInteractive: tool.isInteractive, input: .object(arguments),
+            read: { try ToolResult.read($0, of: tool, method: method, revision: revision) })
     }
 
     private static func unknownTool(_ name: String, in catalog: Catalog) -> RPCError {

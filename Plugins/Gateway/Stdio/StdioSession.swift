@@ -20,9 +20,6 @@ package final class StdioSession: Sendable {
         var running: [RequestID: Task<Void, Never>] = [:]
         /// Of the running ones, those that are subscriptions.
         var subscriptions: Set<RequestID> = []
-        /// Set by `initialize`; nil until a legacy client has come.
-        var revision: Revision?
-        var logLevel: LogLevel?
         var pushing: Task<Void, Never>?
         var reading: Task<(consumed: Int, last: LineFramer.Line?), any Error>?
         var isMoving = false
@@ -37,15 +34,18 @@ package final class StdioSession: Sendable {
     private let backend: any Backend
     private let limits: Limits
     private let writer: LineWriter
+    /// What a client of the handshake era has said; unused by others.
+    private let session: Session
     private let state = Mutex(State())
 
     package init(
-        server: Server, backend: any Backend, limits: Limits = Limits(),
+        server: Server, backend: any Backend, limits: Limits = Limits(), resuming moved: MovedSession? = nil,
         send: @escaping @Sendable ([UInt8]) async throws -> Void
     ) {
         self.server = server
         self.backend = backend
         self.limits = limits
+        session = Session(moved?.facts ?? Session.Facts())
         writer = LineWriter(send: send)
     }
 
@@ -108,22 +108,15 @@ package final class StdioSession: Sendable {
         }
         for task in subscriptions { task.cancel() }
         await idle()
-        let moved = state.withLock { state in
-            MovedSession(
-                consumed: consumed, revision: state.revision, logLevel: state.logLevel, subscriptions: requests.map(\.json))
-        }
+        let moved = MovedSession(consumed: consumed, facts: session.facts, listening: requests.map(\.json))
         stop()
         return moved
     }
 
     /// Goes on with a session that another generation left.
     package func resume(_ moved: MovedSession) async {
-        state.withLock { state in
-            state.logLevel = moved.logLevel
-            state.revision = moved.revision
-        }
-        if moved.revision != nil { push() }
-        for json in moved.subscriptions {
+        if moved.facts.revision != nil { push() }
+        for json in moved.listening {
             guard case .request(let request)? = try? Message.parse(Array(json.serialized().utf8)),
                 let envelope = try? envelope(of: request)
             else { continue }
@@ -147,7 +140,7 @@ package final class StdioSession: Sendable {
                 switch try Message.parse(bytes) {
                 case .request(let request): await start(request)
                 case .notification(let notification): take(notification)
-                case .response: break
+                case .response(let response): session.questions.take(response)
                 }
             } catch {
                 await writer.write(error.json)
@@ -194,21 +187,19 @@ package final class StdioSession: Sendable {
     /// Reads the envelope in the era that the request itself shows, and keeps what a legacy client says for later.
     private func envelope(of request: Request) throws(RPCError) -> Envelope {
         if Envelope.isModern(request) { return try Envelope.modern(request) }
-        return state.withLock { state in
-            if request.method == RequestMethod.setLogLevel.rawValue {
-                state.logLevel =
-                    request.params["level"]?.stringValue.flatMap(LogLevel.init(rawValue:)) ?? state.logLevel
-            }
-            return .legacy(request, revision: state.revision ?? .newestLegacy, logLevel: state.logLevel)
-        }
+        return .legacy(request, header: session.facts.revision ?? .newestLegacy, session: session)
     }
 
     private func serve(_ request: Request, _ envelope: Envelope, isResumed: Bool = false) async {
-        let exchange = Exchange(envelope: envelope, backend: backend) { [weak self] notification in
+        let exchange = Exchange(
+            envelope: envelope, backend: backend, session: envelope.isModern ? nil : session
+        ) { [weak self] message in
             guard let self, self.isRunning(request.id) else { return }
             // The client heard it from the generation before.
-            if isResumed, notification.method == Server.acknowledged { return }
-            await self.writer.write(notification.json)
+            if isResumed, case .notification(let notification) = message, notification.method == Server.acknowledged {
+                return
+            }
+            await self.writer.write(message.json)
         }
         let response = await server.answer(request, in: exchange)
         let isWanted = state.withLock { state in
@@ -217,7 +208,8 @@ package final class StdioSession: Sendable {
             return state.running[request.id] != nil
         }
         if isWanted, !Task.isCancelled { await writer.write(response.json) }
-        if request.method == RequestMethod.initialize.rawValue { welcome(response) }
+        // From its `initialize` on a legacy client hears of every change.
+        if request.method == RequestMethod.initialize.rawValue { push() }
         let idle = state.withLock { state in
             state.running[request.id] = nil
             return state.takeIdle()
@@ -228,20 +220,11 @@ package final class StdioSession: Sendable {
 
     private func isRunning(_ id: RequestID) -> Bool { state.withLock { $0.running[id] != nil } }
 
-    /// From its `initialize` on a legacy client hears of every change.
-    private func welcome(_ response: Response) {
-        guard case .success(let result) = response.outcome,
-            let revision = result["protocolVersion"]?.stringValue.flatMap(Revision.init(rawValue:))
-        else { return }
-        state.withLock { $0.revision = revision }
-        push()
-    }
-
     private func push() {
         state.withLock { state in
             guard state.pushing == nil else { return }
-            state.pushing = Task { [server, writer] in
-                await server.pushListChanges { await writer.write($0.json) }
+            state.pushing = Task { [server, writer, changes = server.watch(for: session)] in
+                await server.push(changes) { await writer.write($0.json) }
             }
         }
     }
@@ -300,6 +283,7 @@ package final class StdioSession: Sendable {
             return (tasks, state.takeIdle())
         }
         for task in tasks { task.cancel() }
+        session.questions.close()
         idle?.resume()
     }
 }
@@ -320,41 +304,5 @@ extension StdioSession.State {
         guard running.isEmpty else { return nil }
         defer { idle = nil }
         return idle
-    }
-}
-
-/// A session between two generations of the Gateway.
-package struct MovedSession: Sendable {
-    /// The content type of a call's answer that holds one: the client is not gone, and goes on at the next generation.
-    package static let contentType = "application/vnd.knap.moved+json"
-
-    /// How many bytes of its input were dealt with; those after them are sent again.
-    package var consumed: Int
-    var revision: Revision?
-    var logLevel: LogLevel?
-    var subscriptions: [JSON]
-
-    package var json: JSON {
-        var object: JSONObject = [
-            "consumed": .number(JSONNumber(consumed)), "subscriptions": .array(subscriptions),
-        ]
-        object["revision"] = revision.map { .string($0.rawValue) }
-        object["log_level"] = logLevel.map { .string($0.rawValue) }
-        return .object(object)
-    }
-
-    package init?(_ json: JSON) {
-        guard let consumed = json["consumed"]?.intValue else { return nil }
-        self.init(
-            consumed: consumed, revision: json["revision"]?.stringValue.flatMap(Revision.init(rawValue:)),
-            logLevel: json["log_level"]?.stringValue.flatMap(LogLevel.init(rawValue:)),
-            subscriptions: json["subscriptions"]?.arrayValue ?? [])
-    }
-
-    init(consumed: Int, revision: Revision?, logLevel: LogLevel?, subscriptions: [JSON]) {
-        self.consumed = consumed
-        self.revision = revision
-        self.logLevel = logLevel
-        self.subscriptions = subscriptions
     }
 }

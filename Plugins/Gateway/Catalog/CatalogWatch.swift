@@ -1,0 +1,69 @@
+import Synchronization
+
+/// The changes since the watch began, each reported once, to one reader at a time.
+///
+/// It collects while nobody reads, so a client that comes back has missed nothing.
+package final class CatalogWatch: Sendable {
+    private struct State {
+        var pending = Changes()
+        var reader: CheckedContinuation<Changes?, Never>?
+        var isClosed: Bool
+
+        mutating func takePending() -> Changes {
+            defer { pending = Changes() }
+            return pending
+        }
+    }
+
+    private let feed: CatalogFeed
+    private let id: Int
+    private let wants: @Sendable (Subject) -> Bool
+    private let state: Mutex<State>
+
+    init(feed: CatalogFeed, id: Int, isClosed: Bool, wants: @escaping @Sendable (Subject) -> Bool) {
+        self.feed = feed
+        self.id = id
+        self.wants = wants
+        state = Mutex(State(isClosed: isClosed))
+    }
+
+    deinit { feed.forget(id) }
+
+    /// Waits for changes. Nil when the feed is closed, the task cancelled, or another reader has come.
+    package func next() async -> Changes? {
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { (continuation: CheckedContinuation<Changes?, Never>) in
+                let (ready, earlier) = state.withLock { state -> (Changes??, CheckedContinuation<Changes?, Never>?) in
+                    let earlier = state.reader.take()
+                    if state.isClosed || Task.isCancelled { return (.some(nil), earlier) }
+                    if !state.pending.isEmpty { return (.some(state.takePending()), earlier) }
+                    state.reader = continuation
+                    return (nil, earlier)
+                }
+                earlier?.resume(returning: nil)
+                if let ready { continuation.resume(returning: ready) }
+            }
+        } onCancel: {
+            state.withLock { $0.reader.take() }?.resume(returning: nil)
+        }
+    }
+
+    /// Adds what this watch cares for, and wakes its reader.
+    package func tell(_ changes: Changes) {
+        let woken = state.withLock { state -> (CheckedContinuation<Changes?, Never>, Changes)? in
+            guard !state.isClosed else { return nil }
+            state.pending.lists.formUnion(changes.lists)
+            for subject in changes.subjects where wants(subject) { state.pending.subjects.insert(subject) }
+            guard !state.pending.isEmpty, let reader = state.reader.take() else { return nil }
+            return (reader, state.takePending())
+        }
+        if let (reader, changes) = woken { reader.resume(returning: changes) }
+    }
+
+    func close() {
+        state.withLock { state in
+            state.isClosed = true
+            return state.reader.take()
+        }?.resume(returning: nil)
+    }
+}

@@ -1,0 +1,50 @@
+import KnapJSON
+
+/// What a client says it is and can do.
+package struct ClientIdentity: Sendable, Hashable {
+    package var capabilities: ClientCapabilities
+    /// Its `clientInfo`; nil where it gave none.
+    package var info: JSON?
+
+    package init(capabilities: ClientCapabilities = ClientCapabilities(), info: JSON? = nil) {
+        self.capabilities = capabilities
+        self.info = info
+    }
+}
+
+/// The capabilities that a client declared. Only for these may it be asked.
+package struct ClientCapabilities: Sendable, Hashable {
+    package var declared: JSONObject
+
+    package init(_ declared: JSONObject = JSONObject()) { self.declared = declared }
+
+    package func has(_ name: String) -> Bool { declared[name]?.objectValue != nil }
+    package func hasExtension(_ name: String) -> Bool { declared["extensions"]?[name]?.objectValue != nil }
+
+    /// Those of the required ones, in the form of a declaration, that are not declared.
+    package func missing(of required: JSONObject) -> JSONObject {
+        var missing = JSONObject()
+        for (name, value) in required.members where !Self.covers(declared[name], value) { missing[name] = value }
+        return missing
+    }
+
+    /// Whether everything that a demand names is in a declaration.
+    private static func covers(_ declaration: JSON?, _ demand: JSON) -> Bool {
+        guard let declaration = declaration?.objectValue else { return false }
+        return (demand.objectValue ?? JSONObject()).members.allSatisfy { covers(declaration[$0.name], $0.value) }
+    }
+
+    /// What a client must have declared to be asked this; nil for what no client can be asked.
+    package static func needed(for method: String, _ params: JSON) -> JSONObject? {
+        switch method {
+        case "roots/list": return ["roots": [:]]
+        case "sampling/createMessage":
+            let usesTools = params["tools"] != nil || params["toolChoice"] != nil
+            return ["sampling": usesTools ? ["tools": [:]] : [:]]
+        case "elicitation/create":
+            // Before there was a choice, an empty declaration meant forms, and it still does.
+            return ["elicitation": params["mode"]?.stringValue == "url" ? ["url": [:]] : [:]]
+        default: return nil
+        }
+    }
+}

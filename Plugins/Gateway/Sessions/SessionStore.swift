@@ -1,0 +1,107 @@
+import KnapJSON
+import Synchronization
+
+/// The sessions of clients over HTTP.
+package final class SessionStore: Sendable {
+    private struct Entry {
+        var session: HTTPSession
+        var principal: String
+        /// Rises with every use; the lowest has been idle for longest.
+        var used: UInt64
+    }
+
+    private struct State {
+        var sessions: [String: Entry] = [:]
+        /// Those that their clients ended, the latest last.
+        var ended: [String] = []
+        var clock: UInt64 = 0
+    }
+
+    /// Past it the one that has been idle for longest is dropped; its id still says how to begin it again.
+    static let maximum = 10_000
+    static let rememberedEnds = 10_000
+
+    private let ids: SessionID
+    private let server: Server
+    private let state = Mutex(State())
+
+    package init(server: Server) {
+        self.server = server
+        ids = SessionID(seal: server.seal)
+    }
+
+    /// Keeps a session whose handshake is done, and answers its id.
+    func add(_ session: Session, of principal: String) -> String {
+        let id = ids.make(session.facts, for: principal)
+        insert(session, id, principal)
+        return id
+    }
+
+    /// The session of an id; nil for one that is unknown, somebody else's, or over.
+    func find(_ id: String, of principal: String) -> HTTPSession? {
+        let (known, isEnded) = state.withLock { state -> (HTTPSession?, Bool) in
+            state.clock += 1
+            guard let entry = state.sessions[id] else { return (nil, state.ended.contains(id)) }
+            guard entry.principal == principal else { return (nil, true) }
+            state.sessions[id]?.used = state.clock
+            return (entry.session, false)
+        }
+        if known != nil || isEnded { return known }
+        guard let facts = ids.read(id, for: principal) else { return nil }
+        let session = insert(Session(facts), id, principal)
+        // It may have been away while things changed.
+        session.changes.tell(Changes(lists: [.tools, .resources, .prompts]))
+        return session
+    }
+
+    /// Ends a session. False where there is none of this principal's.
+    func end(_ id: String, of principal: String) -> Bool {
+        guard let session = find(id, of: principal) else { return false }
+        state.withLock { state in
+            state.sessions[id] = nil
+            state.ended.append(id)
+            if state.ended.count > Self.rememberedEnds { state.ended.removeFirst() }
+        }
+        session.end()
+        return true
+    }
+
+    @discardableResult
+    private func insert(_ session: Session, _ id: String, _ principal: String) -> HTTPSession {
+        let made = HTTPSession(session: session, changes: server.watch(for: session))
+        let (kept, dropped) = state.withLock { state -> (HTTPSession, HTTPSession?) in
+            // Two requests may have begun it again at once.
+            if let entry = state.sessions[id] { return (entry.session, nil) }
+            state.clock += 1
+            state.sessions[id] = Entry(session: made, principal: principal, used: state.clock)
+            guard state.sessions.count > Self.maximum, let oldest = state.sessions.min(by: { $0.value.used < $1.value.used })
+            else { return (made, nil) }
+            state.sessions[oldest.key] = nil
+            return (made, oldest.value.session)
+        }
+        dropped?.end()
+        return kept
+    }
+}
+
+// MARK: - Over a reload
+
+extension SessionStore {
+    package func save() -> JSON {
+        state.withLock { state in
+            let sessions = state.sessions.map { id, entry -> JSON in
+                ["id": .string(id), "principal": .string(entry.principal), "facts": entry.session.session.facts.json]
+            }
+            return ["sessions": .array(sessions), "ended": .array(state.ended.map(JSON.string))]
+        }
+    }
+
+    package func load(_ json: JSON) {
+        for entry in json["sessions"]?.arrayValue ?? [] {
+            guard let id = entry["id"]?.stringValue, let principal = entry["principal"]?.stringValue else { continue }
+            insert(Session(Session.Facts(entry["facts"] ?? [:])), id, principal)
+        }
+        let ended = (json["ended"]?.arrayValue ?? []).compactMap(\.stringValue)
+        state.withLock { $0.ended = ended + $0.ended }
+    }
+}
