@@ -34,7 +34,8 @@ public final class GatewayPlugin: Plugin, Draining {
         self.host = host
         settings = try host.configuration()
         let identity = ServerIdentity(name: "knap", title: "Knap", version: Self.version)
-        let feed = CatalogFeed(budget: ListBudget(whole: settings.listBudgetBytes))
+        let feed = CatalogFeed(
+            budget: ListBudget(whole: settings.listBudgetBytes), lint: SchemaLint(isStrict: settings.strictSchemas))
         let state = try host.stateDirectory
         server = Server(
             feed: feed, identity: identity, seal: Seal(key: try Settings.sealKey(stateDirectory: state)),

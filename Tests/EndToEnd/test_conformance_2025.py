@@ -8,8 +8,8 @@ import re
 
 import pytest
 
-from mcp_wire import EVERYTHING, LEGACY, MODERN, OFFERS, Http, accepted, conformance_place, connect, offered, sampled
-from mcp_wire import MANIFEST, events
+from mcp_wire import (
+    EVERYTHING, LEGACY, MANIFEST, MODERN, OFFERS, Http, accepted, conformance_place, connect, events, offered, sampled, table)
 
 TRANSPORTS = ["http", "stdio"]
 PNG = b"\x89PNG"
@@ -254,6 +254,7 @@ def test_a_page_of_a_stranger_gets_nothing(place):
 # --- Sessions
 
 def test_initialize_agrees_on_the_revision_and_says_what_there_is(client):
+    """server-initialize"""
     answer = client.initialize()
     result = answer.result
     assert result["protocolVersion"] == LEGACY
@@ -275,6 +276,7 @@ def test_initialize_takes_an_older_revision_and_offers_its_own_for_one_that_it_d
 
 
 def test_an_ended_or_unknown_session_is_not_found_and_a_client_without_one_is_served(place):
+    """server-session-lifecycle"""
     with connect(place, "http", LEGACY) as client:
         session = client.transport.session
         assert client.request("ping").status == 200
@@ -295,7 +297,8 @@ def test_an_ended_or_unknown_session_is_not_found_and_a_client_without_one_is_se
 def test_a_stream_that_was_lost_goes_on_where_it_broke(place):
     """server-sse-polling: an event to go on after comes first, and what came after the break is there later."""
     with connect(place, "http", LEGACY) as client:
-        message = client.message("tools/call", {"name": "test_tool_with_progress", "arguments": {}}, meta={"progressToken": "lost"})
+        params = {"name": "test_tool_with_progress", "arguments": {}}
+        message = client.message("tools/call", params, meta={"progressToken": "lost"})
         connection, response = client.transport.open("POST", message, client.transport.headers(message, LEGACY))
         stream = events(response)
         prime = next(stream)
@@ -319,10 +322,12 @@ def test_a_stream_that_was_lost_goes_on_where_it_broke(place):
 # --- What the handshake era has alone
 
 def test_ping_is_answered_with_nothing(client):
+    """ping"""
     assert client.request("ping").result == {}
 
 
 def test_three_records_are_logged_while_a_tool_works(client):
+    """logging-set-level, tools-call-with-logging"""
     assert client.request("logging/setLevel", {"level": "debug"}).result == {}
     answer = client.call("test_tool_with_logging", {})
     assert answer.text == "Tool with logging executed successfully"
@@ -343,6 +348,7 @@ def test_a_level_that_there_is_not_is_refused(client):
 
 
 def test_a_subscriber_hears_of_its_resource_until_it_unsubscribes(client):
+    """resources-subscribe, resources-unsubscribe"""
     uri = "test://watched-resource"
     with client.listening() as listener:
         assert client.request("resources/subscribe", {"uri": uri}).result == {}
@@ -380,8 +386,8 @@ QUESTIONS = [
     ("tools-call-elicitation", "test_elicitation", {"message": "Please provide your information"},
      {"elicitation/create": lambda params: accepted(response="certainly")},
      ["elicitation/create"], 'User response: action=accept, content={"response":"certainly"}'),
-    ("a user who declines", "test_elicitation", {"message": "Please"}, {"elicitation/create": lambda params: {"action": "decline"}},
-     ["elicitation/create"], "User response: action=decline, content={}"),
+    ("a user who declines", "test_elicitation", {"message": "Please"},
+     {"elicitation/create": lambda params: {"action": "decline"}}, ["elicitation/create"], "User response: action=decline, content={}"),
     ("a page", "test_elicitation_url", {}, {}, ["elicitation/create"], "Elicitation completed: action=accept, content={}"),
     ("roots", "test_input_required_result_list_roots", {}, {}, ["roots/list"], "Roots: file:///test/root"),
     ("one after the other", "test_input_required_result_multi_round", {}, {}, ["elicitation/create"] * 2, "Alice likes blue."),
@@ -395,7 +401,7 @@ QUESTIONS = [
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-@pytest.mark.parametrize("tool, arguments, answers, asked, text", [row[1:] for row in QUESTIONS], ids=[row[0] for row in QUESTIONS])
+@table("tool, arguments, answers, asked, text", QUESTIONS)
 def test_a_tool_asks_the_client_and_goes_on_with_the_answer(place, transport, tool, arguments, answers, asked, text):
     with connect(place, transport, LEGACY, answers=answers) as client:
         answer = client.call(tool, arguments)
@@ -404,7 +410,8 @@ def test_a_tool_asks_the_client_and_goes_on_with_the_answer(place, transport, to
 
 
 def test_the_model_of_the_client_uses_a_tool_and_gets_its_results(place):
-    uses = [{"type": "tool_use", "id": f"call_{city}", "name": "get_weather", "input": {"city": city}} for city in ("Paris", "London")]
+    uses = [{"type": "tool_use", "id": f"call_{city}", "name": "get_weather", "input": {"city": city}}
+            for city in ("Paris", "London")]
 
     def sample(params):
         if len(params["messages"]) == 1:
@@ -444,7 +451,8 @@ def test_a_form_has_choices_in_each_of_the_five_forms(client):
     for name, kind, wanted, without in [
         ("untitledSingle", "string", {"enum": options}, {"oneOf", "enumNames"}),
         ("titledSingle", "string", {"oneOf": choices("Option")}, {"enum"}),
-        ("legacyEnum", "string", {"enum": ["opt1", "opt2", "opt3"], "enumNames": ["Option One", "Option Two", "Option Three"]}, {"oneOf"}),
+        ("legacyEnum", "string",
+         {"enum": ["opt1", "opt2", "opt3"], "enumNames": ["Option One", "Option Two", "Option Three"]}, {"oneOf"}),
         ("untitledMulti", "array", {"items": {"type": "string", "enum": options}}, {"anyOf"}),
         ("titledMulti", "array", {"items": {"anyOf": choices("Choice")}}, {"enum"}),
     ]:

@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from knap_host import wait_for
-from mcp_wire import EVERYTHING, LISTS, MODERN, PREFIX, Stdio, accepted, conformance_place, connect, sampled
+from mcp_wire import EVERYTHING, LISTS, MODERN, PREFIX, accepted, conformance_place, connect, sampled, table
 from test_conformance_2025 import SHARED, TRANSPORTS, strangers_are_refused, three_at_once
 
 
@@ -122,7 +122,7 @@ HEADERS = [
 ]
 
 
-@pytest.mark.parametrize("method, params, headers, is_served", [row[1:] for row in HEADERS], ids=[row[0] for row in HEADERS])
+@table("method, params, headers, is_served", HEADERS)
 def test_headers_say_what_the_body_says(web, method, params, headers, is_served):
     answer = web.request(method, params, headers=headers)
     if is_served:
@@ -142,12 +142,13 @@ PARAMETERS = [
     ("another", {"region": "Hello"}, {"Mcp-Param-Region": "Bye"}, False),
     ("none", {"region": "Hello"}, {}, False),
     ("two that are the same", {"region": "Hello", "retries": 3}, {"Mcp-Param-Region": "Hello", "Mcp-Param-Retries": "3"}, True),
-    ("a number written otherwise", {"region": "Hello", "retries": 3}, {"Mcp-Param-Region": "Hello", "Mcp-Param-Retries": "3.0"}, True),
+    ("a number written otherwise", {"region": "Hello", "retries": 3},
+     {"Mcp-Param-Region": "Hello", "Mcp-Param-Retries": "3.0"}, True),
     ("another number", {"region": "Hello", "retries": 3}, {"Mcp-Param-Region": "Hello", "Mcp-Param-Retries": "4"}, False),
 ]
 
 
-@pytest.mark.parametrize("arguments, headers, is_served", [row[1:] for row in PARAMETERS], ids=[row[0] for row in PARAMETERS])
+@table("arguments, headers, is_served", PARAMETERS)
 def test_headers_of_parameters_say_what_the_arguments_say(web, arguments, headers, is_served):
     """http-custom-header-server-validation"""
     answer = web.call("test_header_params", arguments, headers=headers)
@@ -166,7 +167,8 @@ def test_there_are_no_sessions_and_no_streams_of_their_own(web):
         assert response.status == 405
 
 
-@pytest.mark.parametrize("body, code", [(b"{", -32700), (b"[]", -32600), (b"[1]", -32600), (b'"text"', -32600), (b'{"id": 1}', -32600)])
+@pytest.mark.parametrize("body, code", [
+    (b"{", -32700), (b"[]", -32600), (b"[1]", -32600), (b'"text"', -32600), (b'{"id": 1}', -32600)])
 def test_what_is_no_message_is_a_bad_request(web, body, code):
     connection, response = web.transport.open("POST", body, {"MCP-Protocol-Version": MODERN, "Mcp-Method": "tools/list"})
     message = json.loads(response.read())
@@ -297,14 +299,16 @@ ROUNDS = [
      "Alice likes blue."),
     ("non-tool-request", "prompts/get", {"name": "test_input_required_result_prompt"}, [{"user_context": "elicitation/create"}],
      "Consider this: a garden"),
-    ("a resource", "resources/read", {"uri": "test://input-required"}, [{"user_name": "elicitation/create"}], "Written for Alice"),
+    ("a resource", "resources/read", {"uri": "test://input-required"}, [{"user_name": "elicitation/create"}],
+     "Written for Alice"),
     ("the handshake era's", "tools/call", {"name": "test_elicitation", "arguments": {"message": "Please"}},
      [{"response": "elicitation/create"}], "certainly"),
-    ("a page", "tools/call", {"name": "test_elicitation_url", "arguments": {}}, [{"api_key": "elicitation/create"}], "action=accept"),
+    ("a page", "tools/call", {"name": "test_elicitation_url", "arguments": {}}, [{"api_key": "elicitation/create"}],
+     "action=accept"),
 ]
 
 
-@pytest.mark.parametrize("method, params, asked, end", [row[1:] for row in ROUNDS], ids=[row[0] for row in ROUNDS])
+@table("method, params, asked, end", ROUNDS)
 def test_a_result_says_what_is_needed_until_it_is_there(client, method, params, asked, end):
     *needs, done = client.rounds(method, params)
     for answer, keys in zip(needs, asked, strict=True):
@@ -339,7 +343,8 @@ def test_an_answer_is_kept_in_the_state_and_only_the_rest_is_asked_again(client)
 
 def test_answers_that_nobody_asked_for_are_passed_over(client):
     """input-required-result-ignore-extra-params"""
-    responses = {"user_name": accepted(name="Alice"), "unknown_extra_key": accepted(foo="bar"), "another_unexpected": accepted(baz=123)}
+    responses = {"user_name": accepted(name="Alice"), "unknown_extra_key": accepted(foo="bar"),
+                 "another_unexpected": accepted(baz=123)}
     assert client.request("tools/call", {**tool("elicitation"), "inputResponses": responses}).text == "Hello, Alice!"
 
 
@@ -353,16 +358,17 @@ def test_what_is_no_answer_is_not_taken_for_one(client, responses):
         assert answer.error["code"] == -32602
 
 
-def other(text):
-    """Another character of the same kind."""
-    return "B" if text == "A" else "A"
+def changed(state, place):
+    """The state with another character at a place."""
+    return state[:place] + ("B" if state[place] == "A" else "A") + state[place + 1:]
 
 
 TAMPERED = {
     "something at the end": lambda state: state + "-TAMPERED",
-    "another last character": lambda state: state[:-2] + other(state[-2]) + state[-1],
-    "another first character": lambda state: other(state[0]) + state[1:],
-    "another character in the middle": lambda state: state[:len(state) // 2] + other(state[len(state) // 2]) + state[len(state) // 2 + 1:],
+    # The last one may hold bits that mean nothing.
+    "another last character but one": lambda state: changed(state, len(state) - 2),
+    "another first character": lambda state: changed(state, 0),
+    "another character in the middle": lambda state: changed(state, len(state) // 2),
     "half of it": lambda state: state[:len(state) // 2],
     "nothing": lambda state: "",
     "the plain state": lambda state: "not to be changed",
@@ -376,10 +382,9 @@ def test_a_state_that_was_tampered_with_is_refused(client, tamper):
     params = tool("tampered_state")
     state = client.request("tools/call", params).result["requestState"]
     assert "not to be changed" not in state
-    answers = {"confirm": accepted(ok=True)}
-    refused = client.request("tools/call", {**params, "inputResponses": answers, "requestState": tamper(state)})
-    assert refused.error["code"] == -32602
-    assert client.request("tools/call", {**params, "inputResponses": answers, "requestState": state}).text.startswith("integrity-ok")
+    params["inputResponses"] = {"confirm": accepted(ok=True)}
+    assert client.request("tools/call", {**params, "requestState": tamper(state)}).error["code"] == -32602
+    assert client.request("tools/call", {**params, "requestState": state}).text.startswith("integrity-ok")
 
 
 def test_a_state_is_good_for_its_own_request_alone(client):
@@ -426,34 +431,39 @@ def test_lists_never_ask(client, method):
 
 
 def test_a_form_and_a_model_with_tools_are_asked_in_the_stateless_era_too(client):
-    fields = client.call("test_elicitation_sep1330_enums", {}).result["inputRequests"]["form"]["params"]["requestedSchema"]["properties"]
-    assert set(fields) == {"untitledSingle", "titledSingle", "legacyEnum", "untitledMulti", "titledMulti"}
+    form = client.call("test_elicitation_sep1330_enums", {}).result["inputRequests"]["form"]
+    assert set(form["params"]["requestedSchema"]["properties"]) == {"untitledSingle", "titledSingle", "legacyEnum", "untitledMulti", "titledMulti"}
     asked, answered, done = client.rounds("tools/call", {"name": "test_sampling_with_tools", "arguments": {}})
     assert asked.result["inputRequests"]["uses"]["params"]["toolChoice"] == {"mode": "auto"}
     assert len(answered.result["inputRequests"]["answer"]["params"]["messages"]) == 3
     assert done.text == "LLM response: Paris"
 
 
+SLOW = {"name": "slow_compute", "arguments": {"seconds": 3600}}
+
+
 def test_a_cancelled_request_over_stdio_gets_no_answer(place):
     with connect(place, "stdio", MODERN) as client:
-        slow = client.message("tools/call", {"name": "slow_compute", "arguments": {"seconds": 3600}}, meta={"progressToken": "slow"})
+        slow = client.message("tools/call", SLOW, meta={"progressToken": "slow"})
         client.transport.write(slow)
         # It is at work.
         assert client.transport.read()["params"]["progressToken"] == "slow"
         client.notify("notifications/cancelled", {"requestId": slow["id"], "reason": "enough"})
-        assert client.call("test_simple_text").text
-        assert isinstance(client.transport, Stdio) and client.transport.lines.empty()
+        # Answers go out in the order in which they are ready, and nothing but this one is.
+        for _ in range(2):
+            assert client.call("test_simple_text").text
+        assert client.transport.lines.empty()
 
 
 def test_closing_the_response_cancels_the_request_over_http(place, web):
-    slow = web.message("tools/call", {"name": "slow_compute", "arguments": {"seconds": 3600}}, meta={"progressToken": "slow"})
+    slow = web.message("tools/call", SLOW, meta={"progressToken": "slow"})
     connection, response = web.transport.open("POST", slow, web.transport.headers(slow, MODERN))
     assert b"event" in response.readline()
     connection.sock.shutdown(socket.SHUT_RDWR)
     connection.close()
 
     def in_flight():
-        return json.loads(place.knap("plugins", "info", "conformance", "--state", str(place.state), "--json").stdout)["calls"]["in_flight"]
+        return place.call("host.plugin", name="conformance")["calls"]["in_flight"]
 
     # The feed stays open.
     wait_for(lambda: in_flight() == 1, "the end of the cancelled call")

@@ -63,7 +63,11 @@ def get(client, task_id):
 
 def wait_until(client, task_id, *statuses):
     """Asks until the task has one of the statuses, or is over."""
-    task = wait_for(lambda: (task := get(client, task_id))["status"] in (*statuses, *OVER) and task, f"the task's being {statuses}")
+    def reached():
+        task = get(client, task_id)
+        return task["status"] in (*statuses, *OVER) and task
+
+    task = wait_for(reached, f"the task's being {statuses}")
     assert task["status"] in statuses, task
     return task
 
@@ -232,15 +236,18 @@ def test_headers_name_the_task(place, headers, is_served):
 
 # --- tasks-mrtr-input
 
-def test_a_task_asks_and_goes_on_with_the_answer(client):
-    task_id = start(client, "confirm_delete", {"filename": "mrtr-resume.txt"})
+@pytest.mark.parametrize("tool, arguments, key, answer, text", [
+    ("confirm_delete", {"filename": "mrtr-resume.txt"}, "confirm", accepted(confirm=True), "Deleted mrtr-resume.txt"),
+    ("confirm_delete", {"filename": "mrtr-resume.txt"}, "confirm", {"action": "cancel"}, "Kept mrtr-resume.txt"),
+    ("test_tool_with_task", {}, "user_name", accepted(name="Alice"), "Worked for Alice")])
+def test_a_task_asks_and_goes_on_with_the_answer(client, tool, arguments, key, answer, text):
+    task_id = start(client, tool, arguments)
     task = wait_until(client, task_id, "input_required")
-    question = task["inputRequests"]["confirm"]
-    assert question["method"] == "elicitation/create" and "mrtr-resume.txt" in question["params"]["message"]
+    assert {name: request["method"] for name, request in task["inputRequests"].items()} == {key: "elicitation/create"}
     # It is the same question until it is answered.
     assert get(client, task_id)["inputRequests"] == task["inputRequests"]
-    update(client, task_id, confirm=accepted(confirm=True))
-    assert wait_until(client, task_id, "completed")["result"]["content"][0]["text"] == "Deleted mrtr-resume.txt"
+    update(client, task_id, **{key: answer})
+    assert wait_until(client, task_id, "completed")["result"]["content"][0]["text"] == text
 
 
 def test_a_task_goes_on_when_the_last_of_its_questions_is_answered(client):
@@ -261,7 +268,12 @@ def test_a_name_of_a_question_is_used_once(client):
     first = wait_until(client, task_id, "input_required")["inputRequests"]
     # This is no answer to a form, so the tool asks again.
     update(client, task_id, confirm=sampled("yes"))
-    second = wait_for(lambda: (asked := get(client, task_id).get("inputRequests")) and asked != first and asked, "the next question")
+
+    def asks_again():
+        asked = get(client, task_id).get("inputRequests")
+        return asked != first and asked
+
+    second = wait_for(asks_again, "the next question")
     assert not set(first) & set(second)
     update(client, task_id, **{name: accepted(confirm=False) for name in second})
     assert wait_until(client, task_id, "completed")["result"]["content"][0]["text"] == "Kept again.txt"

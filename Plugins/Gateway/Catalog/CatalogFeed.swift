@@ -33,11 +33,13 @@ package final class CatalogFeed: Sendable {
     }
 
     private let budget: ListBudget
+    private let lint: SchemaLint
     private let state: Mutex<State>
 
-    package init(budget: ListBudget = ListBudget()) {
+    package init(budget: ListBudget = ListBudget(), lint: SchemaLint = SchemaLint()) {
         self.budget = budget
-        state = Mutex(State(catalog: CatalogBuilder.build([], own: OwnTools.all, budget: budget)))
+        self.lint = lint
+        state = Mutex(State(catalog: CatalogBuilder.build([], own: OwnTools.all, budget: budget, lint: lint)))
     }
 
     package var current: Catalog { state.withLock { $0.catalog } }
@@ -70,7 +72,7 @@ package final class CatalogFeed: Sendable {
     private func swap(_ change: (inout State) -> Void) {
         let lists = state.withLock { state in
             change(&state)
-            let catalog = CatalogBuilder.build(state.allOffers, own: OwnTools.all, budget: budget)
+            let catalog = CatalogBuilder.build(state.allOffers, own: OwnTools.all, budget: budget, lint: lint)
             defer { state.catalog = catalog }
             return catalog.changes(since: state.catalog)
         }

@@ -113,7 +113,10 @@ extension MCPEndpoint {
             // Its notifications mean nothing over HTTP, where closing the response is the cancel.
             guard case .request(let message) = message else { return .answer(Answer(status: 202)) }
             do throws(RPCError) {
-                return .modern(message, try .modern(message, headers: RoutingHeaders(request.headers)))
+                let headers = RoutingHeaders(request.headers)
+                let envelope = try Envelope.modern(message, headers: headers)
+                if message.method == RequestMethod.callTool.rawValue { try server.check(headers, of: message) }
+                return .modern(message, envelope)
             } catch {
                 return .answer(.json(Response(id: message.id, .failure(error)).json, status: error.status(isModern: true)))
             }
@@ -336,7 +339,8 @@ extension Message {
 extension RoutingHeaders {
     init(_ fields: HTTPFields) {
         self.init(
-            version: fields[values: .mcpVersion], method: fields[values: .mcpMethod], name: fields[values: .mcpName])
+            version: fields[values: .mcpVersion], method: fields[values: .mcpMethod], name: fields[values: .mcpName],
+            parameter: { HTTPField.Name("Mcp-Param-" + $0).map { fields[values: $0] } ?? [] })
     }
 }
 

@@ -14,6 +14,12 @@ extension Server {
         return try await call(request.string("name"), arguments, request, in: exchange, mayUseOthers: true)
     }
 
+    /// Checks the headers of a call that repeat its arguments.
+    package func check(_ headers: RoutingHeaders, of request: Request) throws(RPCError) {
+        guard let tool = request.params["name"]?.stringValue.flatMap({ feed.current.tool(named: $0) }) else { return }
+        try headers.check(request.params["arguments"], tool.headerArguments)
+    }
+
     /// - Parameter mayUseOthers: False inside `use_tool`, which so cannot call itself.
     private func call(
         _ name: String, _ arguments: JSONObject, _ request: Request, in exchange: Exchange, mayUseOthers: Bool
