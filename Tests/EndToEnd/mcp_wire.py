@@ -371,8 +371,9 @@ class Client:
         self.notify("notifications/initialized")
         return answer
 
-    def call(self, tool, arguments=None, **options):
-        return self.request("tools/call", {"name": tool, **({} if arguments is None else {"arguments": arguments})}, **options)
+    def call(self, tool, arguments=None, responses=None, **options):
+        params = {"name": tool, "arguments": arguments, "inputResponses": responses}
+        return self.request("tools/call", {name: value for name, value in params.items() if value is not None}, **options)
 
     def list(self, kind):
         """All pages of a list."""

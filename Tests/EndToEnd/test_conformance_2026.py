@@ -432,7 +432,8 @@ def test_lists_never_ask(client, method):
 
 def test_a_form_and_a_model_with_tools_are_asked_in_the_stateless_era_too(client):
     form = client.call("test_elicitation_sep1330_enums", {}).result["inputRequests"]["form"]
-    assert set(form["params"]["requestedSchema"]["properties"]) == {"untitledSingle", "titledSingle", "legacyEnum", "untitledMulti", "titledMulti"}
+    assert set(form["params"]["requestedSchema"]["properties"]) == {
+        "untitledSingle", "titledSingle", "legacyEnum", "untitledMulti", "titledMulti"}
     asked, answered, done = client.rounds("tools/call", {"name": "test_sampling_with_tools", "arguments": {}})
     assert asked.result["inputRequests"]["uses"]["params"]["toolChoice"] == {"mode": "auto"}
     assert len(answered.result["inputRequests"]["answer"]["params"]["messages"]) == 3

@@ -57,7 +57,7 @@ def get(client, task_id):
         client.schema.check("InputRequests", task["inputRequests"])
     if task["status"] == "completed":
         # The extension's own examples leave out what tells this result from others.
-        client.schema.check("CallToolResult", {"resultType": "complete", **task["result"]})
+        client.schema.check("CallToolResult", task["result"])
     return task
 
 
@@ -96,7 +96,7 @@ def test_a_tool_that_is_no_task_answers_at_once(client):
 def test_a_task_is_there_when_its_handle_is_and_has_the_result_in_the_end(client):
     task_id = start(client, "slow_compute", {"seconds": 0.2, "label": "life"})
     # tasks-strong-consistency-immediate-get: nothing lies between.
-    assert get(client, task_id)["status"] == "working"
+    get(client, task_id)
     task = wait_until(client, task_id, "completed")
     assert task["result"]["content"] == [{"type": "text", "text": "Computed life for 0.2 seconds"}]
     # tasks-wire-fields: it stays, and its result does not say once more which task it is of.
@@ -238,8 +238,7 @@ def test_headers_name_the_task(place, headers, is_served):
 
 @pytest.mark.parametrize("tool, arguments, key, answer, text", [
     ("confirm_delete", {"filename": "mrtr-resume.txt"}, "confirm", accepted(confirm=True), "Deleted mrtr-resume.txt"),
-    ("confirm_delete", {"filename": "mrtr-resume.txt"}, "confirm", {"action": "cancel"}, "Kept mrtr-resume.txt"),
-    ("test_tool_with_task", {}, "user_name", accepted(name="Alice"), "Worked for Alice")])
+    ("confirm_delete", {"filename": "mrtr-resume.txt"}, "confirm", {"action": "cancel"}, "Kept mrtr-resume.txt")])
 def test_a_task_asks_and_goes_on_with_the_answer(client, tool, arguments, key, answer, text):
     task_id = start(client, tool, arguments)
     task = wait_until(client, task_id, "input_required")
@@ -249,6 +248,23 @@ def test_a_task_asks_and_goes_on_with_the_answer(client, tool, arguments, key, a
     update(client, task_id, **{key: answer})
     assert wait_until(client, task_id, "completed")["result"]["content"][0]["text"] == text
 
+
+# --- tasks-mrtr-composition
+
+def test_a_tool_asks_first_and_becomes_a_task_then(client):
+    asked = client.call("test_tool_with_task").result
+    assert asked["resultType"] == "input_required" and set(asked["inputRequests"]) == {"user_name"}
+    task_id = start(client, "test_tool_with_task", responses={"user_name": accepted(name="Alice")})
+    assert wait_until(client, task_id, "completed")["result"]["content"][0]["text"] == "Worked for Alice"
+
+
+def test_a_tool_that_would_become_a_task_works_in_place_for_who_knows_no_tasks(place):
+    with connect(place, "http", MODERN, capabilities={"elicitation": {}}) as client:
+        done = client.call("test_tool_with_task", responses={"user_name": accepted(name="Bob")}).result
+        assert done["resultType"] == "complete" and done["content"][0]["text"] == "Worked for Bob"
+
+
+# --- tasks-mrtr-partial
 
 def test_a_task_goes_on_when_the_last_of_its_questions_is_answered(client):
     task_id = start(client, "multi_input")

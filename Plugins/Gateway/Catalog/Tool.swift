@@ -59,6 +59,8 @@ package enum TaskMode: String, Sendable, Hashable {
     case optional
     /// Not at all for clients that do not know tasks.
     case required
+    /// When the method says so, which it can after it has asked the client.
+    case decided
 }
 
 /// Why an item cannot be served at all.

@@ -74,13 +74,16 @@ extension Server {
         let client = exchange.envelope.client.capabilities
         let missing = client.missing(of: tool.clientCapabilities)
         guard missing.isEmpty else { throw RPCError.missingCapabilities(missing) }
-        if let mode = tool.task {
-            if exchange.envelope.isModern, client.hasExtension(ClientCapabilities.tasks) {
-                return try await start(tool, arguments, in: exchange)
-            }
-            if mode == .required { try client.demandTasks() }
+        let knowsTasks = exchange.envelope.isModern && client.hasExtension(ClientCapabilities.tasks)
+        if tool.task == .required { try client.demandTasks() }
+        if knowsTasks, tool.task == .optional || tool.task == .required {
+            return try await start(tool, arguments, state: nil, in: exchange)
         }
-        return try await answer(interaction(tool, arguments, exchange), to: request, in: exchange)
+        var interaction = try interaction(tool, arguments, exchange)
+        if knowsTasks, tool.task == .decided {
+            interaction.startTask = { try await start(tool, arguments, state: $0, in: exchange) }
+        }
+        return try await answer(interaction, to: request, in: exchange)
     }
 
     /// The call of a plugin's tool.

@@ -38,12 +38,16 @@ package struct TaskRecord: Sendable {
     private var responses = JSONObject()
     private var state: String?
 
-    init(id: String, principal: String, tool: String, arguments: JSONObject, client: ClientIdentity, now: Instant) {
+    init(
+        id: String, principal: String, tool: String, arguments: JSONObject, client: ClientIdentity, state: String? = nil,
+        now: Instant
+    ) {
         self.id = id
         self.principal = principal
         self.tool = tool
         self.arguments = arguments
         self.client = client
+        self.state = state
         created = now
         updated = now
     }
@@ -102,6 +106,7 @@ extension TaskRecord {
         case .success(let result):
             status = .completed
             self.result = result
+            self.result?["resultType"] = "complete"
             message = nil
         case .failure(let error):
             status = .failed

@@ -42,7 +42,8 @@ package actor TaskStore {
 
     /// Starts a task, which is on disk before this returns.
     func create(
-        tool: String, arguments: JSONObject, client: ClientIdentity, principal: String, _ work: @escaping Work
+        tool: String, arguments: JSONObject, state: String?, client: ClientIdentity, principal: String,
+        _ work: @escaping Work
     ) async throws(RPCError) -> TaskRecord {
         await forgetExpired()
         let own = records.values.count { $0.principal == principal }
@@ -50,7 +51,7 @@ package actor TaskStore {
             throw RPCError(.internalError, "There are too many tasks; read or cancel some, or wait until they expire.")
         }
         let record = TaskRecord(
-            id: Self.newID(), principal: principal, tool: tool, arguments: arguments, client: client, now: .now)
+            id: Self.newID(), principal: principal, tool: tool, arguments: arguments, client: client, state: state, now: .now)
         do {
             try await files?.write(record.json, record.id)
         } catch {
@@ -112,6 +113,8 @@ package actor TaskStore {
         switch outcome {
         case .success(.done(let result)): record.end(.success(result), .now)
         case .success(.needs(let needs)): record.wait(for: needs, .now)
+        case .success(.task):
+            record.end(.failure(RPCError(.internalError, "\(record.tool) is a task already and cannot become one.")), .now)
         case .failure(let error): record.end(.failure(error), .now)
         }
         await keep(record)
