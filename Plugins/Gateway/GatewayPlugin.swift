@@ -51,6 +51,7 @@ public final class GatewayPlugin: Plugin, Draining {
             try await host.timers.sleep(for: $0)
         }
         let startup = Startup(host: host, feeds: feeds)
+        server.feed.open()
         await server.tasks.load()
         // Before the first request: after a reload clients go on with tools that they know.
         let present = try host.registry.snapshot(of: "mcp").contributions
@@ -79,6 +80,7 @@ public final class GatewayPlugin: Plugin, Draining {
         server.feed.close()
         async let tasks: Void = server.tasks.stop(after: Self.patience)
         await listener.stop()
+        httpSessions.giveUp()
         await tasks
         await running?.listening.value
     }
