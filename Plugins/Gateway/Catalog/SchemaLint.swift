@@ -13,6 +13,11 @@ enum SchemaLint {
         for keyword in ["anyOf", "oneOf", "allOf", "not", "if", "enum", "$ref"] where object[keyword] != nil {
             throw Unservable("its \(what) has \(keyword) at the top, which clients refuse; move it into a property")
         }
+        try checkParts(of: schema, what)
+    }
+
+    /// The same for schemas that may be of any type.
+    static func checkParts(of schema: JSON, _ what: String) throws(Unservable) {
         try walk(schema, what, depth: 0)
     }
 
@@ -45,19 +50,16 @@ enum SchemaLint {
         }
     }
 
-    /// The schemas inside a keyword's value (JSON Schema 2020-12, section 10).
     private static func children(of keyword: String, _ value: JSON, _ what: String) throws(Unservable) -> [JSON] {
-        switch keyword {
-        case "properties", "patternProperties", "$defs", "definitions", "dependentSchemas":
+        switch SchemaKeyword(rawValue: keyword)?.holds {
+        case .map:
             guard let object = value.objectValue else { throw Unservable("\(keyword) in its \(what) is not an object") }
             return object.members.map(\.value)
-        case "anyOf", "oneOf", "allOf", "prefixItems":
+        case .list:
             guard let array = value.arrayValue else { throw Unservable("\(keyword) in its \(what) is not an array") }
             return array
-        case "items", "additionalProperties", "unevaluatedProperties", "unevaluatedItems", "contains", "not", "if",
-            "then", "else", "propertyNames":
-            return [value]
-        default: return []
+        case .one: return [value]
+        case nil: return []
         }
     }
 }
