@@ -2,7 +2,7 @@ import KnapJSON
 import KnapPlugin
 import Synchronization
 
-/// MCP for everything that plugins contribute: over stdio by the service `mcp`, and over HTTP.
+/// MCP for everything that plugins contribute, over stdio by the service `mcp` and over HTTP, and REST beside it.
 ///
 /// It requires no plugin, so that the first answer waits for nobody; what there is to serve comes through the registry.
 public final class GatewayPlugin: Plugin, Draining {
@@ -18,13 +18,16 @@ public final class GatewayPlugin: Plugin, Draining {
     private struct Running {
         var startup: Startup
         var feeds: PluginFeeds
-        var reading: Task<Void, Never>
+        /// What follows the registry.
+        var reading: [Task<Void, Never>]
         var listening: Task<Void, Never>
     }
 
     private let host: PluginHost
     private let settings: Settings
     private let server: Server
+    private let routes = RouteFeed()
+    private let streams = OpenStreams()
     private let httpSessions: SessionStore
     private let listener: HTTPListener
     private let running = Mutex<Running?>(nil)
@@ -57,15 +60,23 @@ public final class GatewayPlugin: Plugin, Draining {
         let present = try host.registry.snapshot(of: "mcp").contributions
         if !present.isEmpty { server.feed.publish(present.map(Offer.init)) }
         feeds.follow(server.feed.current.feeds)
+        routes.publish(try host.registry.snapshot(of: "http").contributions.map(Offer.init))
         let reading = Task { [host, server] in
             for await snapshot in host.registry.snapshots(of: "mcp") {
                 server.feed.publish(snapshot.contributions.map(Offer.init))
                 feeds.follow(server.feed.current.feeds)
             }
         }
+        let routing = Task { [host, routes] in
+            for await snapshot in host.registry.snapshots(of: "http") {
+                routes.publish(snapshot.contributions.map(Offer.init))
+            }
+        }
         // In the background: a port that is taken, or slow to bind, must not keep stdio from serving.
         let listening = Task { [self] in await listen(startup) }
-        running.withLock { $0 = Running(startup: startup, feeds: feeds, reading: reading, listening: listening) }
+        running.withLock {
+            $0 = Running(startup: startup, feeds: feeds, reading: [reading, routing], listening: listening)
+        }
     }
 
     public func suspend(_ hook: Call) async throws {
@@ -73,11 +84,12 @@ public final class GatewayPlugin: Plugin, Draining {
             defer { running = nil }
             return running
         }
-        running?.reading.cancel()
+        for reading in running?.reading ?? [] { reading.cancel() }
         running?.listening.cancel()
         running?.feeds.close()
         await listener.stopAccepting()
         server.feed.close()
+        streams.close()
         async let tasks: Void = server.tasks.stop(after: Self.patience)
         await listener.stop()
         httpSessions.giveUp()
@@ -95,8 +107,8 @@ public final class GatewayPlugin: Plugin, Draining {
             let backend = HostBackend(host: host, startup: startup, parent: nil, principal: "mcp-http")
             let access = HTTPAccess(token: token, allowedOrigins: settings.allowedOrigins)
             let site = HTTPSite(
-                server: server, sessions: httpSessions, access: access, backend: backend,
-                page: { await StatusReport(backend: backend).read() })
+                server: server, sessions: httpSessions, access: access, backend: backend, routes: routes,
+                streams: streams, page: { await StatusReport(backend: backend).read() })
             let address = HTTPListener.Address(host: settings.host, port: settings.port)
             let url = try await listener.start(site, at: address, sockets: HostSockets(host: host))
             host.log.info("listening", ["url": url])
@@ -163,13 +175,30 @@ extension GatewayPlugin {
             })
         status["resources"] = .number(JSONNumber(catalog.resources.count + catalog.templates.count))
         status["prompts"] = .number(JSONNumber(catalog.prompts.count))
-        status["problems"] = .number(JSONNumber(catalog.problems.count))
+        status["routes"] = .array(
+            routes.current.routes.map { ["route": .string($0.name), "plugin": .string($0.plugin)] })
+        status["problems"] = .number(JSONNumber(allProblems.count))
         return .object(status)
     }
 
     /// Contributions that are not served as they are, with the reasons.
     private func problems(_ input: Empty, _ call: Call) async throws -> JSON {
-        ["problems": .array(server.feed.current.problems.map(\.json))]
+        ["problems": .array(allProblems.map(\.json))]
+    }
+
+    private var allProblems: [Problem] { server.feed.current.problems + routes.current.problems }
+}
+
+// MARK: - Health
+
+extension GatewayPlugin: HealthReporting {
+    /// What is left out is for the operator to know of, though all else is served: `knap doctor` shows it.
+    public var health: Health {
+        let errors = allProblems.filter { $0.severity == .error }
+        guard !errors.isEmpty else { return Health(.healthy) }
+        let shown = errors.prefix(5).map { "\($0.item) of \($0.plugin): \($0.reason)" }
+        let more = errors.count > shown.count ? " 'knap call gateway.problems' shows all \(errors.count)." : ""
+        return Health(.degraded, ["reason": .string(shown.joined(separator: " ") + more)])
     }
 }
 

@@ -21,11 +21,11 @@ struct HostBackend: Backend {
     func call(
         _ call: BackendCall, onNote: @escaping @Sendable (BackendNote) async -> Void
     ) async throws(CallFailure) -> BackendReply {
-        var body: [UInt8] = []
-        call.body.write(into: &body)
         do throws(PluginError) {
             let outgoing = try await host.services.bind(call.method)
-                .open(body, parent: parent, principal: parent == nil ? principal : nil, trace: parent == nil ? call.trace : nil, sends: false)
+                .open(
+                    call.bytes, parent: parent, principal: parent == nil ? principal : nil,
+                    trace: parent == nil ? call.trace : nil, sends: false)
             // Cancelling this task makes `next` and `result` give the call up.
             var items = outgoing.items.makeAsyncIterator()
             while let item = try await items.next() { await forward(item, to: onNote) }
@@ -37,11 +37,10 @@ struct HostBackend: Backend {
     }
 
     private func forward(_ item: Item, to onNote: @Sendable (BackendNote) async -> Void) async {
-        guard let json = try? JSON.parse(item.body) else { return }
         switch item.kind {
-        case .progress: await onNote(.progress(json))
-        case .log: await onNote(.log(json))
-        case .data: await onNote(.data(json))
+        case .progress: if let json = try? JSON.parse(item.body) { await onNote(.progress(json)) }
+        case .log: if let json = try? JSON.parse(item.body) { await onNote(.log(json)) }
+        case .data: await onNote(.data(item.body))
         case .request, .reply: break
         }
     }

@@ -102,6 +102,32 @@ func modern(_ id: Int, _ method: String, _ params: String = "") -> String {
         client.close()
     }
 
+    @Test(arguments: [
+        (#""name":"find_tools","arguments":{"query":"a","page":2}"#, "no argument page; it has query and limit"),
+        (#""name":"find_tools","arguments":{"query":"a","limit":"3"}"#, "limit must be"),
+        (#""name":"find_tools","arguments":{"query":"a","limit":0}"#, "limit must be"),
+        (#""name":"use_tool","arguments":{"name":"echo","args":{}}"#, "no argument args; it has name and arguments"),
+    ])
+    func `the Gateway's own tools refuse what their schemas do not have`(call: String, words: String) async {
+        var client = StdioClient()
+        client.send(modern(1, "tools/call", call))
+        let result = await client.next()["result"]
+        #expect(result?["isError"] == true)
+        #expect(result?["content"]?[0]?["text"]?.stringValue?.contains(words) == true, "\(result ?? nil)")
+        client.close()
+    }
+
+    @Test func `an answer without a content type is of the type that the manifest says`() async {
+        let tool = Offer(
+            plugin: "vault", isFirstParty: true, item: ["kind": "tool", "name": "plain", "method": "test.echo"],
+            method: ["input": ["type": "object"], "output_content_type": "text/plain"])
+        var client = StdioClient(server: .sample([tool]))
+        client.send(modern(1, "tools/call", #""name":"plain","arguments":{"a":1}"#))
+        let content = await client.next()["result"]?["content"]
+        #expect(content?[0]?["text"] == #"{"a":1}"#)
+        client.close()
+    }
+
     @Test func `a tool's text comes as it is and the rest as one compact block`() async {
         var client = StdioClient()
         client.send(modern(1, "tools/call", #""name":"read_note","arguments":{}"#))

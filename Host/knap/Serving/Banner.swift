@@ -17,19 +17,26 @@ struct Banner {
     }
 
     /// Where the gateway listens; nil when it does not. It says so once it has tried.
-    private static func endpoints(_ host: any RunningHost) async -> (page: String, mcp: String)? {
+    private static func endpoints(_ host: any RunningHost) async -> Endpoints? {
         guard let result = await host.ask("gateway.status"), let page = result["http"]?["url"]?.stringValue,
             let mcp = result["http"]?["mcp"]?.stringValue
         else { return nil }
-        return (page, mcp)
+        return Endpoints(page: page, mcp: mcp, openapi: result["http"]?["openapi"]?.stringValue)
     }
 
-    private static func addresses(_ options: ServeOptions, _ token: String, _ endpoints: (page: String, mcp: String)?) -> String {
+    private struct Endpoints {
+        var page: String
+        var mcp: String
+        var openapi: String?
+    }
+
+    private static func addresses(_ options: ServeOptions, _ token: String, _ endpoints: Endpoints?) -> String {
         var lines = ["Knap \(Knap.version)"]
         for vault in options.vaults { lines.append("  Vault        \(vault)") }
         if let endpoints {
             lines.append("  Page         \(endpoints.page)?token=\(token)")
             lines.append("  MCP (HTTP)   \(endpoints.mcp)")
+            if let openapi = endpoints.openapi { lines.append("  REST         \(openapi)") }
         } else {
             lines.append("  HTTP         not served: `knap plugins` tells why")
         }

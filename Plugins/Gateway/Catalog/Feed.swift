@@ -80,7 +80,8 @@ package final class PluginFeeds: Sendable {
         while !Task.isCancelled {
             let began = ContinuousClock.now
             _ = try? await backend.call(BackendCall(method: feed.method, body: [:])) { note in
-                if case .data(let message) = note { self.take(message, of: feed) }
+                guard case .data(let bytes) = note, let message = try? JSON.parse(bytes) else { return }
+                self.take(message, of: feed)
             }
             state.withLock { $0.silent[feed] = nil }
             if ContinuousClock.now - began > pause { pause = Self.shortestPause }

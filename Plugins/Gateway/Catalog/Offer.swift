@@ -1,6 +1,6 @@
 import KnapJSON
 
-/// One contribution to the point `mcp`, as the registry hands it over.
+/// One contribution to the point `mcp` or `http`, as the registry hands it over.
 package struct Offer: Sendable, Hashable {
     package var plugin: String
     /// Whether the plugin ships with Knap: its names win collisions.

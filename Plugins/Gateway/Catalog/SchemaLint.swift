@@ -20,7 +20,12 @@ package struct SchemaLint: Sendable, Hashable {
                 "its \(what) has \(keyword) at the top, which clients refuse; move it into a property, or set "
                     + "strict_schemas to false where all clients are known to take it")
         }
-        try Self.walk(schema, what, depth: 0)
+        try Self.checkParts(of: schema, what)
+    }
+
+    /// The same for schemas that may be of any type.
+    static func checkParts(of schema: JSON, _ what: String) throws(Unservable) {
+        try walk(schema, what, depth: 0)
     }
 
     private static func walk(_ schema: JSON, _ what: String, depth: Int) throws(Unservable) {
@@ -52,19 +57,16 @@ package struct SchemaLint: Sendable, Hashable {
         }
     }
 
-    /// The schemas inside a keyword's value (JSON Schema 2020-12, section 10).
     private static func children(of keyword: String, _ value: JSON, _ what: String) throws(Unservable) -> [JSON] {
-        switch keyword {
-        case "properties", "patternProperties", "$defs", "definitions", "dependentSchemas":
+        switch SchemaKeyword(rawValue: keyword)?.holds {
+        case .map:
             guard let object = value.objectValue else { throw Unservable("\(keyword) in its \(what) is not an object") }
             return object.members.map(\.value)
-        case "anyOf", "oneOf", "allOf", "prefixItems":
+        case .list:
             guard let array = value.arrayValue else { throw Unservable("\(keyword) in its \(what) is not an array") }
             return array
-        case "items", "additionalProperties", "unevaluatedProperties", "unevaluatedItems", "contains", "not", "if",
-            "then", "else", "propertyNames":
-            return [value]
-        default: return []
+        case .one: return [value]
+        case nil: return []
         }
     }
 }

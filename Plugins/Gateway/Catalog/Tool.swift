@@ -10,6 +10,8 @@ package struct Tool: Sendable, Hashable {
     package var inputSchema: JSON
     /// Published, and results then come as structured content too.
     package var outputSchema: JSON?
+    /// What its method answers.
+    package var output = MethodOutput()
     package var annotations: JSON?
     package var icons: JSON?
     /// Where in the method's output the text for the model is; nil for the whole output as JSON.
@@ -43,6 +45,21 @@ package struct Tool: Sendable, Hashable {
     }
 }
 
+/// What a method's answers are, as its manifest says.
+package struct MethodOutput: Sendable, Hashable {
+    /// Nil for anything.
+    package var schema: JSON?
+    /// Nil for JSON.
+    package var type: MediaType?
+
+    init() {}
+
+    init(_ method: JSON?) {
+        schema = method?["output"]
+        type = method?["output_content_type"]?.stringValue.flatMap(MediaType.init)
+    }
+}
+
 /// What calling a tool does.
 package enum ToolAction: Sendable, Hashable {
     /// Calls `service.method`.
@@ -64,8 +81,8 @@ package enum TaskMode: String, Sendable, Hashable {
 }
 
 /// Why an item cannot be served at all.
-struct Unservable: Error {
-    var reason: String
+package struct Unservable: Error {
+    package var reason: String
     init(_ reason: String) { self.reason = reason }
 }
 
@@ -95,6 +112,7 @@ extension Tool {
             try lint.check(schema, "output schema")
             outputSchema = schema
         }
+        output = MethodOutput(offer.method)
         annotations = try item.optional("annotations") { $0.objectValue != nil }
         icons = try item.optional("icons") { $0.arrayValue != nil }
         if let pointer = item["text"]?.stringValue {

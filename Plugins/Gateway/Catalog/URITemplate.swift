@@ -53,28 +53,11 @@ package struct URITemplate: Sendable, Hashable {
             guard shortest <= longest.count, parts.count > 1 || longest.count == text.count else { return nil }
             for length in shortest...longest.count {
                 guard var bindings = match(parts.dropFirst(), text.dropFirst(length)) else { continue }
-                guard let value = percentDecoded(longest.prefix(length)) else { return nil }
+                guard let value = PercentEncoding.decode(longest.prefix(length)) else { return nil }
                 bindings.append((name, value))
                 return bindings
             }
             return nil
         }
-    }
-
-    private static func percentDecoded(_ text: ArraySlice<UInt8>) -> String? {
-        var bytes: [UInt8] = []
-        var rest = text
-        while let byte = rest.popFirst() {
-            guard byte == UInt8(ascii: "%") else {
-                bytes.append(byte)
-                continue
-            }
-            guard rest.count >= 2, let value = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16) else {
-                return nil
-            }
-            bytes.append(value)
-            rest = rest.dropFirst(2)
-        }
-        return String(validating: bytes, as: UTF8.self)
     }
 }

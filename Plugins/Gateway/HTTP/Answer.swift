@@ -9,6 +9,8 @@ struct Answer {
     var type: String?
     var body: [UInt8] = []
     var fields: [(HTTPField.Name, String)] = []
+    /// Whether the body stays here: the answer to HEAD.
+    var isHeadOnly = false
 
     static func json(_ json: JSON, status: Int = 200, fields: [(HTTPField.Name, String)] = []) -> Answer {
         var body: [UInt8] = []
@@ -28,12 +30,13 @@ struct Answer {
         var head = HTTPResponse(status: .init(code: status))
         if let type { head.headerFields[.contentType] = type }
         for (name, value) in fields { head.headerFields[name] = value }
-        head.headerFields[.contentLength] = String(body.count)
+        // These two have no body, and saying that it is empty would be wrong (RFC 9110, section 8.6).
+        if status != 204, status != 304 { head.headerFields[.contentLength] = String(body.count) }
         return head
     }
 
     func send(_ writer: consuming ResponseWriter) async throws {
         try await writer.write(
-            response: head, body: body.isEmpty ? .init() : .init(byteBuffer: ByteBuffer(bytes: body)))
+            response: head, body: body.isEmpty || isHeadOnly ? .init() : .init(byteBuffer: ByteBuffer(bytes: body)))
     }
 }

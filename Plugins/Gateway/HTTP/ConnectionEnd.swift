@@ -30,4 +30,12 @@ final class ConnectionEnd: Sendable {
         }
         if hasEnded { handler?() }
     }
+
+    /// Does a piece of work that is cancelled when the client goes, or the task that waits for it is cancelled.
+    static func cancelling<Value: Sendable>(_ work: @escaping @Sendable () async -> Value) async -> Value {
+        let task = Task { await work() }
+        current?.handle { task.cancel() }
+        defer { current?.handle(nil) }
+        return await withTaskCancellationHandler { await task.value } onCancel: { task.cancel() }
+    }
 }

@@ -113,7 +113,11 @@ package final class HTTPListener: Sendable {
         state.withLock { state in
             switch state {
             case .idle: ["state": "off"]
-            case .running(let url, _): ["state": "listening", "url": .string(url), "mcp": .string(url + "/mcp")]
+            case .running(let url, _):
+                [
+                    "state": "listening", "url": .string(url), "mcp": .string(url + "/mcp"),
+                    "openapi": .string(url + RESTEndpoint.documentPath),
+                ]
             case .failed(let reason): ["state": "failed", "reason": .string(reason)]
             case .stopped: ["state": "stopped"]
             }

@@ -2,23 +2,28 @@ import HTTPTypes
 import HummingbirdCore
 import KnapJSON
 
-/// The addresses that are served: `/mcp`, `/health` and the page at `/`.
+/// The addresses that are served: `/mcp`, `/health`, the page at `/`, and what REST has.
 package struct HTTPSite: Sendable {
     private let access: HTTPAccess
     private let endpoint: MCPEndpoint
+    private let rest: RESTEndpoint
     private let server: Server
     private let backend: any Backend
     private let page: @Sendable () async -> StatusReport.Contents
+    private let routes: RouteFeed
 
     package init(
         server: Server, sessions: SessionStore, access: HTTPAccess, backend: any Backend,
+        routes: RouteFeed = RouteFeed(), streams: OpenStreams = OpenStreams(),
         page: @escaping @Sendable () async -> StatusReport.Contents
     ) {
         self.access = access
         self.server = server
         self.page = page
         self.backend = backend
+        self.routes = routes
         endpoint = MCPEndpoint(server: server, sessions: sessions)
+        rest = RESTEndpoint(server: server, routes: routes, streams: streams)
     }
 
     func respond(to request: HummingbirdCore.Request, _ writer: consuming ResponseWriter) async throws {
@@ -31,8 +36,16 @@ package struct HTTPSite: Sendable {
             try await health(request).send(writer)
         case "/":
             try await home(request).send(writer)
-        case let path:
+        // What clients look for before they have a token.
+        case let path where path.hasPrefix("/.well-known/"):
             try await Answer.text("There is nothing at \(path.prefix(200)).", status: 404).send(writer)
+        case let path:
+            // The page links to the document, so its cookie is good for that.
+            let isLinked = path == RESTEndpoint.documentPath && request.method == .get
+            guard access.hasToken(request.head, acceptingCookie: isLinked) else {
+                return try await Self.refused(.noToken).asProblem.send(writer)
+            }
+            try await rest.respond(to: request, from: backend, writer)
         }
     }
 
@@ -46,7 +59,10 @@ package struct HTTPSite: Sendable {
     }
 
     private func health(_ request: HummingbirdCore.Request) -> Answer {
-        request.method == .get ? .json(["status": "ok"]) : .notAllowed("GET")
+        guard [.get, .head].contains(request.method) else { return Answer.notAllowed("GET, HEAD").asProblem }
+        var answer = Answer.json(["status": "ok"])
+        answer.isHeadOnly = request.method == .head
+        return answer
     }
 
     /// The page. A token in the address becomes a cookie and leaves the address, where it would stay in histories.
@@ -58,7 +74,8 @@ package struct HTTPSite: Sendable {
         }
         guard access.hasToken(request.head, acceptingCookie: true) else { return Self.refused(.noToken) }
         let html = await StatusPage.render(
-            page(), catalog: server.feed.current, base: "http://\(request.head.authority ?? "")")
+            page(), catalog: server.feed.current, routes: routes.current,
+            base: "http://\(request.head.authority ?? "")")
         return Answer(
             status: 200, type: "text/html; charset=utf-8", body: Array(html.utf8),
             fields: [

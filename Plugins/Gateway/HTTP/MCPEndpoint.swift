@@ -51,15 +51,8 @@ extension MCPEndpoint {
         _ request: HummingbirdCore.Request, _ backend: any Backend, _ writer: consuming ResponseWriter
     ) async throws {
         if let refusal = Self.refusal(of: request) { return try await refusal.send(writer) }
-        if request.headers[.expect]?.lowercased() == "100-continue" {
-            try await writer.writeInformationalHead(HTTPResponse(status: .continue))
-        }
-        var body: [UInt8] = []
-        for try await part in request.body {
-            guard body.count + part.readableBytes <= Self.maximumBody else {
-                return try await Self.tooLarge.send(writer)
-            }
-            body.append(contentsOf: part.readableBytesView)
+        guard let body = try await request.wholeBody(upTo: Self.maximumBody, writer) else {
+            return try await Self.tooLarge.send(writer)
         }
         switch read(body, request, backend) {
         case .answer(let answer): try await answer.send(writer)
@@ -80,15 +73,13 @@ extension MCPEndpoint {
 
     /// What is wrong with the request before its body is read.
     private static func refusal(of request: HummingbirdCore.Request) -> Answer? {
-        let type = request.headers[.contentType]?.prefix { $0 != ";" }.lowercased() ?? ""
-        guard type.trimmingSpaces == "application/json" else {
+        guard request.headers[.contentType].flatMap(MediaType.init) == .json else {
             return .text("The content type must be application/json.", status: 415)
         }
         let accepted = AcceptedTypes(request.headers[.accept])
         guard accepted.has("application/json"), accepted.has("text/event-stream") else {
             return .text("Accept must list application/json and text/event-stream.", status: 406)
         }
-        if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > maximumBody { return tooLarge }
         return nil
     }
 

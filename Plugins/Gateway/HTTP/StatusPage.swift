@@ -2,7 +2,9 @@ import KnapJSON
 
 /// The page at `/`: what runs, and how to connect. Plain HTML, made anew for every request.
 enum StatusPage {
-    static func render(_ contents: StatusReport.Contents, catalog: Catalog, base: String) -> String {
+    static func render(
+        _ contents: StatusReport.Contents, catalog: Catalog, routes: RouteTable, base: String
+    ) -> String {
         """
         <!doctype html><html lang="en"><head><meta charset="utf-8"><title>Knap</title>
         <meta name="viewport" content="width=device-width, initial-scale=1"><style>\(style)</style></head><body>
@@ -11,7 +13,8 @@ enum StatusPage {
         \(connect(base, contents.host))
         <h2>Plugins</h2>\(plugins(contents.plugins))
         <h2>Tools</h2>\(tools(catalog))
-        \(problems(catalog.problems))
+        \(rest(routes.routes, base))
+        \(problems(catalog.problems + routes.problems))
         </body></html>
         """
     }
@@ -64,6 +67,18 @@ enum StatusPage {
                 + "<td>\(escaped(tool.description))</td></tr>"
         }
         return "<table><tr><th>Name</th><th>Plugin</th><th>What it does</th></tr>\(rows.joined())</table>"
+    }
+
+    /// For programs.
+    private static func rest(_ routes: [Route], _ base: String) -> String {
+        let rows = routes.map { route in
+            let cells = [route.name, route.plugin, route.description].map { "<td>\(escaped($0))</td>" }
+            return "<tr>\(cells.joined())</tr>"
+        }
+        let head = "<tr><th>Route</th><th>Plugin</th><th>What it does</th></tr>"
+        let table = rows.isEmpty ? "" : "<table>\(head)\(rows.joined())</table>"
+        return "<h2>REST</h2><p>Every tool is also <code>POST \(escaped(base))/tools/NAME</code>; "
+            + "<a href=\"\(RESTEndpoint.documentPath)\">\(RESTEndpoint.documentPath)</a> describes all.</p>\(table)"
     }
 
     private static func problems(_ problems: [Problem]) -> String {

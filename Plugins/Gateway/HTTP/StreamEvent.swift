@@ -11,11 +11,14 @@ enum StreamEvent: Sendable {
     case prime(id: String)
     /// A comment, so that proxies and idle timers see a living stream.
     case keepAlive
+    /// Something of the same stream that is written already.
+    case bytes(ByteBuffer)
 
     /// As server-sent events (HTML, section 9.2.6).
     var bytes: ByteBuffer {
         switch self {
         case .keepAlive: ByteBuffer(string: ":\n\n")
+        case .bytes(let bytes): bytes
         case .prime(let id): ByteBuffer(string: "id: \(id)\nretry: 1000\ndata:\n\n")
         case .message(let json, let id): Self.event(json, id)
         case .response(let response, let id): Self.event(response.json, id)

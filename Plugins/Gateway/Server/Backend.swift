@@ -24,12 +24,22 @@ package protocol Backend: Sendable {
 package struct BackendCall: Sendable {
     package var method: String
     package var body: JSON
+    /// In place of `body`, for a method whose input is not JSON.
+    package var rawBody: [UInt8]?
     package var trace: String?
 
-    package init(method: String, body: JSON, trace: String? = nil) {
+    package init(method: String, body: JSON, rawBody: [UInt8]? = nil, trace: String? = nil) {
         self.method = method
         self.body = body
+        self.rawBody = rawBody
         self.trace = trace
+    }
+
+    package var bytes: [UInt8] {
+        if let rawBody { return rawBody }
+        var bytes: [UInt8] = []
+        body.write(into: &bytes)
+        return bytes
     }
 }
 
@@ -37,7 +47,7 @@ package enum BackendNote: Sendable {
     case progress(JSON)
     case log(JSON)
     /// One item of the method's own stream.
-    case data(JSON)
+    case data([UInt8])
 }
 
 package struct BackendReply: Sendable {
@@ -69,7 +79,7 @@ package struct BackendReply: Sendable {
 
 /// Why a call to a plugin failed: gRPC's canonical codes.
 package struct CallFailure: Error, Sendable {
-    package enum Code: String, Sendable {
+    package enum Code: String, Sendable, CaseIterable {
         case cancelled = "CANCELLED"
         case unknown = "UNKNOWN"
         case invalidArgument = "INVALID_ARGUMENT"

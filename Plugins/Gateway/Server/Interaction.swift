@@ -37,11 +37,14 @@ struct Interaction: Sendable {
         case task(state: String?)
     }
 
-    /// What a method gets that takes part.
-    private func input(_ round: Round, _ client: ClientIdentity, _ revision: Revision) -> JSON {
+    /// What the method gets.
+    func body(of round: Round, in exchange: Exchange) -> JSON {
+        guard isInteractive else { return input }
         var input = subject
+        let client = exchange.envelope.client
         var facts: JSONObject = [
-            "revision": .string(revision.rawValue), "capabilities": .object(client.capabilities.declared),
+            "revision": .string(exchange.envelope.revision.rawValue),
+            "capabilities": .object(client.capabilities.declared),
         ]
         facts["info"] = client.info
         input["client"] = .object(facts)
@@ -52,14 +55,12 @@ struct Interaction: Sendable {
 
     /// Calls the method once.
     func call(_ round: Round, in exchange: Exchange) async throws -> Outcome {
-        let envelope = exchange.envelope
-        let body = isInteractive ? input(round, envelope.client, envelope.revision) : input
-        let reply = try await exchange.call(method, body)
+        let reply = try await exchange.call(method, body(of: round, in: exchange))
         guard reply.contentType == BackendReply.result else { return .done(try read(reply)) }
         let answer = try reply.json(from: method)
         if let error = answer["error"].flatMap(RPCError.init) { throw error }
         switch answer["resultType"]?.stringValue {
-        case "input_required": return .needs(try needs(answer, of: envelope.client.capabilities))
+        case "input_required": return .needs(try needs(answer, of: exchange.envelope.client.capabilities))
         case "task" where isInteractive: return .task(state: answer["requestState"]?.stringValue)
         default: return .done(try read(reply))
         }

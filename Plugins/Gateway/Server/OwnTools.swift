@@ -61,7 +61,7 @@ extension Catalog {
             throw CallFailure(
                 .invalidArgument, "The argument query is required: a few words on what the tool should do.")
         }
-        let limit = arguments["limit"]?.intValue ?? OwnTools.defaultLimit
+        let limit = arguments["limit"].map { $0.intValue ?? 0 } ?? OwnTools.defaultLimit
         guard (1...OwnTools.maximumLimit).contains(limit) else {
             throw CallFailure(.invalidArgument, "The argument limit must be 1 to \(OwnTools.maximumLimit).")
         }
@@ -77,6 +77,14 @@ extension Catalog {
 }
 
 extension Tool {
+    /// Refuses arguments that one of the Gateway's own tools does not have; the host checks those of the others.
+    func checkNames(_ arguments: JSONObject) throws(CallFailure) {
+        let known = inputSchema["properties"]?.objectValue?.names ?? []
+        guard let unknown = arguments.names.first(where: { !known.contains($0) }) else { return }
+        let allowed = known.joined(separator: " and ")
+        throw CallFailure(.invalidArgument, "\(name) has no argument \(unknown.prefix(100)); it has \(allowed).")
+    }
+
     /// Whether a plugin serves it, rather than the Gateway itself.
     var isPlugins: Bool { if case .call = action { true } else { false } }
 }

@@ -5,7 +5,7 @@ enum ToolResult {
     static func read(
         _ reply: BackendReply, of tool: Tool, method: String, revision: Revision
     ) throws(CallFailure) -> JSONObject {
-        switch reply.contentType {
+        switch reply.contentType ?? tool.output.type?.name {
         case nil, "application/json"?: return shape(try reply.json(from: method), of: tool, revision: revision)
         case BackendReply.result?:
             guard case .object(let result) = try reply.json(from: method) else {

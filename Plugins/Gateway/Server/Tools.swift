@@ -31,6 +31,7 @@ extension Server {
         }
         guard let tool = catalog.tool(named: name) else { throw Self.unknownTool(name, in: catalog) }
         do {
+            if !tool.isPlugins { try tool.checkNames(arguments) }
             switch tool.action {
             case .call: return try await run(tool, arguments, request, in: exchange)
             case .find:
