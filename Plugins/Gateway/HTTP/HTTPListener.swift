@@ -57,6 +57,8 @@ package final class HTTPListener: Sendable {
         let port = Self.port(of: socket)
         if kept == nil { sockets?.keep(Self.socketName, socket: socket) }
 
+        let scheme = "http"
+        let site = site.served(by: scheme, port: port)
         let logger = Logger(label: "gateway.http") { _ in SwiftLogNoOpLogHandler() }
         let http = HTTP1Channel(
             responder: { [connections] request, writer, _ in
@@ -73,7 +75,7 @@ package final class HTTPListener: Sendable {
                 }
             }
             .withBoundSocket(socket).get()
-        let url = "http://\(address.host.contains(":") ? "[\(address.host)]" : address.host):\(port)"
+        let url = "\(scheme)://\(address.host.contains(":") ? "[\(address.host)]" : address.host):\(port)"
         state.withLock { $0 = .running(url: url, channel: channel) }
         return url
     }

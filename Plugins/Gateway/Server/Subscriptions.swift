@@ -5,6 +5,7 @@ extension Server {
     /// The client ends it by cancelling.
     func listen(_ request: Request, _ exchange: Exchange) async throws(RPCError) -> JSONObject {
         let filter = try SubscriptionFilter(request, exchange.envelope.client.capabilities)
+        if filter.hasResources { try exchange.backend.caller.demand(.resources) }
         let meta: JSON = .object([MetaKey.subscriptionID: request.id.json])
         // Before the acknowledgement, so that no change after it is missed.
         let changes = feed.watch { filter.subjects.contains($0) }
@@ -55,6 +56,7 @@ extension Server {
 
     func subscribe(_ request: Request, _ exchange: Exchange) throws(RPCError) -> JSONObject {
         let uri = try request.string("uri")
+        try exchange.backend.caller.demand(.resources)
         guard let session = exchange.session else {
             throw RPCError(
                 .invalidRequest, "Subscriptions belong to a session: send the Mcp-Session-Id that initialize answered.")
@@ -92,6 +94,8 @@ private struct SubscriptionFilter: Sendable {
         if filter["taskIds"] != nil { try capabilities.demandTasks() }
         try add("taskIds", filter) { .task($0) }
     }
+
+    var hasResources: Bool { honoured["resourceSubscriptions"] != nil }
 
     private mutating func add(_ name: String, _ filter: JSONObject, _ subject: (String) -> Subject) throws(RPCError) {
         guard let values = filter[name] else { return }

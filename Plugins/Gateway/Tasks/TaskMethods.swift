@@ -36,6 +36,8 @@ extension Server {
         guard let record = await tasks.find(id, of: exchange.backend.principal) else {
             throw RPCError(.invalidParams, "There is no task \(id); it may have expired.")
         }
+        // Another token of the same principal's may cover less than the one that began it.
+        if let tool = feed.current.tool(named: record.tool) { try exchange.backend.caller.demand(.tool(tool)) }
         return record
     }
 
