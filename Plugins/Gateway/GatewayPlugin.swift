@@ -99,7 +99,11 @@ public final class GatewayPlugin: Plugin, Draining {
                 publicURL: settings.publicURL, backend: backend,
                 page: { await StatusReport(backend: backend(Authorizer.tokenHolder)).read() })
             let address = HTTPListener.Address(host: settings.host, port: settings.port)
-            let url = try await listener.start(site, at: address, sockets: HostSockets(host: host))
+            if settings.isExposed {
+                host.log.warn("tokens and notes go over the network in the clear; set tls", ["host": settings.host])
+            }
+            let url = try await listener.start(
+                site, at: address, sockets: HostSockets(host: host), certificate: try await certificate())
             host.log.info("listening", ["url": url])
         } catch {
             let reason = Self.reason(error)
@@ -122,10 +126,18 @@ extension GatewayPlugin {
             audience: settings.audience, acceptsStaticToken: settings.acceptsStaticToken ?? true)
     }
 
+    private func certificate() async throws -> ServerCertificate? {
+        guard let tls = settings.tls else { return nil }
+        return try await ServerCertificate(certificate: tls.certificate, key: tls.key) { [host] reason in
+            host.log.error("the changed certificate is not used; the one before goes on", ["reason": reason])
+        }
+    }
+
     private static func reason(_ error: any Error) -> String {
         switch error {
         case let failure as HTTPListener.Failure: failure.message
         case let issuer as Issuer.Unusable: issuer.message
+        case let certificate as ServerCertificate.Unusable: certificate.message
         default: "\(error)"
         }
     }

@@ -16,7 +16,14 @@ struct Settings: Decodable {
     var listBudgetBytes: Int
     /// The origin that clients see, where a proxy is in front.
     var publicURL: String?
+    var tls: TLS?
     var oauth: OAuth?
+
+    /// Paths of PEM files.
+    struct TLS: Decodable {
+        var certificate: String
+        var key: String
+    }
 
     /// Whose access tokens are taken, and for what.
     struct OAuth: Decodable {
@@ -38,7 +45,7 @@ struct Settings: Decodable {
     }
 
     private enum CodingKeys: String, CodingKey {
-        case http, host, port, token, oauth
+        case http, host, port, token, tls, oauth
         case publicURL = "public_url"
         case allowedOrigins = "allowed_origins"
         case listBudgetBytes = "list_budget_bytes"
@@ -52,6 +59,7 @@ struct Settings: Decodable {
         token = try values.decodeIfPresent(String.self, forKey: .token)
         allowedOrigins = try values.decodeIfPresent([String].self, forKey: .allowedOrigins) ?? []
         listBudgetBytes = try values.decodeIfPresent(Int.self, forKey: .listBudgetBytes) ?? 24 * 1024
+        tls = try values.decodeIfPresent(TLS.self, forKey: .tls)
         oauth = try values.decodeIfPresent(OAuth.self, forKey: .oauth)
         publicURL = try values.decodeIfPresent(String.self, forKey: .publicURL).map {
             ($0.hasSuffix("/") ? String($0.dropLast()) : $0).lowercased()
@@ -62,6 +70,11 @@ struct Settings: Decodable {
     var ownHosts: [String] {
         let authority = publicURL?.split(separator: "/").last.map { HTTPAccess.name(ofAuthority: String($0)) }
         return (host == "0.0.0.0" ? [] : [host]) + (authority.map { [$0] } ?? [])
+    }
+
+    /// Whether tokens and notes could be read on their way.
+    var isExposed: Bool {
+        !host.hasPrefix("127.") && tls == nil && !(publicURL?.hasPrefix("https:") ?? false)
     }
 
     /// The configured token, else `KNAP_TOKEN`, else the state directory's, which is made where there is none.

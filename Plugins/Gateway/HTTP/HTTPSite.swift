@@ -84,7 +84,8 @@ package struct HTTPSite: Sendable {
     private func home(_ request: HummingbirdCore.Request) async -> Answer {
         guard request.method == .get else { return .notAllowed("GET") }
         if let token = request.uri.queryParameters["token"], access.matches(String(token)) {
-            let cookie = "\(HTTPAccess.cookie)=\(token); Path=/; HttpOnly; SameSite=Strict"
+            let secure = address.scheme == "https" ? "; Secure" : ""
+            let cookie = "\(HTTPAccess.cookie)=\(token); Path=/; HttpOnly; SameSite=Strict\(secure)"
             return Answer(status: 303, fields: [(.setCookie, cookie), (.location, "/"), (.cacheControl, "no-store")])
         }
         guard access.hasToken(request.head, acceptingCookie: true) else {
