@@ -66,7 +66,7 @@ struct Settings: Decodable {
         }
     }
 
-    /// The names that the server answers to besides the loopback's: the address it listens on and what a proxy calls it.
+    /// The names that the server answers to besides the loopback's: its address, and what a proxy calls it.
     var ownHosts: [String] {
         let authority = publicURL?.split(separator: "/").last.map { HTTPAccess.name(ofAuthority: String($0)) }
         return (host == "0.0.0.0" ? [] : [host]) + (authority.map { [$0] } ?? [])

@@ -5,6 +5,7 @@ import hashlib
 import http.server
 import json
 import secrets
+import ssl
 import threading
 import time
 import urllib.parse
@@ -30,8 +31,8 @@ class Issuer:
         self.start(0)
         self.identifier = f"http://127.0.0.1:{self.server.server_port}{path}"
         self.metadata = {
-            "issuer": self.identifier, "jwks_uri": f"{self.identifier}/keys", "authorization_endpoint": f"{self.identifier}/authorize",
-            "token_endpoint": f"{self.identifier}/token", "registration_endpoint": f"{self.identifier}/register",
+            "issuer": self.identifier, "jwks_uri": f"{self.identifier}/keys",
+            "authorization_endpoint": f"{self.identifier}/authorize", "token_endpoint": f"{self.identifier}/token", "registration_endpoint": f"{self.identifier}/register",
             "response_types_supported": ["code"], "grant_types_supported": ["authorization_code"],
             "code_challenge_methods_supported": ["S256"], "token_endpoint_auth_methods_supported": ["none"],
             "scopes_supported": ["mcp:read", "mcp:write"],
@@ -68,6 +69,15 @@ class Issuer:
         self.server = Server(("127.0.0.1", self.server.server_port if port is None else port), Handler)
         threading.Thread(target=self.server.serve_forever, args=[0.01], daemon=True).start()
 
+    def secure(self, certificate, key):
+        """From now on only over https."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        before, self.identifier = self.identifier, self.identifier.replace("http:", "https:")
+        self.metadata = {name: value.replace(before, self.identifier) if isinstance(value, str) else value
+                         for name, value in self.metadata.items()}
+
     def stop(self):
         self.server.shutdown()
         self.server.server_close()
@@ -89,8 +99,8 @@ class Issuer:
     def claims(self, audience, scope="mcp:read mcp:write", **changes):
         now = int(time.time())
         claims = {
-            "iss": self.identifier, "sub": "ada", "aud": audience, "exp": now + 300, "iat": now, "client_id": "a-client", "scope": scope,
-            **changes,
+            "iss": self.identifier, "sub": "ada", "aud": audience, "exp": now + 300, "iat": now, "client_id": "a-client",
+            "scope": scope, **changes,
         }
         return {name: value for name, value in claims.items() if value is not None}
 

@@ -248,8 +248,9 @@ def test_while_the_issuer_was_never_reached_the_static_token_works_and_others_ar
     assert listed(endpoint, issuer.token(endpoint))
 
 
-@pytest.mark.parametrize("metadata", ["/.well-known/oauth-authorization-server/tenant", "/tenant/.well-known/openid-configuration",
-                                      "/.well-known/openid-configuration/tenant"])
+@pytest.mark.parametrize("metadata", [
+    "/.well-known/oauth-authorization-server/tenant", "/tenant/.well-known/openid-configuration",
+    "/.well-known/openid-configuration/tenant"])
 def test_the_metadata_is_found_wherever_a_standard_puts_it(place, metadata):
     class Elsewhere(Issuer):
         @property
@@ -360,8 +361,8 @@ def test_configured_scopes_replace_the_usual_ones(place, issuer):
         "notes:search": {"tools": ["search_*", "read_note"]}, "notes:read": {"read_only": True, "resources": True},
         "notes:delete": {"tools": ["delete_note"]}})
     own = {"find_tools", "use_tool"}
-    for claims, expected in [({"scope": "notes:search"}, {"search_notes", "read_note"}),
-                             ({"scope": None, "scp": ["notes:search", "notes:delete"]}, {"search_notes", "read_note", "delete_note"}),
+    searching, two = {"search_notes", "read_note"}, ["notes:search", "notes:delete"]
+    for claims, expected in [({"scope": "notes:search"}, searching), ({"scope": None, "scp": two}, searching | {"delete_note"}),
                              ({"scope": "mcp:write"}, set())]:
         assert listed(endpoint, issuer.token(endpoint, **claims)) == expected | own
     token = issuer.token(endpoint, "notes:delete")
@@ -391,7 +392,8 @@ def test_behind_a_proxy_the_server_has_the_name_that_clients_see(place, issuer):
     host = {"Host": "notes.example"}
     _, headers, _ = post(endpoint, {}, **host)
     assert 'resource_metadata="https://notes.example/.well-known/oauth-protected-resource/mcp"' in headers["WWW-Authenticate"]
-    assert read(urllib.parse.urljoin(endpoint, "/.well-known/oauth-protected-resource"))["resource"] == "https://notes.example/mcp"
+    metadata = read(urllib.parse.urljoin(endpoint, "/.well-known/oauth-protected-resource"))
+    assert metadata["resource"] == "https://notes.example/mcp"
     body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
     origin = {"Origin": "https://notes.example"}
     assert post(endpoint, body, Authorization=f"Bearer {issuer.token('https://notes.example/mcp')}", **host, **origin)[0] == 200

@@ -9,6 +9,7 @@ import os
 import re
 import socket
 import ssl
+import subprocess
 import urllib.parse
 
 import httpx2
@@ -22,6 +23,7 @@ from mcp.client.streamable_http import streamable_http_client
 from issuer import Issuer
 from knap_host import wait_for
 from test_authorization import configure
+from test_http import post
 from test_official_client import text
 
 
@@ -153,7 +155,7 @@ def test_a_renewed_certificate_is_taken_without_a_restart_and_a_broken_one_is_no
     wait_for(lambda: get(endpoint, authority.trusting)[2] == "renewed", "the renewal")
     with open(renewed["certificate"], "w") as file:
         file.write("broken")
-    wait_for(lambda: get(endpoint, authority.trusting) and "changed certificate is not used" in log.read_text(), "a word about it")
+    wait_for(lambda: get(endpoint, authority.trusting) and "certificate is not used" in log.read_text(), "a word about it")
     assert get(endpoint, authority.trusting)[2] == "renewed"
     authority.issue("mended")
     wait_for(lambda: get(endpoint, authority.trusting)[2] == "mended", "the renewal")
@@ -196,6 +198,31 @@ def test_tokens_are_for_the_https_address(place, authority):
         assert connection.getresponse().status == status
         connection.close()
     issuer.stop()
+
+
+@pytest.mark.parametrize("is_trusted", [True, False])
+def test_an_issuer_over_https_is_believed_if_the_system_trusts_its_authority(place, authority, is_trusted):
+    if is_trusted:
+        trust_on_this_system(place, authority)
+    issuer = Issuer()
+    issuer.secure(**authority.issue())
+    configure(place, {"oauth": {"issuer": issuer.identifier}})
+    endpoint = place.serve()
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+    status, _, content = post(endpoint, body, Authorization=f"Bearer {issuer.token(endpoint)}")
+    assert status == (200 if is_trusted else 503), content
+    issuer.stop()
+
+
+def trust_on_this_system(place, authority):
+    """In a namespace of its own, which the programs of this place see and nobody else."""
+    user = [] if os.geteuid() == 0 else ["--map-root-user"]
+    script = f'mount --bind "{authority.certificate}" /etc/ssl/certs/ca-certificates.crt && exec "$@"'
+    place.prefix = ["unshare", *user, "--mount", "sh", "-c", script, "sh"]
+    probe = subprocess.run([*place.prefix, "true"], capture_output=True, text=True)
+    if probe.returncode != 0:
+        reason = f"the system's authorities cannot be replaced for a test: {probe.stderr}"
+        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
 
 
 @pytest.mark.parametrize("settings, is_warned", [({}, True), ({"public_url": "https://notes.example"}, False), ("tls", False)])

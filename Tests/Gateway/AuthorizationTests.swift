@@ -23,12 +23,14 @@ private struct Signer {
 
     func token(_ claims: JSONObject = [:], header: JSONObject = [:]) throws -> String {
         var all: JSONObject = [
-            "iss": .string(Self.address), "sub": "ada", "aud": "https://notes.example/mcp", "exp": 1000, "scope": "mcp:read",
+            "iss": .string(Self.address), "sub": "ada", "aud": "https://notes.example/mcp", "exp": 1000,
+            "scope": "mcp:read",
         ]
         for (name, value) in claims.members { all[name] = value }
         var head: JSONObject = ["alg": "ES256", "kid": .string(id)]
         for (name, value) in header.members { head[name] = value }
-        let signed = [head, all].map { Base64.encodeForURL(Array(JSON.object($0).serialized().utf8)) }.joined(separator: ".")
+        let parts = [head, all].map { Base64.encodeForURL(Array(JSON.object($0).serialized().utf8)) }
+        let signed = parts.joined(separator: ".")
         let signature = try key.signature(for: Array(signed.utf8))
         return signed + "." + Base64.encodeForURL(Array(signature.rawRepresentation))
     }
@@ -130,9 +132,10 @@ extension TokenVerifier {
         let published = Published(await signer.keys())
         let verifier = try published.verifier()
         let tokens = [
-            "", "a.b", "a.b.c", "....", String(repeating: "a", count: 20_000), try signer.token(["aud": "x"]), try signer.token(["exp": 1]),
-            try signer.token(["iss": "x"]), try signer.token(header: ["alg": "none"]), try signer.token(header: ["alg": "HS256"]),
-            try signer.token(["exp": "1000"]), try signer.token(["sub": 7]), try signer.token(header: ["typ": 7]),
+            "", "a.b", "a.b.c", "....", String(repeating: "a", count: 20_000), try signer.token(["aud": "x"]),
+            try signer.token(["exp": 1]), try signer.token(["iss": "x"]), try signer.token(header: ["alg": "none"]),
+            try signer.token(header: ["alg": "HS256"]), try signer.token(["exp": "1000"]), try signer.token(["sub": 7]),
+            try signer.token(header: ["typ": 7]),
         ]
         for token in tokens { #expect(await verifier.outcome(token).hasPrefix("invalid"), "\(token)") }
         #expect(published.reads == 0)
@@ -172,8 +175,9 @@ extension TokenVerifier {
     @Test func `keys that are not for checking signatures are left out`() async throws {
         let signer = Signer()
         let odd: [JSON] = [
-            7, [:], ["kty": "oct", "k": "c2VjcmV0", "kid": "one", "alg": "HS256"], ["kty": "RSA", "n": "AQAB", "e": "AQAB"],
-            ["kty": "EC", "crv": "P-256", "x": "AAAA", "y": "AAAA"], ["kty": "OKP", "crv": "X25519", "x": "AAAA"],
+            7, [:], ["kty": "oct", "k": "c2VjcmV0", "kid": "one", "alg": "HS256"],
+            ["kty": "RSA", "n": "AQAB", "e": "AQAB"], ["kty": "EC", "crv": "P-256", "x": "AAAA", "y": "AAAA"],
+            ["kty": "OKP", "crv": "X25519", "x": "AAAA"],
         ]
         #expect(await signer.keys(odd).count == 1)
         for change: JSONObject in [["use": "enc"], ["key_ops": ["sign"]], ["alg": "ES384"], ["alg": "ECDH-ES"]] {
@@ -186,8 +190,20 @@ extension TokenVerifier {
 
 @Suite struct IssuerTests {
     @Test(arguments: [
-        ("https://a.example", ["https://a.example/.well-known/oauth-authorization-server", "https://a.example/.well-known/openid-configuration"]),
-        ("https://a.example/", ["https://a.example/.well-known/oauth-authorization-server", "https://a.example/.well-known/openid-configuration"]),
+        (
+            "https://a.example",
+            [
+                "https://a.example/.well-known/oauth-authorization-server",
+                "https://a.example/.well-known/openid-configuration",
+            ]
+        ),
+        (
+            "https://a.example/",
+            [
+                "https://a.example/.well-known/oauth-authorization-server",
+                "https://a.example/.well-known/openid-configuration",
+            ]
+        ),
         (
             "http://[::1]:8080/t/one/",
             [
@@ -202,8 +218,9 @@ extension TokenVerifier {
     }
 
     @Test(arguments: [
-        "http://a.example", "ftp://a.example", "a.example", "", "https://", "https://a.example?x", "https://a.example/#x",
-        "http://localhost.evil.example", "http://127.0.0.1@evil.example", "https://user@a.example", "HTTP://a.example",
+        "http://a.example", "ftp://a.example", "a.example", "", "https://", "https://a.example?x",
+        "https://a.example/#x", "http://localhost.evil.example", "http://127.0.0.1@evil.example",
+        "https://user@a.example", "HTTP://a.example",
     ])
     func `an issuer that could be anybody is refused`(identifier: String) {
         #expect(throws: Issuer.Unusable.self) { try Issuer(identifier) }
@@ -227,7 +244,8 @@ extension TokenVerifier {
             ([], [false, false, false, false]), (["openid"], [false, false, false, false]),
             (["mcp:read"], [true, false, true, true]), (["mcp:write"], [true, true, true, true]),
         ] {
-            #expect([Self.reading, Self.writing, .resources, .prompts].map { policy.allows($0, with: granted) } == may, "\(granted)")
+            let uses = [Self.reading, Self.writing, .resources, .prompts]
+            #expect(uses.map { policy.allows($0, with: granted) } == may, "\(granted)")
         }
     }
 
@@ -238,20 +256,23 @@ extension TokenVerifier {
         #expect(policy.names(wanted: Self.reading, besides: ["c", "openid"]) == ["a", "c"])
         #expect(policy.names(wanted: Self.writing, besides: ["b"]) == ["b", "c"])
         #expect(policy.scope(for: .prompts) == nil)
-        let caller = Caller(principal: "x", access: .init(granted: ["b"], policy: policy, metadata: "https://notes.example/m"))
-        #expect(caller.may(Self.reading) && caller.may(.resources) && !caller.may(Self.writing) && !caller.may(.prompts))
+        let access = Caller.Access(granted: ["b"], policy: policy, metadata: "https://notes.example/m")
+        let caller = Caller(principal: "x", access: access)
+        #expect(caller.may(Self.reading) && caller.may(.resources))
+        #expect(!caller.may(Self.writing) && !caller.may(.prompts))
         let error = #expect(throws: RPCError.self) { try caller.demand(Self.writing) }
         #expect(error?.status(isModern: false) == 403 && error?.status(isModern: true) == 403)
         #expect(
             error?.challenge?.header == """
-                Bearer error="insufficient_scope", error_description="The tool write_note needs the scope c, which the token \
-                does not have.", scope="b c", resource_metadata="https://notes.example/m"
+                Bearer error="insufficient_scope", error_description="The tool write_note needs the scope c, which \
+                the token does not have.", scope="b c", resource_metadata="https://notes.example/m"
                 """)
     }
 
     @Test(arguments: [
-        ("a", "a", true), ("a", "ab", false), ("*", "", true), ("*", "anything", true), ("a*", "abc", true), ("a*", "ba", false),
-        ("*c", "abc", true), ("a*c", "abbc", true), ("a*c", "ac", true), ("a*a", "a", false), ("a*b*c", "axbxbc", true),
+        ("a", "a", true), ("a", "ab", false), ("*", "", true), ("*", "anything", true), ("a*", "abc", true),
+        ("a*", "ba", false), ("*c", "abc", true), ("a*c", "abbc", true), ("a*c", "ac", true), ("a*a", "a", false),
+        ("a*b*c", "axbxbc", true),
         ("a*b*c", "acb", false), ("**", "x", true), ("", "", true), ("", "x", false), ("*note*", "read_notes", true),
     ])
     func `a star stands for any characters`(pattern: String, name: String, fits: Bool) {
@@ -265,8 +286,8 @@ extension TokenVerifier {
     }
 
     @Test(arguments: [
-        ("Bearer t", "t"), ("bearer t", "t"), ("BEARER   t ", "t"), ("Bearer ", nil), ("Bearer", nil), ("Basic t", nil), ("Bearert", nil),
-        ("", nil), ("Bearer a b", "a b"),
+        ("Bearer t", "t"), ("bearer t", "t"), ("BEARER   t ", "t"), ("Bearer ", nil), ("Bearer", nil), ("Basic t", nil),
+        ("Bearert", nil), ("", nil), ("Bearer a b", "a b"),
     ])
     func `the scheme of an authorization is Bearer in any case`(field: String, token: String?) {
         #expect(HTTPAccess.bearer(field).map(String.init) == token)

@@ -251,7 +251,8 @@ private func headers(_ method: String, name: String? = nil, version: String = "2
         let fixture = try await HTTPFixture()
         let site = HTTPSite(
             server: fixture.server, sessions: SessionStore(server: fixture.server),
-            access: HTTPAccess(token: "x", allowedOrigins: []), backend: { _ in fixture.backend }, page: { StatusReport.Contents() })
+            access: HTTPAccess(token: "x", allowedOrigins: []), backend: { _ in fixture.backend },
+            page: { StatusReport.Contents() })
         let failure = await #expect(throws: HTTPListener.Failure.self) {
             _ = try await HTTPListener().start(site, at: .init(host: "127.0.0.1", port: fixture.port), sockets: nil)
         }

@@ -75,7 +75,9 @@ struct AccessToken: Sendable {
 
     private static func date(_ name: String, _ claims: JSONObject) throws(Invalid) -> Double? {
         guard let value = claims[name] else { return nil }
-        guard let seconds = value.doubleValue, seconds.isFinite else { throw Invalid("The token's \(name) is not a date") }
+        guard let seconds = value.doubleValue, seconds.isFinite else {
+            throw Invalid("The token's \(name) is not a date")
+        }
         return seconds
     }
 

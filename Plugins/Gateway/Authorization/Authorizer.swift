@@ -38,7 +38,8 @@ package struct Authorizer: Sendable {
                     metadata: metadata, scopes: oauth.policy.names, error: "invalid_token", description: reason)
                 return .refused(Self.unauthorized(challenge, reason + "."))
             case .unavailable(let reason):
-                return .refused(.text("\(reason), so the token cannot be checked. Try again.", status: 503, fields: [(.retryAfter, "15")]))
+                let answer = "\(reason), so the token cannot be checked. Try again."
+                return .refused(.text(answer, status: 503, fields: [(.retryAfter, "15")]))
             }
         }
     }

@@ -33,9 +33,9 @@ package struct Caller: Sendable {
     /// Throws unless the caller may use it. Over HTTP the error becomes 403 with a challenge (RFC 6750, section 3.1).
     package func demand(_ use: Use) throws(RPCError) {
         guard let access, !access.policy.allows(use, with: access.granted) else { return }
+        let all = access.policy.names(wanted: use, besides: access.granted)
         throw .insufficientScope(
-            for: use, needed: access.policy.scope(for: use), all: access.policy.names(wanted: use, besides: access.granted),
-            metadata: access.metadata)
+            for: use, needed: access.policy.scope(for: use), all: all, metadata: access.metadata)
     }
 }
 
@@ -56,7 +56,8 @@ extension RPCError {
             case .resources: "Reading resources"
             case .prompts: "Using prompts"
             }
-        let reason = needed.map { "needs the scope \($0), which the token does not have" } ?? "is not covered by any scope"
+        let reason =
+            needed.map { "needs the scope \($0), which the token does not have" } ?? "is not covered by any scope"
         return RPCError(
             .insufficientScope, "\(what) \(reason).",
             data: ["scopes": .array(all.map(JSON.string)), "resource_metadata": .string(metadata)])

@@ -21,6 +21,7 @@ struct Challenge: Sendable {
 
     /// Only what may stand between quotes without an escape.
     private static func quotable(_ text: String) -> String {
-        String(decoding: text.utf8.filter { 0x20...0x7E ~= $0 && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "\\") }, as: UTF8.self)
+        let special = [UInt8(ascii: "\""), UInt8(ascii: "\\")]
+        return String(decoding: text.utf8.filter { 0x20...0x7E ~= $0 && !special.contains($0) }, as: UTF8.self)
     }
 }

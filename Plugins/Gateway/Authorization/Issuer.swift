@@ -16,7 +16,7 @@ package struct Issuer: Sendable {
     let keysAddress: String?
 
     package init(_ identifier: String, keysAddress: String? = nil) throws(Unusable) {
-        guard let url = URL(string: identifier), Self.isSafe(identifier), url.query() == nil, url.fragment() == nil else {
+        guard Self.isSafe(identifier), !identifier.contains("?"), !identifier.contains("#") else {
             throw Unusable(message: "oauth.issuer \(identifier) \(Self.requirement).")
         }
         if let keysAddress, !Self.isSafe(keysAddress) {
@@ -35,15 +35,17 @@ package struct Issuer: Sendable {
     /// Whether what comes from an address can be believed: keys that came in the clear could be anybody's.
     static func isSafe(_ address: String) -> Bool {
         guard let url = URL(string: address), let host = url.host(), url.user() == nil else { return false }
-        return url.scheme == "https" || url.scheme == "http" && ["localhost", "127.0.0.1", "::1", "[::1]"].contains(host)
+        let isHere = ["localhost", "127.0.0.1", "::1", "[::1]"].contains(host)
+        return url.scheme == "https" || url.scheme == "http" && isHere
     }
 
-    /// Where its metadata may be, in the order to try: RFC 8414, section 3.1, then OpenID Connect Discovery 1.0, section 4,
-    /// then the latter's name in the former's place.
+    /// Where its metadata may be, in the order to try: RFC 8414, section 3.1, then OpenID Connect Discovery 1.0,
+    /// section 4, then the latter's name in the former's place.
     var metadataAddresses: [String] {
         let origin = identifier.prefix { $0 != "/" } + "//" + authority
         let addresses = [
-            "\(origin)/.well-known/oauth-authorization-server\(path)", "\(origin)\(path)/.well-known/openid-configuration",
+            "\(origin)/.well-known/oauth-authorization-server\(path)",
+            "\(origin)\(path)/.well-known/openid-configuration",
         ]
         return path.isEmpty ? addresses : addresses + ["\(origin)/.well-known/openid-configuration\(path)"]
     }

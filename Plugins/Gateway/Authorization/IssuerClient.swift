@@ -23,7 +23,8 @@ struct IssuerClient: Sendable {
             }
             group.addTask {
                 try await Task.sleep(for: Self.patience)
-                throw Failure(description: "\(issuer.identifier) did not answer within \(Self.patience.components.seconds) seconds")
+                throw Failure(
+                    description: "\(issuer.identifier) took longer than \(Self.patience.components.seconds) seconds")
             }
             defer { group.cancelAll() }
             guard let keys = try await group.next() else { throw CancellationError() }
@@ -58,15 +59,16 @@ struct IssuerClient: Sendable {
             guard let metadata = try await document(address, by: client) else { continue }
             // Else anybody's metadata could be passed off as the issuer's (RFC 8414, section 3.3).
             guard metadata["issuer"]?.stringValue == issuer.identifier else {
-                throw Failure(
-                    description: "\(address) is of another issuer, \(metadata["issuer"]?.serialized() ?? "which it does not name")")
+                let other = metadata["issuer"]?.serialized() ?? "which it does not name"
+                throw Failure(description: "\(address) is of another issuer, \(other)")
             }
             guard let keys = metadata["jwks_uri"]?.stringValue, Issuer.isSafe(keys) else {
                 throw Failure(description: "\(address) names no jwks_uri with https")
             }
             return keys
         }
-        throw Failure(description: "\(issuer.identifier) has no metadata at \(issuer.metadataAddresses.joined(separator: ", "))")
+        let addresses = issuer.metadataAddresses.joined(separator: ", ")
+        throw Failure(description: "\(issuer.identifier) has no metadata at \(addresses)")
     }
 
     /// Nil where there is none.

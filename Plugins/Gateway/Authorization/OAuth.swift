@@ -8,7 +8,8 @@ package struct OAuth: Sendable {
     let acceptsStaticToken: Bool
 
     package init(
-        verifier: TokenVerifier, policy: ScopePolicy = .standard, audience: String? = nil, acceptsStaticToken: Bool = true
+        verifier: TokenVerifier, policy: ScopePolicy = .standard, audience: String? = nil,
+        acceptsStaticToken: Bool = true
     ) {
         self.verifier = verifier
         self.policy = policy

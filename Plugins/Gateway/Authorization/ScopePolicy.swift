@@ -51,8 +51,8 @@ package struct ScopePolicy: Sendable {
     /// The scope to ask for; nil where none covers it.
     package func scope(for use: Use) -> String? { scopes.first { $0.covers(use) }?.name }
 
-    /// All that a client should ask for at once: with what it has already, because clients before 2026-07-28 ask anew for
-    /// exactly what they are told and would lose the rest.
+    /// All that a client should ask for at once: with what it has already, because clients before 2026-07-28 ask anew
+    /// for exactly what they are told and would lose the rest.
     package func names(wanted use: Use, besides granted: Set<String>) -> [String] {
         let wanted = scope(for: use)
         return names.filter { $0 == wanted || granted.contains($0) }

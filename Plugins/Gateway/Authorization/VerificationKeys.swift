@@ -14,8 +14,8 @@ struct VerificationKeys: Sendable {
 
     var count: Int { keys.count }
 
-    /// Asymmetric ones alone: whoever can check a symmetric signature can make one, and taking a public key for a secret is
-    /// the classic attack (RFC 8725, section 2.1).
+    /// Asymmetric ones alone: whoever can check a symmetric signature can make one, and taking a public key for a
+    /// secret is the classic attack (RFC 8725, section 2.1).
     static let algorithms: Set = [
         "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519",
     ]
@@ -35,7 +35,8 @@ struct VerificationKeys: Sendable {
 
     /// What may have signed a token: with the key's id where it names one, and an algorithm that the key is for.
     func candidates(for token: AccessToken) -> [any JWTAlgorithm] {
-        keys.filter { $0.id == nil || token.keyID == nil || $0.id == token.keyID }.compactMap { $0.algorithms[token.algorithm] }
+        keys.filter { $0.id == nil || token.keyID == nil || $0.id == token.keyID }
+            .compactMap { $0.algorithms[token.algorithm] }
     }
 
     private static func key(_ json: JSON) async -> Key? {

@@ -20,7 +20,8 @@ package struct HTTPSite: Sendable {
     ///   - backend: The way to the plugins on somebody's behalf.
     package init(
         server: Server, sessions: SessionStore, access: HTTPAccess, oauth: OAuth? = nil, publicURL: String? = nil,
-        backend: @escaping @Sendable (Caller) -> any Backend, page: @escaping @Sendable () async -> StatusReport.Contents
+        backend: @escaping @Sendable (Caller) -> any Backend,
+        page: @escaping @Sendable () async -> StatusReport.Contents
     ) {
         self.access = access
         self.publicURL = publicURL

@@ -27,8 +27,8 @@ struct ServerAddress: Sendable {
     /// Where a person finds it, who may come through a port that is forwarded.
     func page(for request: HTTPRequest) -> String { publicURL ?? "\(scheme)://\(request.authority ?? "")" }
 
-    /// By the name that the client used, which is one of the server's own, and always the port that it listens on: else a
-    /// token for another server on this machine could be passed off as one for this.
+    /// By the name that the client used, which is one of the server's own, and always the port that it listens on: else
+    /// a token for another server on this machine could be passed off as one for this.
     private func base(for request: HTTPRequest) -> String {
         publicURL ?? Self.base(scheme, HTTPAccess.name(ofAuthority: request.authority ?? ""), port)
     }

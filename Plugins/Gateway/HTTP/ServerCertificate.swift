@@ -3,8 +3,8 @@ import NIOPosix
 import NIOSSL
 import Synchronization
 
-/// The certificate and the key that connections are secured with. New connections get what is in the files then, so that
-/// a renewal needs no restart.
+/// The certificate and the key that connections are secured with. New connections get what is in the files then, so
+/// that a renewal needs no restart.
 package final class ServerCertificate: Sendable {
     package struct Unusable: Error, Sendable {
         package var message: String
@@ -42,7 +42,9 @@ package final class ServerCertificate: Sendable {
     ///   - certificate: The path of a PEM file: the server's certificate and those between it and the authority's.
     ///   - key: The path of a PEM file.
     ///   - report: Told why files that changed are not used.
-    package init(certificate: String, key: String, report: @escaping @Sendable (String) -> Void) async throws(Unusable) {
+    package init(
+        certificate: String, key: String, report: @escaping @Sendable (String) -> Void
+    ) async throws(Unusable) {
         self.certificate = certificate
         self.key = key
         self.report = report
@@ -87,7 +89,8 @@ package final class ServerCertificate: Sendable {
 
     private static func load(_ certificate: String, _ key: String) throws(Unusable) -> NIOSSLContext {
         for (path, setting) in [(certificate, "tls.certificate"), (key, "tls.key")] where access(path, R_OK) != 0 {
-            throw Unusable(message: "\(path) cannot be read: \(String(cString: strerror(errno))). Set \(setting) to a PEM file.")
+            let reason = String(cString: strerror(errno))
+            throw Unusable(message: "\(path) cannot be read: \(reason). Set \(setting) to a PEM file.")
         }
         let chain: [NIOSSLCertificate]
         do { chain = try NIOSSLCertificate.fromPEMFile(certificate) } catch {
