@@ -41,7 +41,7 @@ public final class GatewayPlugin: Plugin, Draining {
             budget: ListBudget(whole: settings.listBudgetBytes), lint: SchemaLint(isStrict: settings.strictSchemas))
         let state = try host.stateDirectory
         server = Server(
-            feed: feed, identity: identity, seal: Seal(key: try Settings.sealKey(stateDirectory: state)),
+            feed: feed, identity: identity, seal: Seal(key: Self.sealKey(in: state, host)),
             tasks: TaskStore(feed: feed, files: TaskFolder(path: state + "/tasks")))
         httpSessions = SessionStore(server: server)
         listener = HTTPListener()
@@ -49,7 +49,7 @@ public final class GatewayPlugin: Plugin, Draining {
 
     public func activate(_ hook: Call) async throws {
         // What feeds say is the plugins' own: no client is behind the call.
-        let ownBackend = HostBackend(host: host, startup: nil, parent: nil, principal: "")
+        let ownBackend = HostBackend(host: host, startup: nil, parent: nil, caller: Caller(principal: ""))
         let feeds = PluginFeeds(catalog: server.feed, backend: ownBackend) { [host] in
             try await host.timers.sleep(for: $0)
         }
@@ -97,6 +97,16 @@ public final class GatewayPlugin: Plugin, Draining {
         await running?.listening.value
     }
 
+    /// Where the key cannot be kept, as on a full disk, what is signed is good until the next start: better than no server.
+    private static func sealKey(in stateDirectory: String, _ host: PluginHost) -> [UInt8] {
+        do throws(StateFile.Failure) {
+            return try Settings.sealKey(stateDirectory: stateDirectory)
+        } catch {
+            host.log.warn("HTTP sessions will not outlive this start", ["reason": error])
+            return Array(randomText().utf8) + Array(randomText().utf8)
+        }
+    }
+
     /// How long work under way may go on once the Gateway is to end; less than the hook may take.
     private static let patience = Duration.seconds(8)
 
@@ -104,18 +114,56 @@ public final class GatewayPlugin: Plugin, Draining {
         guard settings.http else { return }
         do {
             let token = try settings.accessToken(stateDirectory: host.stateDirectory)
-            let backend = HostBackend(host: host, startup: startup, parent: nil, principal: "mcp-http")
-            let access = HTTPAccess(token: token, allowedOrigins: settings.allowedOrigins)
+            let access = HTTPAccess(
+                token: token, allowedOrigins: settings.allowedOrigins, allowedHosts: settings.ownHosts)
+            let backend: @Sendable (Caller) -> any Backend = { [host] caller in
+                HostBackend(host: host, startup: startup, parent: nil, caller: caller)
+            }
             let site = HTTPSite(
-                server: server, sessions: httpSessions, access: access, backend: backend, routes: routes,
-                streams: streams, page: { await StatusReport(backend: backend).read() })
+                server: server, sessions: httpSessions, access: access, oauth: try settings.oauth.map(oauth),
+                publicURL: settings.publicURL, backend: backend, routes: routes, streams: streams,
+                page: { await StatusReport(backend: backend(Authorizer.tokenHolder)).read() })
             let address = HTTPListener.Address(host: settings.host, port: settings.port)
-            let url = try await listener.start(site, at: address, sockets: HostSockets(host: host))
+            if settings.isExposed {
+                host.log.warn("tokens and notes go over the network in the clear; set tls", ["host": settings.host])
+            }
+            let url = try await listener.start(
+                site, at: address, sockets: HostSockets(host: host), certificate: try await certificate())
             host.log.info("listening", ["url": url])
         } catch {
-            let reason = (error as? HTTPListener.Failure)?.message ?? "\(error)"
+            let reason = Self.reason(error)
             listener.failed(reason)
             host.log.error("HTTP is off; stdio goes on", ["reason": reason])
+        }
+    }
+}
+
+// MARK: - What the settings ask for
+
+extension GatewayPlugin {
+    private func oauth(_ settings: Settings.OAuth) throws -> OAuth {
+        let issuer = try Issuer(settings.issuer, keysAddress: settings.jwksURI)
+        let verifier = TokenVerifier(issuer: issuer) { [host] reason in
+            host.log.warn("the keys of the issuer of access tokens cannot be read", ["reason": reason])
+        }
+        return OAuth(
+            verifier: verifier, policy: settings.scopes?.objectValue.map(ScopePolicy.init) ?? .standard,
+            audience: settings.audience, acceptsStaticToken: settings.acceptsStaticToken ?? true)
+    }
+
+    private func certificate() async throws -> ServerCertificate? {
+        guard let tls = settings.tls else { return nil }
+        return try await ServerCertificate(certificate: tls.certificate, key: tls.key) { [host] reason in
+            host.log.error("the changed certificate is not used; the one before goes on", ["reason": reason])
+        }
+    }
+
+    private static func reason(_ error: any Error) -> String {
+        switch error {
+        case let failure as HTTPListener.Failure: failure.message
+        case let issuer as Issuer.Unusable: issuer.message
+        case let certificate as ServerCertificate.Unusable: certificate.message
+        default: "\(error)"
         }
     }
 }
@@ -142,7 +190,7 @@ extension GatewayPlugin {
         guard let startup = running.withLock({ $0?.startup }) else {
             throw PluginError(code: .unavailable, message: "The gateway is stopping.")
         }
-        let backend = HostBackend(host: host, startup: startup, parent: call, principal: call.principal)
+        let backend = HostBackend(host: host, startup: startup, parent: call, caller: Caller(principal: call.principal))
         let moved = (try? JSON.parse(input)).flatMap(MovedSession.init)
         let session = StdioSession(server: server, backend: backend, resuming: moved) { bytes in
             try await call.sendInParts(bytes)

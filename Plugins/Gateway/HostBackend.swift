@@ -11,10 +11,10 @@ struct HostBackend: Backend {
     let startup: Startup?
     /// The call that the session serves; nil over HTTP, where each request is a beginning of its own.
     let parent: Call?
-    /// On whose behalf calls are made; where there is a parent it is the parent's.
-    let principal: String
+    /// On whose behalf calls are made; where there is a parent its principal is the parent's.
+    let caller: Caller
 
-    var detached: any Backend { HostBackend(host: host, startup: startup, parent: nil, principal: principal) }
+    var detached: any Backend { HostBackend(host: host, startup: startup, parent: nil, caller: caller) }
 
     func settled() async { await startup?.settled() }
 

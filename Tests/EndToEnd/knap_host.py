@@ -85,7 +85,9 @@ class Place:
         for line in process.stdout:
             if found := re.search(r"MCP \(HTTP\)\s+(\S+)", line):
                 return found.group(1)
-        raise AssertionError("knap serve ended without naming its MCP endpoint")
+            if "not served" in line:
+                break
+        raise AssertionError("knap serve did not name an MCP endpoint")
 
     def relay_arguments(self):
         return ["mcp", "--vault", str(self.vault), "--state", str(self.state)]

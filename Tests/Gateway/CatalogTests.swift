@@ -56,7 +56,7 @@ import Testing
             .tool("list_tags", description: "All tags with the number of notes."),
             .tool("delete_note", description: "Move a note to the trash."),
         ])
-        let answer = try built.find(["query": .string(query), "limit": 1])
+        let answer = try built.find(["query": .string(query), "limit": 1], for: Caller(principal: "tester"))
         #expect(answer["tools"]?[0]?["name"]?.stringValue == expected, "\(answer)")
     }
 

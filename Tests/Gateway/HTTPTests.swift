@@ -15,7 +15,7 @@ struct HTTPFixture {
     init() async throws {
         let site = HTTPSite(
             server: server, sessions: SessionStore(server: server), access: HTTPAccess(token: Self.token, allowedOrigins: ["https://app.example"]),
-            backend: backend,
+            backend: { [backend] _ in backend },
             page: { StatusReport.Contents(plugins: [["name": "<vault>", "state": "active"]]) })
         let url = try await listener.start(site, at: .init(host: "127.0.0.1", port: 0), sockets: nil)
         port = try #require(url.split(separator: ":").last.flatMap { Int($0) })
@@ -251,7 +251,8 @@ private func headers(_ method: String, name: String? = nil, version: String = "2
         let fixture = try await HTTPFixture()
         let site = HTTPSite(
             server: fixture.server, sessions: SessionStore(server: fixture.server),
-            access: HTTPAccess(token: "x", allowedOrigins: []), backend: fixture.backend, page: { StatusReport.Contents() })
+            access: HTTPAccess(token: "x", allowedOrigins: []), backend: { _ in fixture.backend },
+            page: { StatusReport.Contents() })
         let failure = await #expect(throws: HTTPListener.Failure.self) {
             _ = try await HTTPListener().start(site, at: .init(host: "127.0.0.1", port: fixture.port), sockets: nil)
         }

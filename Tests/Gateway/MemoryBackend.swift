@@ -8,7 +8,7 @@ final class MemoryBackend: Backend {
     /// The methods called so far.
     var calls: [String] { record.withLock { $0 } }
 
-    let principal = "tester"
+    let caller = Caller(principal: "tester")
     var detached: any Backend { self }
 
     func settled() async {}

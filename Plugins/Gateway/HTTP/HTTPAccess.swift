@@ -6,13 +6,13 @@ import HTTPTypes
 /// its own Host, which is how they are told from the operator's.
 package struct HTTPAccess: Sendable {
     package enum Refusal: Sendable, Equatable {
-        case foreignHost, foreignOrigin, noToken
+        case foreignHost, foreignOrigin
     }
 
     private let token: [UInt8]
     private let allowedOrigins: Set<String>
-    /// The configured names besides the loopback's own.
-    private let allowedHosts: Set<String>
+    /// What the server answers to: the loopback's own names and the configured ones.
+    let allowedHosts: Set<String>
 
     package static let cookie = "knap_token"
     private static let loopback: Set<String> = ["localhost", "127.0.0.1", "[::1]"]
@@ -40,29 +40,42 @@ package struct HTTPAccess: Sendable {
 
     /// Whether the request shows the token, in its header or in the page's cookie.
     package func hasToken(_ request: HTTPRequest, acceptingCookie: Bool = false) -> Bool {
-        if let header = request.headerFields[.authorization] {
-            let parts = header.split(separator: " ", maxSplits: 1)
-            return parts.count == 2 && parts[0].lowercased() == "bearer" && matches(String(parts[1]).trimmingSpaces)
-        }
+        if let header = request.headerFields[.authorization] { return Self.bearer(header).map(matches) ?? false }
         guard acceptingCookie else { return false }
         return request.headerFields[values: .cookie].contains { cookies in
             cookies.split(separator: ";").contains { pair in
                 let parts = String(pair).trimmingSpaces.split(separator: "=", maxSplits: 1)
-                return parts.count == 2 && parts[0] == Self.cookie && matches(String(parts[1]))
+                return parts.count == 2 && parts[0] == Self.cookie && matches(parts[1])
             }
         }
     }
 
+    /// The token of an `Authorization` field (RFC 6750, section 2.1), as a part of it: every request has one.
+    static func bearer(_ field: String) -> Substring? {
+        let scheme = "bearer "
+        guard field.utf8.count > scheme.utf8.count,
+            zip(field.utf8, scheme.utf8).allSatisfy({ $0 | 0x20 == $1 })
+        else { return nil }
+        var token = field[field.utf8.index(field.startIndex, offsetBy: scheme.utf8.count)...]
+        while token.utf8.first == UInt8(ascii: " ") { token.removeFirst() }
+        while token.utf8.last == UInt8(ascii: " ") { token.removeLast() }
+        return token
+    }
+
     /// Takes as long for every guess of the same length, so that the time tells nothing of the token.
-    package func matches(_ guess: String) -> Bool {
-        let guess = Array(guess.utf8)
-        var difference = UInt8(guess.count == token.count ? 0 : 1)
-        for index in guess.indices { difference |= guess[index] ^ token[index % max(1, token.count)] }
-        return difference == 0 && !token.isEmpty
+    package func matches(_ guess: some StringProtocol) -> Bool {
+        guard !token.isEmpty else { return false }
+        var difference = UInt8(guess.utf8.count == token.count ? 0 : 1)
+        var index = 0
+        for byte in guess.utf8 {
+            difference |= byte ^ token[index]
+            index = index + 1 == token.count ? 0 : index + 1
+        }
+        return difference == 0
     }
 
     /// `localhost:7420` → `localhost`.
-    private static func name(ofAuthority authority: String) -> String {
+    static func name(ofAuthority authority: String) -> String {
         let authority = authority.lowercased()
         if authority.hasPrefix("["), let close = authority.firstIndex(of: "]") { return String(authority[...close]) }
         return String(authority.prefix { $0 != ":" })

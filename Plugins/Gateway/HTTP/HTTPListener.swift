@@ -4,6 +4,7 @@ import KnapJSON
 import Logging
 import NIOCore
 import NIOPosix
+import NIOSSL
 import Synchronization
 
 /// Keeps listening sockets for the next generation, so that a reload refuses no connection.
@@ -51,12 +52,18 @@ package final class HTTPListener: Sendable {
     package init() {}
 
     /// Starts to accept, and answers the URL.
-    package func start(_ site: HTTPSite, at address: Address, sockets: (any SocketKeeper)?) async throws -> String {
+    ///
+    /// - Parameter certificate: For TLS; nil for none.
+    package func start(
+        _ site: HTTPSite, at address: Address, sockets: (any SocketKeeper)?, certificate: ServerCertificate? = nil
+    ) async throws -> String {
         let kept = sockets?.take(Self.socketName).flatMap { Self.adopted($0, for: address) }
         let socket = try kept ?? Self.bound(to: address)
         let port = Self.port(of: socket)
         if kept == nil { sockets?.keep(Self.socketName, socket: socket) }
 
+        let scheme = certificate == nil ? "http" : "https"
+        let site = site.served(by: scheme, port: port)
         let logger = Logger(label: "gateway.http") { _ in SwiftLogNoOpLogHandler() }
         let http = HTTP1Channel(
             responder: { [connections] request, writer, _ in
@@ -68,14 +75,21 @@ package final class HTTPListener: Sendable {
         let channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .childChannelOption(.socketOption(.tcp_nodelay), value: 1)
             .childChannelInitializer { [connections] connection in
-                http.setup(channel: connection, logger: logger).map { value in
-                    connections.add { await Self.serve(value, http, logger) }
-                }
+                Self.secure(connection, certificate).flatMap { http.setup(channel: connection, logger: logger) }
+                    .map { value in connections.add { await Self.serve(value, http, logger) } }
             }
             .withBoundSocket(socket).get()
-        let url = "http://\(address.host.contains(":") ? "[\(address.host)]" : address.host):\(port)"
+        let url = "\(scheme)://\(address.host.contains(":") ? "[\(address.host)]" : address.host):\(port)"
         state.withLock { $0 = .running(url: url, channel: channel) }
         return url
+    }
+
+    /// Puts TLS before all else.
+    private static func secure(_ connection: any Channel, _ certificate: ServerCertificate?) -> EventLoopFuture<Void> {
+        connection.eventLoop.makeCompletedFuture {
+            guard let certificate else { return }
+            try connection.pipeline.syncOperations.addHandler(NIOSSLServerHandler(context: certificate.context()))
+        }
     }
 
     private static func serve(_ connection: HTTP1Channel.Value, _ channel: HTTP1Channel, _ logger: Logger) async {

@@ -2,22 +2,34 @@ import HTTPTypes
 import HummingbirdCore
 import KnapJSON
 
-/// The addresses that are served: `/mcp`, `/health`, the page at `/`, and what REST has.
+/// The addresses that are served: `/mcp` and its metadata for OAuth clients, `/health`, the page at `/`, and what REST
+/// has.
 package struct HTTPSite: Sendable {
     private let access: HTTPAccess
+    private let authorizer: Authorizer
+    private let publicURL: String?
+    /// Known once it is served.
+    private var address = ServerAddress(scheme: "http", port: 0, publicURL: nil, names: [])
     private let endpoint: MCPEndpoint
     private let rest: RESTEndpoint
     private let server: Server
-    private let backend: any Backend
+    private let backend: @Sendable (Caller) -> any Backend
     private let page: @Sendable () async -> StatusReport.Contents
     private let routes: RouteFeed
 
+    /// - Parameters:
+    ///   - oauth: Nil where only the static token is taken.
+    ///   - publicURL: The origin that clients see, where a proxy is in front.
+    ///   - backend: The way to the plugins on somebody's behalf.
     package init(
-        server: Server, sessions: SessionStore, access: HTTPAccess, backend: any Backend,
+        server: Server, sessions: SessionStore, access: HTTPAccess, oauth: OAuth? = nil, publicURL: String? = nil,
+        backend: @escaping @Sendable (Caller) -> any Backend,
         routes: RouteFeed = RouteFeed(), streams: OpenStreams = OpenStreams(),
         page: @escaping @Sendable () async -> StatusReport.Contents
     ) {
         self.access = access
+        self.publicURL = publicURL
+        authorizer = Authorizer(access: access, oauth: oauth)
         self.server = server
         self.page = page
         self.backend = backend
@@ -26,26 +38,40 @@ package struct HTTPSite: Sendable {
         rest = RESTEndpoint(server: server, routes: routes, streams: streams)
     }
 
+    /// The same, at the address that it is served at.
+    func served(by scheme: String, port: Int) -> HTTPSite {
+        var site = self
+        site.address = ServerAddress(scheme: scheme, port: port, publicURL: publicURL, names: access.allowedHosts)
+        return site
+    }
+
     func respond(to request: HummingbirdCore.Request, _ writer: consuming ResponseWriter) async throws {
         if let refusal = access.refusal(of: request.head) { return try await Self.refused(refusal).send(writer) }
         switch request.uri.path {
         case "/mcp":
-            guard access.hasToken(request.head) else { return try await Self.refused(.noToken).send(writer) }
-            try await endpoint.respond(to: request, from: backend, writer)
+            switch await authorizer.admit(request.head, at: address) {
+            case .caller(let caller): try await endpoint.respond(to: request, from: backend(caller), writer)
+            case .refused(let answer): try await answer.send(writer)
+            }
+        case ServerAddress.metadataPath, ServerAddress.metadataPath + "/mcp":
+            try await metadata(request).send(writer)
         case "/health":
             try await health(request).send(writer)
         case "/":
             try await home(request).send(writer)
         // What clients look for before they have a token.
         case let path where path.hasPrefix("/.well-known/"):
-            try await Answer.text("There is nothing at \(path.prefix(200)).", status: 404).send(writer)
+            try await Self.nothing(at: path).send(writer)
         case let path:
             // The page links to the document, so its cookie is good for that.
             let isLinked = path == RESTEndpoint.documentPath && request.method == .get
-            guard access.hasToken(request.head, acceptingCookie: isLinked) else {
-                return try await Self.refused(.noToken).asProblem.send(writer)
+            if isLinked, access.hasToken(request.head, acceptingCookie: true) {
+                return try await rest.respond(to: request, from: backend(Authorizer.tokenHolder), writer)
             }
-            try await rest.respond(to: request, from: backend, writer)
+            switch await authorizer.admit(request.head, at: address) {
+            case .caller(let caller): try await rest.respond(to: request, from: backend(caller), writer)
+            case .refused(let answer): try await answer.asProblem.send(writer)
+            }
         }
     }
 
@@ -54,8 +80,18 @@ package struct HTTPSite: Sendable {
         case .foreignHost: .text("This server answers to its own name only, such as localhost.", status: 403)
         case .foreignOrigin:
             .text("This Origin is not allowed. The setting allowed_origins names those that are.", status: 403)
-        case .noToken: .text("A token is needed.", status: 401, fields: [(.wwwAuthenticate, "Bearer")])
         }
+    }
+
+    private static func nothing(at path: String) -> Answer {
+        .text("There is nothing at \(path.prefix(200)).", status: 404)
+    }
+
+    private func metadata(_ request: HummingbirdCore.Request) -> Answer {
+        guard let metadata = authorizer.metadata(of: request.head, at: address) else {
+            return Self.nothing(at: request.uri.path)
+        }
+        return request.method == .get ? .json(metadata, fields: [(.cacheControl, "no-store")]) : .notAllowed("GET")
     }
 
     private func health(_ request: HummingbirdCore.Request) -> Answer {
@@ -69,13 +105,15 @@ package struct HTTPSite: Sendable {
     private func home(_ request: HummingbirdCore.Request) async -> Answer {
         guard request.method == .get else { return .notAllowed("GET") }
         if let token = request.uri.queryParameters["token"], access.matches(String(token)) {
-            let cookie = "\(HTTPAccess.cookie)=\(token); Path=/; HttpOnly; SameSite=Strict"
+            let secure = address.scheme == "https" ? "; Secure" : ""
+            let cookie = "\(HTTPAccess.cookie)=\(token); Path=/; HttpOnly; SameSite=Strict\(secure)"
             return Answer(status: 303, fields: [(.setCookie, cookie), (.location, "/"), (.cacheControl, "no-store")])
         }
-        guard access.hasToken(request.head, acceptingCookie: true) else { return Self.refused(.noToken) }
+        guard access.hasToken(request.head, acceptingCookie: true) else {
+            return .text("A token is needed.", status: 401, fields: [(.wwwAuthenticate, Challenge().header)])
+        }
         let html = await StatusPage.render(
-            page(), catalog: server.feed.current, routes: routes.current,
-            base: "http://\(request.head.authority ?? "")")
+            page(), catalog: server.feed.current, routes: routes.current, base: address.page(for: request.head))
         return Answer(
             status: 200, type: "text/html; charset=utf-8", body: Array(html.utf8),
             fields: [

@@ -219,8 +219,12 @@ extension MCPEndpoint {
             return try await Self.write([prime, first].compactMap(\.self), queue, writer)
         }
         var status = 200
-        if case .failure(let error) = response.outcome { status = error.status(isModern: isModern) }
-        try await Answer.json(response.json, status: status).send(writer)
+        var fields: [(HTTPField.Name, String)] = []
+        if case .failure(let error) = response.outcome {
+            status = error.status(isModern: isModern)
+            if let challenge = error.challenge { fields = [(.wwwAuthenticate, challenge.header)] }
+        }
+        try await Answer.json(response.json, status: status, fields: fields).send(writer)
     }
 
     private static func write(

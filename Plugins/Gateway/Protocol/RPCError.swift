@@ -18,8 +18,11 @@ package struct RPCError: Error, Sendable, Hashable {
         package static let headerMismatch = Code(rawValue: -32020)
         package static let missingClientCapability = Code(rawValue: -32021)
         package static let unsupportedVersion = Code(rawValue: -32022)
-        /// The call was given up by the host. Outside JSON-RPC's reserved range, as applications' codes have to be.
+        // Outside JSON-RPC's reserved range, as applications' codes have to be.
+        /// The call was given up by the host.
         package static let cancelled = Code(rawValue: -32800)
+        /// The access token does not cover what was asked for.
+        package static let insufficientScope = Code(rawValue: -32801)
     }
 
     package var code: Code
@@ -54,6 +57,7 @@ package struct RPCError: Error, Sendable, Hashable {
         case .invalidParams, .headerMismatch, .missingClientCapability, .unsupportedVersion: isModern ? 400 : 200
         case .methodNotFound: isModern ? 404 : 200
         case .sessionNotFound: 404
+        case .insufficientScope: 403
         default: 200
         }
     }

@@ -17,6 +17,8 @@ package struct ProblemDetails: Error, Sendable {
     var allow: String?
     /// In seconds.
     var retryAfter: Int?
+    /// For the header `WWW-Authenticate`.
+    var challenge: String?
 
     package init(status: Int, _ detail: String, code: CallFailure.Code? = nil, details: JSON? = nil) {
         self.status = status
@@ -45,6 +47,13 @@ package struct ProblemDetails: Error, Sendable {
         case .cancelled: self.init(CallFailure(.cancelled, error.message, details: error.data))
         default: self.init(CallFailure(.internal, error.message, details: error.data))
         }
+    }
+
+    /// A use that no scope of the caller covers.
+    static func forbidden(_ error: RPCError) -> ProblemDetails {
+        var problem = ProblemDetails(status: 403, error.message, code: .permissionDenied, details: error.data)
+        problem.challenge = error.challenge?.header
+        return problem
     }
 
     static func badRequest(_ detail: String) -> ProblemDetails { ProblemDetails(CallFailure(.invalidArgument, detail)) }
@@ -93,6 +102,7 @@ package struct ProblemDetails: Error, Sendable {
         var fields: [(HTTPField.Name, String)] = [(.cacheControl, "no-store")]
         if let allow { fields.append((.allow, allow)) }
         if let retryAfter { fields.append((.retryAfter, String(retryAfter))) }
+        if let challenge { fields.append((.wwwAuthenticate, challenge)) }
         var answer = Answer.json(json, status: status, fields: fields)
         answer.type = Self.contentType
         return answer

@@ -119,6 +119,7 @@ struct RESTEndpoint: Sendable {
     ) async throws(ProblemDetails) -> Step {
         let tool = try await tools.tool(name, backend)
         if let answer = try Self.answer(request.method, allowing: [.get, .head, .post]) { return .answer(answer) }
+        try Self.demand(.tool(tool), of: backend.caller)
         guard request.method == .post else {
             return .answer(.json(tools.description(of: tool), fields: [(.cacheControl, "no-store")]))
         }
@@ -135,6 +136,14 @@ struct RESTEndpoint: Sendable {
         }
     }
 
+    private static func demand(_ use: Use, of caller: Caller) throws(ProblemDetails) {
+        do throws(RPCError) {
+            try caller.demand(use)
+        } catch {
+            throw .forbidden(error)
+        }
+    }
+
     private func route(
         _ path: PathSegments, _ request: HummingbirdCore.Request, _ backend: any Backend
     ) async throws(ProblemDetails) -> Step {
@@ -147,6 +156,7 @@ struct RESTEndpoint: Sendable {
             throw .notFound(
                 "There is nothing at \(request.uri.path.prefix(200)); \(Self.documentPath) describes what there is.")
         }
+        try Self.demand(.routes, of: backend.caller)
         let methods = Self.methods(of: matches)
         if let answer = try Self.answer(request.method, allowing: methods) { return .answer(answer) }
         let verb = request.method == .head ? Route.Verb.get : Route.Verb(rawValue: request.method.rawValue)

@@ -54,7 +54,7 @@ struct ToolAddresses: Sendable {
         guard case .call(let method) = tool.action else {
             try tool.checkNames(arguments)
             await exchange.backend.settled()
-            return BackendReply(try server.feed.current.find(arguments))
+            return BackendReply(try server.feed.current.find(arguments, for: exchange.backend.caller))
         }
         let interaction = try server.interaction(tool, arguments, exchange)
         return try await exchange.call(method, interaction.body(of: Interaction.Round(), in: exchange))

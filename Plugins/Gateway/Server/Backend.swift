@@ -4,8 +4,8 @@ import KnapJSON
 ///
 /// One backend serves one session: on whose behalf its calls run is known to it and never said by the client.
 package protocol Backend: Sendable {
-    /// On whose behalf calls run.
-    var principal: String { get }
+    /// On whose behalf calls run, and what may be called.
+    var caller: Caller { get }
 
     /// The same, but not bound to the connection: what is called goes on when the client has gone.
     var detached: any Backend { get }
@@ -19,6 +19,10 @@ package protocol Backend: Sendable {
     ///
     /// The first lists wait for this, a bounded time: many clients read a list once and never again.
     func settled() async
+}
+
+extension Backend {
+    package var principal: String { caller.principal }
 }
 
 package struct BackendCall: Sendable {

@@ -55,8 +55,8 @@ extension Tool {
 }
 
 extension Catalog {
-    /// The answer of `find_tools`.
-    func find(_ arguments: JSONObject) throws(CallFailure) -> JSON {
+    /// The answer of `find_tools`: only what the caller may call.
+    func find(_ arguments: JSONObject, for caller: Caller) throws(CallFailure) -> JSON {
         guard let query = arguments["query"]?.stringValue else {
             throw CallFailure(
                 .invalidArgument, "The argument query is required: a few words on what the tool should do.")
@@ -65,11 +65,11 @@ extension Catalog {
         guard (1...OwnTools.maximumLimit).contains(limit) else {
             throw CallFailure(.invalidArgument, "The argument limit must be 1 to \(OwnTools.maximumLimit).")
         }
-        let found = search.rank(query).map { tools[$0] }.filter(\.isPlugins)
+        let found = search.rank(query).map { tools[$0] }.filter { $0.isPlugins && caller.may($0) }
         var answer: JSONObject = ["tools": .array(found.prefix(limit).map(\.summary))]
         answer["total"] = .number(JSONNumber(found.count))
         if found.isEmpty {
-            let names = tools.filter(\.isPlugins).prefix(40).map(\.name).joined(separator: ", ")
+            let names = tools.filter { $0.isPlugins && caller.may($0) }.prefix(40).map(\.name).joined(separator: ", ")
             answer["hint"] = .string("No tool matches. Try other words. Some of the tools: \(names).")
         }
         return .object(answer)

@@ -4,11 +4,13 @@ extension Server {
     func listPrompts(_ request: Request, _ exchange: Exchange) async throws(RPCError) -> JSONObject {
         guard request.params["cursor"] == nil else { throw RPCError(.invalidParams, "Invalid cursor") }
         await exchange.backend.settled()
-        return ["prompts": .array(feed.current.prompts.map(\.listing))]
+        let prompts = exchange.backend.caller.may(.prompts) ? feed.current.prompts : []
+        return ["prompts": .array(prompts.map(\.listing))]
     }
 
     func getPrompt(_ request: Request, _ exchange: Exchange) async throws(RPCError) -> JSONObject {
         let name = try request.string("name")
+        try exchange.backend.caller.demand(.prompts)
         let prompts = feed.current.prompts
         guard let prompt = prompts.first(where: { $0.name == name }) else {
             let nearest = NearestName.find(name, among: prompts.map(\.name)).map { " Did you mean \($0)?" } ?? ""
@@ -55,6 +57,7 @@ extension Server {
         guard let name = request.params["argument"]?["name"]?.stringValue,
             request.params["argument"]?["value"]?.stringValue != nil
         else { throw .parameter("argument", "must have a name and a value, both strings") }
+        try exchange.backend.caller.demand(subject.use)
         let catalog = feed.current
         guard catalog.has(subject) else {
             throw RPCError(.invalidParams, "There is nothing like that ref to complete.")
@@ -78,6 +81,16 @@ extension Server {
         completion["total"] = output["total"]?.intValue.map { .number(JSONNumber($0)) }
         completion["hasMore"] = .bool(values.count > 100 || output["hasMore"]?.boolValue == true)
         return .object(completion)
+    }
+}
+
+extension Completion.Subject {
+    /// What is completed belongs to it.
+    fileprivate var use: Use {
+        switch self {
+        case .prompt: .prompts
+        case .resource: .resources
+        }
     }
 }
 

@@ -4,6 +4,7 @@ extension Server {
     /// The fixed resources first, then the pages of each plugin that lists its own.
     func listResources(_ request: Request, _ exchange: Exchange) async throws(RPCError) -> JSONObject {
         await exchange.backend.settled()
+        guard exchange.backend.caller.may(.resources) else { return ["resources": []] }
         let catalog = feed.current
         var place = try ResourceCursor(request.params["cursor"])
         var resources = place == .start ? catalog.resources.map(\.listing) : []
@@ -32,11 +33,13 @@ extension Server {
     func listTemplates(_ request: Request, _ exchange: Exchange) async throws(RPCError) -> JSONObject {
         guard request.params["cursor"] == nil else { throw RPCError(.invalidParams, "Invalid cursor") }
         await exchange.backend.settled()
-        return ["resourceTemplates": .array(feed.current.templates.map(\.listing))]
+        let templates = exchange.backend.caller.may(.resources) ? feed.current.templates : []
+        return ["resourceTemplates": .array(templates.map(\.listing))]
     }
 
     func readResource(_ request: Request, _ exchange: Exchange) async throws(RPCError) -> JSONObject {
         let uri = try request.string("uri")
+        try exchange.backend.caller.demand(.resources)
         if feed.current.reader(of: uri) == nil { await exchange.backend.settled() }
         let isModern = exchange.envelope.isModern
         guard let reader = feed.current.reader(of: uri) else { throw Self.noResource(uri, isModern: isModern) }

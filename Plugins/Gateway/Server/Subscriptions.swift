@@ -5,6 +5,7 @@ extension Server {
     /// The client ends it by cancelling.
     func listen(_ request: Request, _ exchange: Exchange) async throws(RPCError) -> JSONObject {
         let filter = try await SubscriptionFilter(request, exchange, tasks)
+        if filter.hasResources { try exchange.backend.caller.demand(.resources) }
         let meta: JSON = .object([MetaKey.subscriptionID: request.id.json])
         // Before the acknowledgement, so that no change after it is missed.
         let changes = feed.watch { filter.subjects.contains($0) }
@@ -14,7 +15,7 @@ extension Server {
         changes.tell(Changes(subjects: filter.subjects.filter(\.isTask)))
         while let change = await changes.next() {
             let change = Changes(lists: change.lists.intersection(filter.lists), subjects: change.subjects)
-            for var notification in await notifications(of: change, for: exchange.backend.principal) {
+            for var notification in await notifications(of: change, for: exchange.backend.caller) {
                 notification.params["_meta"] = meta
                 await exchange.send(.notification(notification))
             }
@@ -35,12 +36,14 @@ extension Server {
     /// Sends what a watch tells until it ends or the task is cancelled.
     package func push(_ changes: CatalogWatch, _ send: @Sendable (Notification) async -> Void) async {
         while let change = await changes.next() {
-            for notification in await notifications(of: change, for: "") { await send(notification) }
+            for notification in await notifications(of: change, for: nil) { await send(notification) }
         }
     }
 
     /// In a fixed order: the lists, then the subjects by their names.
-    private func notifications(of change: Changes, for principal: String) async -> [Notification] {
+    ///
+    /// - Parameter caller: Whose tasks are told of; nil for nobody's.
+    private func notifications(of change: Changes, for caller: Caller?) async -> [Notification] {
         var notifications = ListKinds.notifications.filter { change.lists.contains($0.kind) }
             .map { Notification($0.method) }
         for subject in change.subjects.sorted(by: { $0.name < $1.name }) {
@@ -48,7 +51,7 @@ extension Server {
             case .resource(let uri):
                 notifications.append(Notification("notifications/resources/updated", ["uri": .string(uri)]))
             case .task(let id):
-                guard let record = await tasks.find(id, of: principal) else { continue }
+                guard let caller, let record = await task(id, of: caller) else { continue }
                 notifications.append(Notification("notifications/tasks", record.detailed))
             }
         }
@@ -57,6 +60,7 @@ extension Server {
 
     func subscribe(_ request: Request, _ exchange: Exchange) throws(RPCError) -> JSONObject {
         let uri = try request.string("uri")
+        try exchange.backend.caller.demand(.resources)
         guard let session = exchange.session else {
             throw RPCError(
                 .invalidRequest, "Subscriptions belong to a session: send the Mcp-Session-Id that initialize answered.")
@@ -102,6 +106,8 @@ private struct SubscriptionFilter: Sendable {
             honoured["taskIds"] = .array(known.map(JSON.string))
         }
     }
+
+    var hasResources: Bool { honoured["resourceSubscriptions"] != nil }
 
     private static func texts(_ name: String, _ filter: JSONObject) throws(RPCError) -> [String]? {
         guard let values = filter[name] else { return nil }

@@ -5,7 +5,7 @@ extension Server {
         // The budget keeps the list on one page, so no cursor was ever given out.
         guard request.params["cursor"] == nil else { throw RPCError(.invalidParams, "Invalid cursor") }
         await exchange.backend.settled()
-        return ["tools": .array(feed.current.listedTools.map(\.listing))]
+        return ["tools": .array(feed.current.listedTools.filter(exchange.backend.caller.may).map(\.listing))]
     }
 
     func callTool(_ request: Request, _ exchange: Exchange) async throws(RPCError) -> JSONObject {
@@ -29,14 +29,16 @@ extension Server {
             await exchange.backend.settled()
             catalog = feed.current
         }
-        guard let tool = catalog.tool(named: name) else { throw Self.unknownTool(name, in: catalog) }
+        guard let tool = catalog.tool(named: name) else { throw Self.unknownTool(name, in: catalog, exchange) }
+        // Before anything is said, so that over HTTP the status can still be 403.
+        try exchange.backend.caller.demand(.tool(tool))
         do {
             if !tool.isPlugins { try tool.checkNames(arguments) }
             switch tool.action {
             case .call: return try await run(tool, arguments, request, in: exchange)
             case .find:
                 await exchange.backend.settled()
-                return try .text(feed.current.find(arguments).serialized())
+                return try .text(feed.current.find(arguments, for: exchange.backend.caller).serialized())
             case .use:
                 guard mayUseOthers else { throw CallFailure(.invalidArgument, "use_tool cannot call itself.") }
                 return try await use(arguments, request, in: exchange)
@@ -64,7 +66,7 @@ extension Server {
         let catalog = feed.current
         // The name is an argument here, so a wrong one is the model's to put right.
         guard catalog.tool(named: name) != nil else {
-            throw CallFailure(.notFound, Self.unknownTool(name, in: catalog).message)
+            throw CallFailure(.notFound, Self.unknownTool(name, in: catalog, exchange).message)
         }
         return try await call(name, inner, request, in: exchange, mayUseOthers: false)
     }
@@ -99,8 +101,9 @@ extension Server {
             read: { try ToolResult.read($0, of: tool, method: method, revision: revision) })
     }
 
-    private static func unknownTool(_ name: String, in catalog: Catalog) -> RPCError {
-        let nearest = NearestName.find(name, among: catalog.tools.map(\.name)).map { " Did you mean \($0)?" } ?? ""
+    private static func unknownTool(_ name: String, in catalog: Catalog, _ exchange: Exchange) -> RPCError {
+        let known = catalog.tools.filter(exchange.backend.caller.may).map(\.name)
+        let nearest = NearestName.find(name, among: known).map { " Did you mean \($0)?" } ?? ""
         return RPCError(.invalidParams, "Unknown tool: \(name).\(nearest) find_tools finds tools by what they do.")
     }
 }

@@ -30,12 +30,20 @@ extension Server {
         return [:]
     }
 
+    /// A task that the caller began and may still see; nil where there is none.
+    func task(_ id: String, of caller: Caller) async -> TaskRecord? {
+        guard let record = await tasks.find(id, of: caller.principal) else { return nil }
+        return feed.current.tool(named: record.tool).map(caller.may) ?? true ? record : nil
+    }
+
     private func task(of request: Request, _ exchange: Exchange) async throws(RPCError) -> TaskRecord {
         try exchange.envelope.client.capabilities.demandTasks()
         let id = try request.string("taskId")
         guard let record = await tasks.find(id, of: exchange.backend.principal) else {
             throw RPCError(.invalidParams, "There is no task \(id); it may have expired.")
         }
+        // Another token of the same principal's may cover less than the one that began it.
+        if let tool = feed.current.tool(named: record.tool) { try exchange.backend.caller.demand(.tool(tool)) }
         return record
     }
 
