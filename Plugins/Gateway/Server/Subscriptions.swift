@@ -13,7 +13,7 @@ extension Server {
             .notification(Notification(Self.acknowledged, ["_meta": meta, "notifications": .object(filter.honoured)])))
         while let change = await changes.next() {
             let change = Changes(lists: change.lists.intersection(filter.lists), subjects: change.subjects)
-            for var notification in await notifications(of: change, for: exchange.backend.principal) {
+            for var notification in await notifications(of: change, for: exchange.backend.caller) {
                 notification.params["_meta"] = meta
                 await exchange.send(.notification(notification))
             }
@@ -34,12 +34,14 @@ extension Server {
     /// Sends what a watch tells until it ends or the task is cancelled.
     package func push(_ changes: CatalogWatch, _ send: @Sendable (Notification) async -> Void) async {
         while let change = await changes.next() {
-            for notification in await notifications(of: change, for: "") { await send(notification) }
+            for notification in await notifications(of: change, for: nil) { await send(notification) }
         }
     }
 
     /// In a fixed order: the lists, then the subjects by their names.
-    private func notifications(of change: Changes, for principal: String) async -> [Notification] {
+    ///
+    /// - Parameter caller: Whose tasks are told of; nil for nobody's.
+    private func notifications(of change: Changes, for caller: Caller?) async -> [Notification] {
         var notifications = ListKinds.notifications.filter { change.lists.contains($0.kind) }
             .map { Notification($0.method) }
         for subject in change.subjects.sorted(by: { $0.name < $1.name }) {
@@ -47,7 +49,7 @@ extension Server {
             case .resource(let uri):
                 notifications.append(Notification("notifications/resources/updated", ["uri": .string(uri)]))
             case .task(let id):
-                guard let record = await tasks.find(id, of: principal) else { continue }
+                guard let caller, let record = await task(id, of: caller) else { continue }
                 notifications.append(Notification("notifications/tasks", record.detailed))
             }
         }

@@ -30,6 +30,12 @@ extension Server {
         return [:]
     }
 
+    /// A task that the caller began and may still see; nil where there is none.
+    func task(_ id: String, of caller: Caller) async -> TaskRecord? {
+        guard let record = await tasks.find(id, of: caller.principal) else { return nil }
+        return feed.current.tool(named: record.tool).map(caller.may) ?? true ? record : nil
+    }
+
     private func task(of request: Request, _ exchange: Exchange) async throws(RPCError) -> TaskRecord {
         try exchange.envelope.client.capabilities.demandTasks()
         let id = try request.string("taskId")
