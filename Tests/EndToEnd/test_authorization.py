@@ -16,6 +16,7 @@ from mcp.client.auth import AuthorizationCodeResult, OAuthClientProvider
 from mcp.client.streamable_http import create_mcp_http_client, streamable_http_client
 from mcp.shared.auth import OAuthClientMetadata, OAuthToken
 
+import plugins
 from issuer import KINDS, Issuer
 from knap_host import wait_for
 from test_http import post
@@ -384,6 +385,18 @@ def test_a_session_belongs_to_the_subject_of_the_token_that_began_it(place, issu
     assert post(endpoint, ping, Authorization=f"Bearer {place.token}", Mcp_Session_Id=session)[0] == 404
 
 
+def test_plugins_are_called_on_behalf_of_the_subject_and_never_see_the_token(place, issuer):
+    endpoint = serve(place, issuer)
+    tool = {"kind": "tool", "name": "about", "method": "test.talker.about", "description": "Who calls."}
+    plugins.drop(place, plugins.build(
+        place.root / "built", "talker", source="conversations.c", defines=['OTHER="test.other"'], contributes={"mcp": [tool]}))
+    token = issuer.token(endpoint)
+    wait_for(lambda: "about" in listed(endpoint, token), "the tool")
+    for shown, principal in [(token, f"oauth:{urllib.parse.urlsplit(issuer.identifier).netloc}:ada"), (place.token, "mcp-http")]:
+        answer = call(endpoint, shown, "about")[2]["result"]["content"][0]["text"]
+        assert json.loads(answer)["principal"] == principal and shown not in answer
+
+
 # Behind a proxy
 
 
@@ -465,7 +478,8 @@ def test_the_official_client_finds_the_issuer_by_itself_and_gets_a_token(place, 
     assert (place.vault / "New.md").read_text() == "wombat"
 
 
-def test_the_official_client_asks_for_more_when_a_tool_needs_it(place, issuer):
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+def test_the_official_client_asks_for_more_when_a_tool_needs_it(place, issuer, mode):
     endpoint = serve(place, issuer)
     storage = Storage()
     storage.tokens = OAuthToken(
@@ -473,7 +487,7 @@ def test_the_official_client_asks_for_more_when_a_tool_needs_it(place, issuer):
 
     async def work():
         client = create_mcp_http_client(auth=browser(storage, endpoint, "mcp:read"))
-        async with Client(streamable_http_client(endpoint, http_client=client)) as client:
+        async with Client(streamable_http_client(endpoint, http_client=client), mode=mode) as client:
             assert "write_note" not in {tool.name for tool in (await client.list_tools()).tools}
             text(await client.call_tool("write_note", {"path": "New.md", "content": "wombat"}))
 
