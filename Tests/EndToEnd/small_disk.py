@@ -13,7 +13,7 @@ from knap_host import Place
 class SmallDisk:
     """A file system in memory, mounted in a namespace of its own."""
 
-    def __init__(self, place, megabytes=16):
+    def __init__(self, place, megabytes=32):
         self.mount = place.root / "disk"
         self.mount.mkdir()
         user = [] if os.geteuid() == 0 else ["--map-root-user"]
