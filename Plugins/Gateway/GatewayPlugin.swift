@@ -37,7 +37,8 @@ public final class GatewayPlugin: Plugin, Draining {
         self.host = host
         settings = try host.configuration()
         let identity = ServerIdentity(name: "knap", title: "Knap", version: Self.version)
-        let feed = CatalogFeed(budget: ListBudget(whole: settings.listBudgetBytes))
+        let feed = CatalogFeed(
+            budget: ListBudget(whole: settings.listBudgetBytes), lint: SchemaLint(isStrict: settings.strictSchemas))
         let state = try host.stateDirectory
         server = Server(
             feed: feed, identity: identity, seal: Seal(key: try Settings.sealKey(stateDirectory: state)),
@@ -53,6 +54,7 @@ public final class GatewayPlugin: Plugin, Draining {
             try await host.timers.sleep(for: $0)
         }
         let startup = Startup(host: host, feeds: feeds)
+        server.feed.open()
         await server.tasks.load()
         // Before the first request: after a reload clients go on with tools that they know.
         let present = try host.registry.snapshot(of: "mcp").contributions
@@ -90,6 +92,7 @@ public final class GatewayPlugin: Plugin, Draining {
         streams.close()
         async let tasks: Void = server.tasks.stop(after: Self.patience)
         await listener.stop()
+        httpSessions.giveUp()
         await tasks
         await running?.listening.value
     }

@@ -13,11 +13,14 @@ struct Settings: Decodable {
     /// Origins besides the server's own, such as `https://app.example`.
     var allowedOrigins: [String]
     var listBudgetBytes: Int
+    /// Whether tools whose schemas some clients refuse are left out.
+    var strictSchemas: Bool
 
     private enum CodingKeys: String, CodingKey {
         case http, host, port, token
         case allowedOrigins = "allowed_origins"
         case listBudgetBytes = "list_budget_bytes"
+        case strictSchemas = "strict_schemas"
     }
 
     init(from decoder: any Decoder) throws {
@@ -28,6 +31,7 @@ struct Settings: Decodable {
         token = try values.decodeIfPresent(String.self, forKey: .token)
         allowedOrigins = try values.decodeIfPresent([String].self, forKey: .allowedOrigins) ?? []
         listBudgetBytes = try values.decodeIfPresent(Int.self, forKey: .listBudgetBytes) ?? 24 * 1024
+        strictSchemas = try values.decodeIfPresent(Bool.self, forKey: .strictSchemas) ?? true
     }
 
     /// The configured token, else `KNAP_TOKEN`, else the state directory's, which is made where there is none.

@@ -41,10 +41,18 @@ enum StateFile {
         let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode)
         guard descriptor >= 0 else { throw Failure(path: path, code: errno) }
         let bytes = Array(text.utf8)
-        let written = Glibc.write(descriptor, bytes, bytes.count)
+        var written = 0
+        while written < bytes.count {
+            let count = bytes[written...].withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+            guard count > 0 else { break }
+            written += count
+        }
         let code = errno
         close(descriptor)
-        guard written == bytes.count else { throw Failure(path: path, code: code) }
-        guard rename(temporary, path) == 0 else { throw Failure(path: path, code: errno) }
+        guard written == bytes.count, rename(temporary, path) == 0 else {
+            let failure = Failure(path: path, code: written == bytes.count ? errno : code)
+            unlink(temporary)
+            throw failure
+        }
     }
 }

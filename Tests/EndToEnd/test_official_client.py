@@ -145,3 +145,33 @@ def test_three_stdio_clients_and_a_server_share_one_vault_and_one_may_be_killed(
                 assert found["total"] == 60
 
     asyncio.run(work())
+
+
+@pytest.mark.parametrize("tool, arguments, entries", [
+    ("read_note", {"path": "Long.md"}, lambda answer, text: text.split("\n")),
+    ("search_notes", {"query": "needle", "limit": 100}, lambda answer, text: answer["notes"]),
+    ("list_notes", {"limit": 1000}, lambda answer, text: answer["notes"]),
+    ("query_notes", {"limit": 500}, lambda answer, text: answer["notes"]),
+])
+def test_a_long_answer_keeps_to_its_token_budget_and_says_where_it_goes_on(place, tool, arguments, entries):
+    for number in range(120):
+        (place.vault / f"Note {number:03}.md").write_text(f"---\nnumber: {number}\n---\n" + "A needle in the hay. " * 8 + "\n")
+    (place.vault / "Long.md").write_text("\n".join(f"line {number}" for number in range(2000)))
+
+    async def work():
+        async with Client(stdio(place)) as client:
+            place.wait_until_indexed()
+            seen, offset, pages = [], 0, 0
+            while offset is not None:
+                result = await client.call_tool(tool, {**arguments, "max_tokens": 300, "offset": offset})
+                blocks = [block.text for block in result.content]
+                assert not result.is_error, blocks
+                # About four characters a token, and what is around the entries.
+                assert sum(len(block) for block in blocks) < 300 * 4 + 400
+                answer = json.loads(blocks[-1])
+                seen += entries(answer, blocks[0])
+                offset, pages = answer.get("next_offset"), pages + 1
+            assert pages > 1 and len(seen) == len({str(each) for each in seen})
+            assert len(seen) == answer.get("total", answer.get("lines"))
+
+    asyncio.run(work())

@@ -5,7 +5,7 @@ import Testing
 
 @Suite struct CatalogTests {
     private func catalog(_ offers: [Offer], budget: ListBudget = ListBudget()) -> Catalog {
-        CatalogBuilder.build(offers, own: OwnTools.all, budget: budget)
+        CatalogBuilder.build(offers, own: OwnTools.all, budget: budget, lint: SchemaLint())
     }
 
     @Test func `Knap's own tools come first, whatever the registry's order`() {

@@ -19,11 +19,12 @@ package struct ListBudget: Sendable, Hashable {
 /// Builds a catalog from contributions. An item that cannot be served is left out alone, with a reason.
 struct CatalogBuilder {
     private let budget: ListBudget
+    private let lint: SchemaLint
     private var catalog = Catalog()
     private var names: Set<String> = []
 
-    static func build(_ offers: [Offer], own: [Tool], budget: ListBudget) -> Catalog {
-        var builder = CatalogBuilder(budget: budget, own: own)
+    static func build(_ offers: [Offer], own: [Tool], budget: ListBudget, lint: SchemaLint) -> Catalog {
+        var builder = CatalogBuilder(budget: budget, lint: lint, own: own)
         // A stable partition: within each party the registry's order holds.
         for offer in offers where offer.isFirstParty { builder.add(offer) }
         let builtIn = builder.catalog.tools.count
@@ -33,8 +34,9 @@ struct CatalogBuilder {
         return builder.catalog
     }
 
-    private init(budget: ListBudget, own: [Tool]) {
+    private init(budget: ListBudget, lint: SchemaLint, own: [Tool]) {
         self.budget = budget
+        self.lint = lint
         catalog.tools = own
         names = Set(own.map(\.name))
     }
@@ -43,7 +45,7 @@ struct CatalogBuilder {
         do throws(Unservable) {
             guard offer.isOwn else { throw Unservable("its method is not one that the plugin itself provides") }
             switch offer.item["kind"]?.stringValue {
-            case "tool": try add(tool: Tool(offer), from: offer)
+            case "tool": try add(tool: Tool(offer, lint), from: offer)
             case "resource": try catalog.resources.append(Resource(offer))
             case "resource_template": try catalog.templates.append(ResourceTemplate(offer))
             case "resource_list": try catalog.resourceLists.append(ResourceList(offer))

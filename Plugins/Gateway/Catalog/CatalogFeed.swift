@@ -15,7 +15,6 @@ package final class CatalogFeed: Sendable {
         var runtime: [Feed: [Offer]] = [:]
         var watchers: [Int: Watcher] = [:]
         var nextWatcher = 0
-        var isClosed = false
 
         /// By plugin; each one's manifest comes before what it offers while it runs.
         var allOffers: [Offer] {
@@ -33,11 +32,14 @@ package final class CatalogFeed: Sendable {
     }
 
     private let budget: ListBudget
+    private let lint: SchemaLint
     private let state: Mutex<State>
+    private let closed = Atomic(false)
 
-    package init(budget: ListBudget = ListBudget()) {
+    package init(budget: ListBudget = ListBudget(), lint: SchemaLint = SchemaLint()) {
         self.budget = budget
-        state = Mutex(State(catalog: CatalogBuilder.build([], own: OwnTools.all, budget: budget)))
+        self.lint = lint
+        state = Mutex(State(catalog: CatalogBuilder.build([], own: OwnTools.all, budget: budget, lint: lint)))
     }
 
     package var current: Catalog { state.withLock { $0.catalog } }
@@ -70,7 +72,7 @@ package final class CatalogFeed: Sendable {
     private func swap(_ change: (inout State) -> Void) {
         let lists = state.withLock { state in
             change(&state)
-            let catalog = CatalogBuilder.build(state.allOffers, own: OwnTools.all, budget: budget)
+            let catalog = CatalogBuilder.build(state.allOffers, own: OwnTools.all, budget: budget, lint: lint)
             defer { state.catalog = catalog }
             return catalog.changes(since: state.catalog)
         }
@@ -83,7 +85,7 @@ package final class CatalogFeed: Sendable {
     /// - Parameter wants: Whether the watcher cares for a subject; asked under a lock, so it must be quick.
     package func watch(wants: @escaping @Sendable (Subject) -> Bool = { _ in false }) -> CatalogWatch {
         state.withLock { state in
-            let watch = CatalogWatch(feed: self, id: state.nextWatcher, isClosed: state.isClosed, wants: wants)
+            let watch = CatalogWatch(feed: self, id: state.nextWatcher, wants: wants)
             state.watchers[state.nextWatcher] = Watcher(watch: watch)
             state.nextWatcher += 1
             return watch
@@ -92,12 +94,14 @@ package final class CatalogFeed: Sendable {
 
     /// Ends every watch: the server is going.
     package func close() {
-        let watchers = state.withLock { state in
-            state.isClosed = true
-            return Array(state.watchers.values)
-        }
-        for watcher in watchers { watcher.watch?.close() }
+        closed.store(true, ordering: .sequentiallyConsistent)
+        for watch in state.withLock({ $0.watchers.values.compactMap(\.watch) }) { watch.dismiss() }
     }
+
+    /// The server goes on after all.
+    package func open() { closed.store(false, ordering: .sequentiallyConsistent) }
+
+    var isClosed: Bool { closed.load(ordering: .sequentiallyConsistent) }
 
     package var watcherCount: Int { state.withLock { $0.watchers.count } }
 

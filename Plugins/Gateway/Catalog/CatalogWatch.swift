@@ -7,7 +7,8 @@ package final class CatalogWatch: Sendable {
     private struct State {
         var pending = Changes()
         var reader: CheckedContinuation<Changes?, Never>?
-        var isClosed: Bool
+        /// Which reader that is.
+        var turn = 0
 
         mutating func takePending() -> Changes {
             defer { pending = Changes() }
@@ -18,24 +19,27 @@ package final class CatalogWatch: Sendable {
     private let feed: CatalogFeed
     private let id: Int
     private let wants: @Sendable (Subject) -> Bool
-    private let state: Mutex<State>
+    private let state = Mutex(State())
 
-    init(feed: CatalogFeed, id: Int, isClosed: Bool, wants: @escaping @Sendable (Subject) -> Bool) {
+    init(feed: CatalogFeed, id: Int, wants: @escaping @Sendable (Subject) -> Bool) {
         self.feed = feed
         self.id = id
         self.wants = wants
-        state = Mutex(State(isClosed: isClosed))
     }
 
     deinit { feed.forget(id) }
 
     /// Waits for changes. Nil when the feed is closed, the task cancelled, or another reader has come.
     package func next() async -> Changes? {
-        await withTaskCancellationHandler {
+        let turn = state.withLock { state in
+            state.turn += 1
+            return state.turn
+        }
+        return await withTaskCancellationHandler {
             await withCheckedContinuation { (continuation: CheckedContinuation<Changes?, Never>) in
                 let (ready, earlier) = state.withLock { state -> (Changes??, CheckedContinuation<Changes?, Never>?) in
                     let earlier = state.reader.take()
-                    if state.isClosed || Task.isCancelled { return (.some(nil), earlier) }
+                    if feed.isClosed || Task.isCancelled || state.turn != turn { return (.some(nil), earlier) }
                     if !state.pending.isEmpty { return (.some(state.takePending()), earlier) }
                     state.reader = continuation
                     return (nil, earlier)
@@ -44,14 +48,14 @@ package final class CatalogWatch: Sendable {
                 if let ready { continuation.resume(returning: ready) }
             }
         } onCancel: {
-            state.withLock { $0.reader.take() }?.resume(returning: nil)
+            // Another reader may have come meanwhile.
+            state.withLock { $0.turn == turn ? $0.reader.take() : nil }?.resume(returning: nil)
         }
     }
 
     /// Adds what this watch cares for, and wakes its reader.
     package func tell(_ changes: Changes) {
         let woken = state.withLock { state -> (CheckedContinuation<Changes?, Never>, Changes)? in
-            guard !state.isClosed else { return nil }
             state.pending.lists.formUnion(changes.lists)
             for subject in changes.subjects where wants(subject) { state.pending.subjects.insert(subject) }
             guard !state.pending.isEmpty, let reader = state.reader.take() else { return nil }
@@ -60,10 +64,6 @@ package final class CatalogWatch: Sendable {
         if let (reader, changes) = woken { reader.resume(returning: changes) }
     }
 
-    func close() {
-        state.withLock { state in
-            state.isClosed = true
-            return state.reader.take()
-        }?.resume(returning: nil)
-    }
+    /// Sends the reader away; the watch goes on collecting.
+    func dismiss() { state.withLock { $0.reader.take() }?.resume(returning: nil) }
 }

@@ -29,10 +29,12 @@ package struct Feed: Sendable, Hashable {
 package final class PluginFeeds: Sendable {
     private struct State {
         var tasks: [Feed: Task<Void, Never>] = [:]
-        /// Those from which nothing has come yet.
-        var silent: Set<Feed> = []
+        /// Those from which nothing has come yet, and since when.
+        var silent: [Feed: ContinuousClock.Instant] = [:]
     }
 
+    /// A feed that has nothing to offer at its start may say nothing for long.
+    private static let patience = Duration.milliseconds(500)
     private static let shortestPause = Duration.milliseconds(50)
     private static let longestPause = Duration.seconds(30)
 
@@ -50,7 +52,9 @@ package final class PluginFeeds: Sendable {
     }
 
     /// Whether a feed that was opened has said nothing yet: what its plugin offers is not complete.
-    package var areStarting: Bool { state.withLock { !$0.silent.isEmpty } }
+    package var areStarting: Bool {
+        state.withLock { state in state.silent.values.contains { ContinuousClock.now - $0 < Self.patience } }
+    }
 
     /// Opens and closes feeds, so that those that the catalog names are open.
     package func follow(_ feeds: [Feed]) {
@@ -59,10 +63,10 @@ package final class PluginFeeds: Sendable {
             for (feed, task) in state.tasks where !wanted.contains(feed) {
                 task.cancel()
                 state.tasks[feed] = nil
-                state.silent.remove(feed)
+                state.silent[feed] = nil
             }
             for feed in wanted where state.tasks[feed] == nil {
-                state.silent.insert(feed)
+                state.silent[feed] = .now
                 state.tasks[feed] = Task { await self.read(feed) }
             }
         }
@@ -79,7 +83,7 @@ package final class PluginFeeds: Sendable {
                 guard case .data(let bytes) = note, let message = try? JSON.parse(bytes) else { return }
                 self.take(message, of: feed)
             }
-            state.withLock { _ = $0.silent.remove(feed) }
+            state.withLock { $0.silent[feed] = nil }
             if ContinuousClock.now - began > pause { pause = Self.shortestPause }
             guard (try? await sleep(pause)) != nil else { return }
             pause = min(pause * 2, Self.longestPause)
@@ -93,6 +97,6 @@ package final class PluginFeeds: Sendable {
             Changes(
                 lists: message["resources_changed"] == true ? .resources : [],
                 subjects: Set(updated.map(Subject.resource))))
-        state.withLock { _ = $0.silent.remove(feed) }
+        state.withLock { $0.silent[feed] = nil }
     }
 }

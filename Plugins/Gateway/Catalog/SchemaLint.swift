@@ -1,19 +1,26 @@
 import KnapJSON
 
 /// Finds what strict clients refuse in a tool's schema: they drop the whole list for one bad schema.
-enum SchemaLint {
+package struct SchemaLint: Sendable, Hashable {
+    /// Whether to refuse keywords that MCP allows since 2026-07-28 and the model APIs behind many clients do not take.
+    package var isStrict: Bool
+
+    package init(isStrict: Bool = true) { self.isStrict = isStrict }
+
     /// Deeper than any schema written by hand; a bound for those that are not.
     static let maximumDepth = 32
 
-    static func check(_ schema: JSON, _ what: String) throws(Unservable) {
+    func check(_ schema: JSON, _ what: String) throws(Unservable) {
         guard let object = schema.objectValue else { throw Unservable("its \(what) is not an object") }
         guard object["type"]?.stringValue == "object" else {
             throw Unservable("its \(what) must have \"type\": \"object\" at the top")
         }
-        for keyword in ["anyOf", "oneOf", "allOf", "not", "if", "enum", "$ref"] where object[keyword] != nil {
-            throw Unservable("its \(what) has \(keyword) at the top, which clients refuse; move it into a property")
+        for keyword in ["anyOf", "oneOf", "allOf", "not", "if", "enum", "$ref"] where isStrict && object[keyword] != nil {
+            throw Unservable(
+                "its \(what) has \(keyword) at the top, which clients refuse; move it into a property, or set "
+                    + "strict_schemas to false where all clients are known to take it")
         }
-        try checkParts(of: schema, what)
+        try Self.checkParts(of: schema, what)
     }
 
     /// The same for schemas that may be of any type.

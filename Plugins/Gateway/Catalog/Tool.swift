@@ -22,6 +22,8 @@ package struct Tool: Sendable, Hashable {
     package var clientCapabilities = JSONObject()
     /// Whether clients that know tasks get it as one; nil for never.
     package var task: TaskMode?
+    /// Arguments that a header repeats: the part of its name after `Mcp-Param-`, and the argument.
+    package var headerArguments: [String: String] = [:]
     /// Whether `tools/list` has it; every tool can be called by name and found by `find_tools`.
     package var isListed = true
 
@@ -74,6 +76,8 @@ package enum TaskMode: String, Sendable, Hashable {
     case optional
     /// Not at all for clients that do not know tasks.
     case required
+    /// When the method says so, which it can after it has asked the client.
+    case decided
 }
 
 /// Why an item cannot be served at all.
@@ -85,7 +89,7 @@ package struct Unservable: Error {
 extension Tool {
     /// Reads a tool from its contribution. One that strict clients would refuse, and drop every other tool with it, is
     /// left out here with a reason.
-    init(_ offer: Offer) throws(Unservable) {
+    init(_ offer: Offer, _ lint: SchemaLint) throws(Unservable) {
         let item = offer.item
         name = try item.required("name")
         try Tool.check(name: name)
@@ -100,9 +104,12 @@ extension Tool {
         let input = offer.method?["input"]
         let declared = isInteractive ? input?["properties"]?["arguments"] : input
         inputSchema = item["input"] ?? declared ?? ["type": "object"]
-        try SchemaLint.check(inputSchema, "input schema")
+        try lint.check(inputSchema, "input schema")
+        for (argument, schema) in inputSchema["properties"]?.objectValue?.members ?? [] {
+            if let header = schema["x-mcp-header"]?.stringValue { headerArguments[header] = argument }
+        }
         if item["structured"]?.boolValue == true, let schema = offer.method?["output"] {
-            try SchemaLint.check(schema, "output schema")
+            try lint.check(schema, "output schema")
             outputSchema = schema
         }
         output = MethodOutput(offer.method)

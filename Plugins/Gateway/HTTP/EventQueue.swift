@@ -61,11 +61,13 @@ final class EventQueue: Sendable {
 
     /// Nothing more will be sent; what waits is still read.
     func finish() {
-        let reader = state.withLock { state in
+        let (reader, writers) = state.withLock { state in
             state.isFinished = true
-            return state.events.isEmpty ? state.reader.take() : nil
+            defer { state.writers = [] }
+            return (state.events.isEmpty ? state.reader.take() : nil, state.writers)
         }
         reader?.resume(returning: nil)
+        for writer in writers { writer.resume() }
     }
 
     /// The connection is gone: what waits is dropped, and nobody waits for it any more.

@@ -104,7 +104,10 @@ extension MCPEndpoint {
             // Its notifications mean nothing over HTTP, where closing the response is the cancel.
             guard case .request(let message) = message else { return .answer(Answer(status: 202)) }
             do throws(RPCError) {
-                return .modern(message, try .modern(message, headers: RoutingHeaders(request.headers)))
+                let headers = RoutingHeaders(request.headers)
+                let envelope = try Envelope.modern(message, headers: headers)
+                if message.method == RequestMethod.callTool.rawValue { try server.check(headers, of: message) }
+                return .modern(message, envelope)
             } catch {
                 return .answer(.json(Response(id: message.id, .failure(error)).json, status: error.status(isModern: true)))
             }
@@ -175,21 +178,21 @@ extension MCPEndpoint {
         let queue = EventQueue()
         let stream = session.openStream()
         let exchange = Exchange(envelope: envelope, backend: backend, session: session.session) {
+            // Nothing more is said about a request that its client has cancelled, but that its questions are void.
+            guard !Task.isCancelled || $0.isWithdrawal else { return }
             await stream.send($0.json)
         }
         _ = stream.attach(queue)
-        let work = session.begin(message.id) {
+        let refusal = session.begin(message.id) {
             Task { [server] in
                 let response = await server.answer(message, in: exchange)
-                // Nothing is said about a request that its client has cancelled.
                 if !Task.isCancelled { await stream.send(response) }
-                session.ended(message.id)
-                stream.finish()
+                session.ended(message.id, stream)
             }
         }
-        guard work != nil else {
-            let error = RPCError(.invalidRequest, "A request with this id is still running.")
-            return try await Answer.json(Response(id: message.id, .failure(error)).json).send(writer)
+        if let refusal {
+            let answer = Response(id: message.id, .failure(refusal)).json
+            return try await Answer.json(answer, status: refusal.status(isModern: false)).send(writer)
         }
         let prime = envelope.revision >= .november2025 ? stream.prime() : nil
         try await respond(queue, isModern: false, prime: prime, writer) { stream.detach(queue) }
@@ -260,15 +263,18 @@ extension MCPEndpoint {
             let lastID = request.headers[.lastEventID]
             let resumed = lastID.flatMap(session.stream)
             guard lastID == nil || resumed != nil else {
-                let error = RPCError(.invalidRequest, "There is no event \(lastID ?? "") to go on after.")
-                return try await Answer.json(Rejection(error: error).json, status: 404).send(writer)
+                // Not 404, which would end the session.
+                let error = RPCError(.invalidRequest, "There is no such event any more; send the request again.")
+                return try await Answer.json(Rejection(error: error).json, status: 400).send(writer)
             }
             let stream = resumed?.stream ?? session.general
             let missed = stream.attach(queue, after: resumed?.place)
             let left: @Sendable () -> Void = { stream.detach(queue) }
             if stream === session.general {
+                let knowsPrimes = (session.session.facts.revision ?? .assumedWithoutHeader) >= .november2025
+                let opening = knowsPrimes && lastID == nil ? stream.prime() : .keepAlive
                 try await push(
-                    session.changes, queue, [.keepAlive] + missed, writer, send: { await stream.send($0.json) }, left: left)
+                    session.changes, queue, [opening] + missed, writer, send: { await stream.send($0.json) }, left: left)
             } else {
                 try await respond(queue, first: missed, writer, left: left)
             }
@@ -327,7 +333,8 @@ extension Message {
 extension RoutingHeaders {
     init(_ fields: HTTPFields) {
         self.init(
-            version: fields[values: .mcpVersion], method: fields[values: .mcpMethod], name: fields[values: .mcpName])
+            version: fields[values: .mcpVersion], method: fields[values: .mcpMethod], name: fields[values: .mcpName],
+            parameter: { HTTPField.Name("Mcp-Param-" + $0).map { fields[values: $0] } ?? [] })
     }
 }
 

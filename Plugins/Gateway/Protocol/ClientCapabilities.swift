@@ -24,8 +24,19 @@ package struct ClientCapabilities: Sendable, Hashable {
     /// Those of the required ones, in the form of a declaration, that are not declared.
     package func missing(of required: JSONObject) -> JSONObject {
         var missing = JSONObject()
-        for (name, value) in required.members where !Self.covers(declared[name], value) { missing[name] = value }
+        for (name, value) in required.members where !covers(name, value) {
+            // Who declares nothing of a capability is told its plainest form.
+            missing[name] = declared[name] == nil && value == ["form": [:]] ? [:] : value
+        }
         return missing
+    }
+
+    private func covers(_ name: String, _ demand: JSON) -> Bool {
+        // Before there was a choice, an empty declaration meant forms, and it still does.
+        if name == "elicitation", declared[name]?.objectValue?.isEmpty == true {
+            return Self.covers(["form": [:]], demand)
+        }
+        return Self.covers(declared[name], demand)
     }
 
     /// Whether everything that a demand names is in a declaration.
@@ -42,9 +53,22 @@ package struct ClientCapabilities: Sendable, Hashable {
             let usesTools = params["tools"] != nil || params["toolChoice"] != nil
             return ["sampling": usesTools ? ["tools": [:]] : [:]]
         case "elicitation/create":
-            // Before there was a choice, an empty declaration meant forms, and it still does.
-            return ["elicitation": params["mode"]?.stringValue == "url" ? ["url": [:]] : [:]]
+            return ["elicitation": params["mode"]?.stringValue == "url" ? ["url": [:]] : ["form": [:]]]
         default: return nil
         }
+    }
+}
+
+extension ClientCapabilities {
+    /// What may be asked of clients: a declaration of any size becomes a short one.
+    var known: JSONObject {
+        var known = JSONObject()
+        for (name, parts) in [("sampling", ["tools", "context"]), ("elicitation", ["form", "url"]), ("roots", [])] {
+            guard let declaration = declared[name]?.objectValue else { continue }
+            var kept = JSONObject()
+            for part in parts where declaration[part]?.objectValue != nil { kept[part] = [:] }
+            known[name] = .object(kept)
+        }
+        return known
     }
 }

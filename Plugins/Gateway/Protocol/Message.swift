@@ -26,6 +26,11 @@ package enum ServerMessage: Sendable {
         case .request(let request): request.json
         }
     }
+
+    /// Whether it takes a question back.
+    var isWithdrawal: Bool {
+        if case .notification(let notification) = self { notification.method == "notifications/cancelled" } else { false }
+    }
 }
 
 package struct Request: Sendable {

@@ -8,11 +8,42 @@ package struct RoutingHeaders: Sendable {
     package var version: [String]
     package var method: [String]
     package var name: [String]
+    /// The values of `Mcp-Param-` and the given end.
+    package var parameter: @Sendable (String) -> [String]
 
-    package init(version: [String], method: [String], name: [String]) {
+    package init(
+        version: [String], method: [String], name: [String], parameter: @escaping @Sendable (String) -> [String] = { _ in [] }
+    ) {
         self.version = version
         self.method = method
         self.name = name
+        self.parameter = parameter
+    }
+
+    /// Checks the headers that repeat arguments of a tool, as its input schema says with `x-mcp-header`.
+    package func check(_ arguments: JSON?, _ headers: [String: String]) throws(RPCError) {
+        for (header, argument) in headers.sorted(by: { $0.key < $1.key }) {
+            let values = parameter(header)
+            let name = "Mcp-Param-\(header)"
+            switch arguments?[argument] {
+            case nil, .null?:
+                guard values.isEmpty else {
+                    throw RPCError(.headerMismatch, "The header \(name) is there and the argument \(argument) is not.")
+                }
+            case .number(let number)?:
+                let isEqual = values.count == 1 && Self.number(values[0]) == number
+                guard isEqual else {
+                    throw RPCError(.headerMismatch, "The header \(name) must be \(number.text), as the argument is.")
+                }
+            case .bool(let value)?: try Self.check(values.map(Self.decoded), name, equals: value ? "true" : "false")
+            case .string(let text)?: try Self.check(values.map(Self.decoded), name, equals: text)
+            case .array?, .object?: continue
+            }
+        }
+    }
+
+    private static func number(_ text: String) -> JSONNumber? {
+        (try? JSON.parse(Array(text.trimmingSpaces.utf8)))?.numberValue
     }
 
     package func check(against request: Request, version expected: String) throws(RPCError) {

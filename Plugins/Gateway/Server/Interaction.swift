@@ -15,6 +15,8 @@ struct Interaction: Sendable {
     var input: JSON
     /// Makes the request's result of the method's answer.
     var read: @Sendable (BackendReply) throws -> JSONObject
+    /// Starts a task that goes on with a state; nil where the request cannot become one.
+    var startTask: (@Sendable (_ state: String?) async throws -> JSONObject)?
 
     /// What came of the rounds before.
     struct Round: Sendable {
@@ -31,6 +33,8 @@ struct Interaction: Sendable {
     enum Outcome: Sendable {
         case done(JSONObject)
         case needs(Needs)
+        /// The rest takes long, so it is to be a task where that can be.
+        case task(state: String?)
     }
 
     /// What the method gets.
@@ -55,8 +59,11 @@ struct Interaction: Sendable {
         guard reply.contentType == BackendReply.result else { return .done(try read(reply)) }
         let answer = try reply.json(from: method)
         if let error = answer["error"].flatMap(RPCError.init) { throw error }
-        guard answer["resultType"]?.stringValue == "input_required" else { return .done(try read(reply)) }
-        return .needs(try needs(answer, of: exchange.envelope.client.capabilities))
+        switch answer["resultType"]?.stringValue {
+        case "input_required": return .needs(try needs(answer, of: exchange.envelope.client.capabilities))
+        case "task" where isInteractive: return .task(state: answer["requestState"]?.stringValue)
+        default: return .done(try read(reply))
+        }
     }
 
     private func needs(_ answer: JSON, of capabilities: ClientCapabilities) throws -> Needs {
@@ -93,6 +100,7 @@ extension Server {
             case .done(let result): return result
             case .needs(let needs):
                 round = Interaction.Round(responses: try await ask(needs.requests, in: exchange), state: needs.state)
+            case .task(let state): round = Interaction.Round(state: state)
             }
         }
         throw CallFailure(.aborted, "\(interaction.method) asked \(Self.maximumRounds) times and was not done.")
@@ -113,14 +121,20 @@ extension Server {
             guard let state = state.stringValue else { throw RPCError.parameter("requestState", "must be a string") }
             round.state = try states.open(state)
         }
-        switch try await interaction.call(round, in: exchange) {
-        case .done(let result): return result
-        case .needs(let needs):
-            var result: JSONObject = ["resultType": "input_required"]
-            if !needs.requests.isEmpty { result["inputRequests"] = .object(needs.requests) }
-            result["requestState"] = needs.state.map { .string(states.close($0)) }
-            return result
+        for _ in 0..<Self.maximumRounds {
+            switch try await interaction.call(round, in: exchange) {
+            case .done(let result): return result
+            case .needs(let needs):
+                var result: JSONObject = ["resultType": "input_required"]
+                if !needs.requests.isEmpty { result["inputRequests"] = .object(needs.requests) }
+                result["requestState"] = needs.state.map { .string(states.close($0)) }
+                return result
+            case .task(let state):
+                if let startTask = interaction.startTask { return try await startTask(state) }
+                round = Interaction.Round(state: state)
+            }
         }
+        throw CallFailure(.aborted, "\(interaction.method) put its work off \(Self.maximumRounds) times.")
     }
 
     /// Asks a client of the handshake era, all at once.

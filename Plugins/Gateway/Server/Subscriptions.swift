@@ -4,12 +4,14 @@ extension Server {
     /// `subscriptions/listen`: says what will be told, tells it as it happens, and answers only when the server ends.
     /// The client ends it by cancelling.
     func listen(_ request: Request, _ exchange: Exchange) async throws(RPCError) -> JSONObject {
-        let filter = try SubscriptionFilter(request, exchange.envelope.client.capabilities)
+        let filter = try await SubscriptionFilter(request, exchange, tasks)
         let meta: JSON = .object([MetaKey.subscriptionID: request.id.json])
         // Before the acknowledgement, so that no change after it is missed.
         let changes = feed.watch { filter.subjects.contains($0) }
         await exchange.send(
             .notification(Notification(Self.acknowledged, ["_meta": meta, "notifications": .object(filter.honoured)])))
+        // A task may have ended before it was listened for.
+        changes.tell(Changes(subjects: filter.subjects.filter(\.isTask)))
         while let change = await changes.next() {
             let change = Changes(lists: change.lists.intersection(filter.lists), subjects: change.subjects)
             for var notification in await notifications(of: change, for: exchange.backend.principal) {
@@ -80,7 +82,7 @@ private struct SubscriptionFilter: Sendable {
         ("toolsListChanged", .tools), ("promptsListChanged", .prompts), ("resourcesListChanged", .resources),
     ]
 
-    init(_ request: Request, _ capabilities: ClientCapabilities) throws(RPCError) {
+    init(_ request: Request, _ exchange: Exchange, _ tasks: TaskStore) async throws(RPCError) {
         guard let filter = request.params["notifications"]?.objectValue else {
             throw .parameter("notifications", "is required and must be an object")
         }
@@ -88,25 +90,34 @@ private struct SubscriptionFilter: Sendable {
             lists.insert(kind)
             honoured[name] = true
         }
-        try add("resourceSubscriptions", filter) { .resource($0) }
-        if filter["taskIds"] != nil { try capabilities.demandTasks() }
-        try add("taskIds", filter) { .task($0) }
+        if let uris = try Self.texts("resourceSubscriptions", filter) {
+            subjects.formUnion(uris.map(Subject.resource))
+            honoured["resourceSubscriptions"] = .array(uris.map(JSON.string))
+        }
+        if let ids = try Self.texts("taskIds", filter) {
+            try exchange.envelope.client.capabilities.demandTasks()
+            var known: [String] = []
+            for id in ids where await tasks.find(id, of: exchange.backend.principal) != nil { known.append(id) }
+            subjects.formUnion(known.map(Subject.task))
+            honoured["taskIds"] = .array(known.map(JSON.string))
+        }
     }
 
-    private mutating func add(_ name: String, _ filter: JSONObject, _ subject: (String) -> Subject) throws(RPCError) {
-        guard let values = filter[name] else { return }
+    private static func texts(_ name: String, _ filter: JSONObject) throws(RPCError) -> [String]? {
+        guard let values = filter[name] else { return nil }
         guard let texts = values.arrayValue?.map(\.stringValue), !texts.contains(nil) else {
             throw .parameter(name, "must be an array of strings")
         }
         guard texts.count <= Session.maximumSubscriptions else {
             throw .parameter(name, "may have at most \(Session.maximumSubscriptions) elements")
         }
-        subjects.formUnion(texts.compactMap(\.self).map(subject))
-        honoured[name] = values
+        return texts.compactMap(\.self)
     }
 }
 
 extension Subject {
+    fileprivate var isTask: Bool { if case .task = self { true } else { false } }
+
     fileprivate var name: String {
         switch self {
         case .resource(let uri): uri

@@ -14,6 +14,12 @@ extension Server {
         return try await call(request.string("name"), arguments, request, in: exchange, mayUseOthers: true)
     }
 
+    /// Checks the headers of a call that repeat its arguments.
+    package func check(_ headers: RoutingHeaders, of request: Request) throws(RPCError) {
+        guard let tool = request.params["name"]?.stringValue.flatMap({ feed.current.tool(named: $0) }) else { return }
+        try headers.check(request.params["arguments"], tool.headerArguments)
+    }
+
     /// - Parameter mayUseOthers: False inside `use_tool`, which so cannot call itself.
     private func call(
         _ name: String, _ arguments: JSONObject, _ request: Request, in exchange: Exchange, mayUseOthers: Bool
@@ -69,13 +75,16 @@ extension Server {
         let client = exchange.envelope.client.capabilities
         let missing = client.missing(of: tool.clientCapabilities)
         guard missing.isEmpty else { throw RPCError.missingCapabilities(missing) }
-        if let mode = tool.task {
-            if exchange.envelope.isModern, client.hasExtension(ClientCapabilities.tasks) {
-                return try await start(tool, arguments, in: exchange)
-            }
-            if mode == .required { try client.demandTasks() }
+        let knowsTasks = exchange.envelope.isModern && client.hasExtension(ClientCapabilities.tasks)
+        if tool.task == .required { try client.demandTasks() }
+        if knowsTasks, tool.task == .optional || tool.task == .required {
+            return try await start(tool, arguments, state: nil, in: exchange)
         }
-        return try await answer(interaction(tool, arguments, exchange), to: request, in: exchange)
+        var interaction = try interaction(tool, arguments, exchange)
+        if knowsTasks, tool.task == .decided {
+            interaction.startTask = { try await start(tool, arguments, state: $0, in: exchange) }
+        }
+        return try await answer(interaction, to: request, in: exchange)
     }
 
     /// The call of a plugin's tool.

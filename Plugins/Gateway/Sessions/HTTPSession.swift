@@ -12,24 +12,28 @@ final class HTTPSession: Sendable {
     }
 
     /// Streams that a client can still go back to.
-    private static let keptStreams = 64
+    private static let keptStreams = 16
+    /// Requests that may run at once.
+    private static let maximumRunning = 256
 
     let session: Session
     /// What changed and was not told yet, also while no stream is open to tell it on.
     let changes: CatalogWatch
     /// The stream for what belongs to no request.
     let general: SessionStream
+    /// Begins every event's id, which so is never one that a session of the same id gave out in another process.
+    private let tag = String(randomText().prefix(12))
     private let state = Mutex(State())
 
     init(session: Session, changes: CatalogWatch) {
         self.session = session
         self.changes = changes
-        general = SessionStream(number: 0)
+        general = SessionStream(name: tag + "-0")
     }
 
     func openStream() -> SessionStream {
         state.withLock { state in
-            let stream = SessionStream(number: state.nextStream)
+            let stream = SessionStream(name: "\(tag)-\(state.nextStream)")
             state.streams[state.nextStream] = stream
             state.nextStream += 1
             if state.streams.count > Self.keptStreams, let oldest = state.streams.keys.min() { state.streams[oldest] = nil }
@@ -40,22 +44,41 @@ final class HTTPSession: Sendable {
     /// The stream that an event's id is of, and the event's place in it.
     func stream(of eventID: String) -> (stream: SessionStream, place: Int)? {
         let parts = eventID.split(separator: "-")
-        guard parts.count == 2, let number = Int(parts[0]), let place = Int(parts[1]) else { return nil }
+        guard parts.count == 3, parts[0] == tag, let number = Int(parts[1]), let place = Int(parts[2]) else { return nil }
         if number == 0 { return (general, place) }
         return state.withLock { $0.streams[number] }.map { ($0, place) }
     }
 
-    /// Registers the task of a request, so that the client can cancel it. False where the id is in use.
-    func begin(_ id: RequestID, _ start: () -> Task<Void, Never>) -> Task<Void, Never>? {
+    /// Starts the task of a request, so that the client can cancel it. Answers why it cannot be.
+    func begin(_ id: RequestID, _ start: () -> Task<Void, Never>) -> RPCError? {
         state.withLock { state in
-            guard state.running[id] == nil, !state.isEnded else { return nil }
-            let task = start()
-            state.running[id] = task
-            return task
+            if state.isEnded { return RPCError(.sessionNotFound, "The session has ended; initialize again.") }
+            guard state.running[id] == nil else {
+                return RPCError(.invalidRequest, "A request with this id is still running.")
+            }
+            guard state.running.count < Self.maximumRunning else {
+                return RPCError(.internalError, "This session has \(Self.maximumRunning) requests running; wait for one.")
+            }
+            state.running[id] = start()
+            return nil
         }
     }
 
-    func ended(_ id: RequestID) { state.withLock { _ = $0.running.removeValue(forKey: id) } }
+    /// A request is over. A stream on which nothing can be gone back to is forgotten.
+    func ended(_ id: RequestID, _ stream: SessionStream) {
+        stream.finish()
+        state.withLock { state in
+            state.running[id] = nil
+            guard stream.isEmpty, let number = state.streams.first(where: { $0.value === stream })?.key else { return }
+            state.streams[number] = nil
+        }
+    }
+
+    /// The server goes: what runs is given up, and the session is left for the next generation.
+    func giveUp() {
+        session.questions.fail("The server is being replaced; call the tool again.")
+        for task in state.withLock({ Array($0.running.values) }) { task.cancel() }
+    }
 
     func cancel(_ id: RequestID) { state.withLock { $0.running.removeValue(forKey: id) }?.cancel() }
 
@@ -82,21 +105,29 @@ final class SessionStream: Sendable {
     }
 
     /// Events that are kept to be sent again; older ones are gone.
-    private static let kept = 256
+    private static let kept = 64
 
-    private let number: Int
+    private let name: String
     private let state = Mutex(State())
 
-    init(number: Int) { self.number = number }
+    init(name: String) { self.name = name }
+
+    /// Whether there is nothing to go back to.
+    var isEmpty: Bool { state.withLock { $0.events.isEmpty } }
 
     /// Goes to the client, or waits for it to come back.
     func send(_ message: JSON) async { await send { .message(message, id: $0) } }
 
-    func send(_ response: Response) async { await send { .response(response, id: $0) } }
+    /// A response that comes first is the whole answer, which is no stream and cannot be gone back to.
+    func send(_ response: Response) async {
+        let whole = state.withLock { $0.next == 1 ? $0.queue : nil }
+        if let whole { return await whole.send(.response(response, id: nil)) }
+        await send { .response(response, id: $0) }
+    }
 
     private func send(_ make: (String) -> StreamEvent) async {
         let (event, queue) = state.withLock { state in
-            let event = make("\(number)-\(state.next)")
+            let event = make("\(name)-\(state.next)")
             state.events.append((state.next, event))
             state.next += 1
             if state.events.count > Self.kept { state.events.removeFirst() }
@@ -105,8 +136,8 @@ final class SessionStream: Sendable {
         await queue?.send(event)
     }
 
-    /// An event from which the client can go on before anything has come.
-    func prime() -> StreamEvent { .prime(id: "\(number)-0") }
+    /// An event from which the client can go on with what comes next.
+    func prime() -> StreamEvent { .prime(id: state.withLock { "\(name)-\($0.next - 1)" }) }
 
     /// Has an open response carry the stream from an event on; the response that carried it before ends.
     func attach(_ queue: EventQueue, after place: Int? = nil) -> [StreamEvent] {

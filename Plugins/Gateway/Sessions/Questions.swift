@@ -3,39 +3,56 @@ import Synchronization
 
 /// What a client of the handshake era was asked, until it answers.
 final class Questions: Sendable {
-    private typealias Answer = Result<JSON, RPCError>
+    typealias Answer = Result<JSON, RPCError>
+
+    private struct Question {
+        var answer: Answer?
+        var reader: CheckedContinuation<Answer, Never>?
+    }
 
     private struct State {
-        var open: [RequestID: CheckedContinuation<Answer, Never>] = [:]
+        var open: [RequestID: Question] = [:]
         var isClosed = false
     }
 
     private let state = Mutex(State())
 
-    /// Asks and waits for the answer. Cancelling the task takes the question back.
+    /// How many wait for their answers.
+    var count: Int { state.withLock { $0.open.count } }
+
+    /// Asks and waits for the answer. Cancelling the task takes the question back, which the client is told.
     func ask(
         _ method: String, _ params: JSONObject, send: @escaping @Sendable (ServerMessage) async -> Void
     ) async throws(RPCError) -> JSON {
         let id = RequestID.random()
-        let answer = await withTaskCancellationHandler {
-            await withCheckedContinuation { (continuation: CheckedContinuation<Answer, Never>) in
-                let isClosed = state.withLock { state in
-                    if !state.isClosed { state.open[id] = continuation }
-                    return state.isClosed
-                }
-                guard !isClosed else { return continuation.resume(returning: .failure(Self.gone)) }
-                guard !Task.isCancelled else {
-                    finish(id, .failure(Self.takenBack))
-                    return
-                }
-                // Not awaited: the answer may be here before the sending is known to be over.
-                Task { await send(.request(Request(id: id, method: method, params: params))) }
-            }
-        } onCancel: {
-            guard finish(id, .failure(Self.takenBack)) else { return }
-            Task { await send(.notification(Notification("notifications/cancelled", ["requestId": id.json]))) }
+        let isClosed = state.withLock { state in
+            if !state.isClosed { state.open[id] = Question() }
+            return state.isClosed
+        }
+        guard !isClosed else { throw Self.gone }
+        await send(.request(Request(id: id, method: method, params: params)))
+        let answer = await answer(to: id)
+        if case .failure(let error) = answer, error.code == .cancelled {
+            let notification = Notification(
+                "notifications/cancelled", ["requestId": id.json, "reason": .string(error.message)])
+            await send(.notification(notification))
         }
         return try answer.get()
+    }
+
+    private func answer(to id: RequestID) async -> Answer {
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { (reader: CheckedContinuation<Answer, Never>) in
+                let ready = state.withLock { state -> Answer? in
+                    let ready = Task.isCancelled ? .failure(Self.takenBack) : state.open[id]?.answer
+                    if ready == nil { state.open[id]?.reader = reader } else { state.open[id] = nil }
+                    return ready
+                }
+                if let ready { reader.resume(returning: ready) }
+            }
+        } onCancel: {
+            finish(id, .failure(Self.takenBack))
+        }
     }
 
     /// Takes the client's answer; one to nothing that was asked is dropped.
@@ -44,31 +61,39 @@ final class Questions: Sendable {
         finish(id, response.outcome)
     }
 
-    /// The client is gone: nothing will be answered any more.
-    func close() {
-        let open = state.withLock { state in
-            state.isClosed = true
-            defer { state.open = [:] }
-            return Array(state.open.values)
-        }
-        for continuation in open { continuation.resume(returning: .failure(Self.gone)) }
+    /// Gives up waiting for all that is open.
+    func fail(_ reason: String) {
+        for id in state.withLock({ Array($0.open.keys) }) { finish(id, .failure(RPCError(.cancelled, reason))) }
     }
 
-    @discardableResult
-    private func finish(_ id: RequestID, _ answer: Answer) -> Bool {
-        let continuation = state.withLock { $0.open.removeValue(forKey: id) }
-        continuation?.resume(returning: answer)
-        return continuation != nil
+    /// The client is gone: nothing will be answered any more.
+    func close() {
+        state.withLock { $0.isClosed = true }
+        fail(Self.gone.message)
+    }
+
+    private func finish(_ id: RequestID, _ answer: Answer) {
+        let reader = state.withLock { state -> CheckedContinuation<Answer, Never>? in
+            guard let question = state.open[id], question.answer == nil else { return nil }
+            if question.reader == nil { state.open[id]?.answer = answer } else { state.open[id] = nil }
+            return question.reader
+        }
+        reader?.resume(returning: answer)
     }
 
     private static let gone = RPCError(.cancelled, "The client is gone.")
-    private static let takenBack = RPCError(.cancelled, "The question was taken back.")
+    private static let takenBack = RPCError(.cancelled, "The request was cancelled.")
 }
 
 extension RequestID {
     /// One that nobody can guess and no other request has.
-    static func random() -> RequestID {
-        let text = (0..<2).map { _ in String(UInt64.random(in: .min ... .max), radix: 16) }.joined()
-        return RequestID(string: "knap-" + text)
-    }
+    static func random() -> RequestID { RequestID(string: "knap-" + randomText()) }
+}
+
+/// 128 random bits in hexadecimal.
+func randomText() -> String {
+    (0..<2).map { _ in
+        let digits = String(UInt64.random(in: .min ... .max), radix: 16)
+        return String(repeating: "0", count: 16 - digits.count) + digits
+    }.joined()
 }

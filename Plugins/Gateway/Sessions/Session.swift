@@ -15,6 +15,8 @@ package final class Session: Sendable {
 
     /// More subscriptions than this are refused: each is kept and looked up at every change.
     static let maximumSubscriptions = 1024
+    private static let longestInfo = 4096
+    private static let longestAddress = 8192
 
     /// What the server has asked the client and not been told yet.
     let questions = Questions()
@@ -27,13 +29,18 @@ package final class Session: Sendable {
     func negotiated(_ revision: Revision, _ client: ClientIdentity) {
         state.withLock { facts in
             facts.revision = revision
-            facts.client = client
+            facts.client.capabilities = ClientCapabilities(client.capabilities.known)
+            // A client says in few words what it is; what is longer is kept by nobody.
+            facts.client.info = client.info.flatMap { $0.serialized().utf8.count <= Self.longestInfo ? $0 : nil }
         }
     }
 
     func setLogLevel(_ level: LogLevel) { state.withLock { $0.logLevel = level } }
 
     func subscribe(to uri: String) throws(RPCError) {
+        guard uri.utf8.count <= Self.longestAddress else {
+            throw .parameter("uri", "may have at most \(Self.longestAddress) bytes")
+        }
         let isFull = state.withLock { facts in
             guard facts.subscriptions.count < Self.maximumSubscriptions || facts.subscriptions.contains(uri) else {
                 return true

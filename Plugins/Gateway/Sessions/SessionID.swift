@@ -12,7 +12,7 @@ struct SessionID {
     func make(_ facts: Session.Facts, for principal: String) -> String {
         let payload: JSON = [
             "nonce": RequestID.random().json, "revision": (facts.revision?.rawValue).map(JSON.string) ?? .null,
-            "capabilities": .object(facts.client.capabilities.known),
+            "capabilities": .object(facts.client.capabilities.declared),
         ]
         return seal.close(Array(payload.serialized().utf8), for: Self.purpose(principal))
     }
@@ -26,18 +26,4 @@ struct SessionID {
     }
 
     private static func purpose(_ principal: String) -> String { "session " + principal }
-}
-
-extension ClientCapabilities {
-    /// What may be asked of clients: a declaration of any size becomes a short one.
-    fileprivate var known: JSONObject {
-        var known = JSONObject()
-        for (name, parts) in [("sampling", ["tools", "context"]), ("elicitation", ["form", "url"]), ("roots", [])] {
-            guard let declaration = declared[name]?.objectValue else { continue }
-            var kept = JSONObject()
-            for part in parts where declaration[part]?.objectValue != nil { kept[part] = [:] }
-            known[name] = .object(kept)
-        }
-        return known
-    }
 }

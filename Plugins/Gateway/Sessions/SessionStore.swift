@@ -87,6 +87,11 @@ package final class SessionStore: Sendable {
 // MARK: - Over a reload
 
 extension SessionStore {
+    /// Gives up what runs in all sessions.
+    package func giveUp() {
+        for session in state.withLock({ $0.sessions.values.map(\.session) }) { session.giveUp() }
+    }
+
     package func save() -> JSON {
         state.withLock { state in
             let sessions = state.sessions.map { id, entry -> JSON in

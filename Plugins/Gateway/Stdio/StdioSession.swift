@@ -63,7 +63,9 @@ package final class StdioSession: Sendable {
         do {
             // Whoever cancels this task gives the client up.
             let read = try await withTaskCancellationHandler { try await reading.value } onCancel: { reading.cancel() }
-            if state.withLock({ $0.isMoving }) { return await leave(consumed: read.consumed) }
+            if state.withLock({ $0.isMoving }) {
+                return await withTaskCancellationHandler { await leave(consumed: read.consumed) } onCancel: { stop() }
+            }
             if let last = read.last { await take(last) }
             await linger()
             return nil
@@ -94,10 +96,13 @@ package final class StdioSession: Sendable {
 
     /// Reads no further, answers what it has read, and has ``run(_:)`` return what the next generation needs.
     package func move() {
-        state.withLock { state in
+        let reading = state.withLock { state in
             state.isMoving = true
             return state.reading
-        }?.cancel()
+        }
+        // Nobody would read the answers.
+        session.questions.fail("The server is being replaced; call the tool again.")
+        reading?.cancel()
     }
 
     private func leave(consumed: Int) async -> MovedSession {
@@ -194,7 +199,9 @@ package final class StdioSession: Sendable {
         let exchange = Exchange(
             envelope: envelope, backend: backend, session: envelope.isModern ? nil : session
         ) { [weak self] message in
-            guard let self, self.isRunning(request.id) else { return }
+            guard let self, self.isRunning(request.id) || message.isWithdrawal else { return }
+            // Who waits for the client's answer must not keep it from being read.
+            if case .request = message { self.madeRoom() }
             // The client heard it from the generation before.
             if isResumed, case .notification(let notification) = message, notification.method == Server.acknowledged {
                 return
@@ -234,7 +241,8 @@ package final class StdioSession: Sendable {
     private func room() async {
         await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
             let hasRoom = state.withLock { state in
-                guard state.running.count - state.subscriptions.count >= limits.requests else { return true }
+                let working = state.running.count - state.subscriptions.count - session.questions.count
+                guard working >= limits.requests else { return true }
                 state.room = continuation
                 return false
             }

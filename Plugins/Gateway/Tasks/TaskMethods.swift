@@ -40,9 +40,11 @@ extension Server {
     }
 
     /// Starts a tool as a task and answers its handle.
-    func start(_ tool: Tool, _ arguments: JSONObject, in exchange: Exchange) async throws(RPCError) -> JSONObject {
+    func start(
+        _ tool: Tool, _ arguments: JSONObject, state: String?, in exchange: Exchange
+    ) async throws(RPCError) -> JSONObject {
         let record = try await tasks.create(
-            tool: tool.name, arguments: arguments, client: exchange.envelope.client,
+            tool: tool.name, arguments: arguments, state: state, client: exchange.envelope.client,
             principal: exchange.backend.principal, work(exchange.backend))
         var result = record.summary
         result["resultType"] = "task"

@@ -38,12 +38,16 @@ package struct TaskRecord: Sendable {
     private var responses = JSONObject()
     private var state: String?
 
-    init(id: String, principal: String, tool: String, arguments: JSONObject, client: ClientIdentity, now: Instant) {
+    init(
+        id: String, principal: String, tool: String, arguments: JSONObject, client: ClientIdentity, state: String? = nil,
+        now: Instant
+    ) {
         self.id = id
         self.principal = principal
         self.tool = tool
         self.arguments = arguments
         self.client = client
+        self.state = state
         created = now
         updated = now
     }
@@ -72,8 +76,12 @@ extension TaskRecord {
         state = needs.state
         for (key, request) in needs.requests.members {
             // A name that was used before gets a number.
-            let names = [key] + (2...).prefix(1000).map { "\(key)-\($0)" }
-            guard let name = names.first(where: { keys[$0] == nil }) else { continue }
+            var name = key
+            var number = keys.count
+            while keys[name] != nil {
+                number += 1
+                name = "\(key)-\(number)"
+            }
             keys[name] = .string(key)
             requests[name] = request
         }
@@ -82,26 +90,30 @@ extension TaskRecord {
         updated = now
     }
 
-    /// Takes answers to what is open and drops the others. True when all is answered and the work can go on.
+    /// Takes answers to what is open and drops the others. True where it took one.
     mutating func take(_ answers: JSONObject, _ now: Instant) -> Bool {
         guard status == .inputRequired else { return false }
+        var hasTaken = false
         for (name, answer) in answers.members {
             guard requests[name] != nil, let key = keys[name]?.stringValue else { continue }
             requests[name] = nil
             responses[key] = answer
             updated = now
+            hasTaken = true
         }
-        guard requests.isEmpty else { return false }
-        status = .working
-        return true
+        if requests.isEmpty { status = .working }
+        return hasTaken
     }
 
-    mutating func end(_ outcome: Result<JSONObject, RPCError>, _ now: Instant) {
-        guard !status.isOver else { return }
+    /// False where it was over already.
+    @discardableResult
+    mutating func end(_ outcome: Result<JSONObject, RPCError>, _ now: Instant) -> Bool {
+        guard !status.isOver else { return false }
         switch outcome {
         case .success(let result):
             status = .completed
             self.result = result
+            self.result?["resultType"] = "complete"
             message = nil
         case .failure(let error):
             status = .failed
@@ -110,14 +122,17 @@ extension TaskRecord {
         }
         requests = JSONObject()
         updated = now
+        return true
     }
 
-    mutating func cancel(_ now: Instant) {
-        guard !status.isOver else { return }
+    /// False where it was over already.
+    mutating func cancel(_ now: Instant) -> Bool {
+        guard !status.isOver else { return false }
         status = .cancelled
         message = nil
         requests = JSONObject()
         updated = now
+        return true
     }
 }
 

@@ -20,6 +20,7 @@ package actor TaskStore {
 
     private var records: [String: TaskRecord] = [:]
     private var running: [String: Task<Void, Never>] = [:]
+    private var writes: [String: Task<Void, Never>] = [:]
     private let files: (any TaskFiles)?
     private let feed: CatalogFeed
 
@@ -32,8 +33,12 @@ package actor TaskStore {
     package func load() async {
         for json in await files?.readAll() ?? [] {
             guard var record = TaskRecord(json), records[record.id] == nil else { continue }
+            guard !record.isExpired(.now) else {
+                await files?.remove(record.id)
+                continue
+            }
             if record.status == .working {
-                record.end(.failure(RPCError(.internalError, "The server was stopped while this was at work.")), .now)
+                record.end(.failure(RPCError(.internalError, Self.stopped)), .now)
                 try? await files?.write(record.json, record.id)
             }
             records[record.id] = record
@@ -42,15 +47,18 @@ package actor TaskStore {
 
     /// Starts a task, which is on disk before this returns.
     func create(
-        tool: String, arguments: JSONObject, client: ClientIdentity, principal: String, _ work: @escaping Work
+        tool: String, arguments: JSONObject, state: String?, client: ClientIdentity, principal: String,
+        _ work: @escaping Work
     ) async throws(RPCError) -> TaskRecord {
         await forgetExpired()
-        let own = records.values.count { $0.principal == principal }
-        guard records.count < Self.maximum, own < Self.maximumOfOne else {
-            throw RPCError(.internalError, "There are too many tasks; read or cancel some, or wait until they expire.")
+        if records.values.count(where: { $0.principal == principal }) >= Self.maximumOfOne {
+            await forgetOldest(of: principal)
         }
+        guard records.count < Self.maximum,
+            records.values.count(where: { $0.principal == principal }) < Self.maximumOfOne
+        else { throw RPCError(.internalError, "Too many tasks are at work; wait until some are over.") }
         let record = TaskRecord(
-            id: Self.newID(), principal: principal, tool: tool, arguments: arguments, client: client, now: .now)
+            id: randomText(), principal: principal, tool: tool, arguments: arguments, client: client, state: state, now: .now)
         do {
             try await files?.write(record.json, record.id)
         } catch {
@@ -68,15 +76,15 @@ package actor TaskStore {
 
     /// Takes what the client answered; goes on when nothing is missing.
     func update(_ id: String, with answers: JSONObject, _ work: @escaping Work) async {
-        guard var record = records[id] else { return }
-        let canGoOn = record.take(answers, .now)
+        guard var record = records[id], record.take(answers, .now) else { return }
+        records[id] = record
+        // Before anything is waited for, so that a cancel that comes now finds it running.
+        if record.status == .working { start(record, work) }
         await keep(record)
-        if canGoOn { start(record, work) }
     }
 
     func cancel(_ id: String) async {
-        guard var record = records[id] else { return }
-        record.cancel(.now)
+        guard var record = records[id], record.cancel(.now) else { return }
         running[id]?.cancel()
         await keep(record)
     }
@@ -98,24 +106,46 @@ package actor TaskStore {
 
     private func run(_ record: TaskRecord, _ work: Work) async {
         let id = record.id
-        let outcome: Result<Interaction.Outcome, RPCError>
-        do {
-            outcome = .success(try await work(record) { await self.note($0, of: id) })
-        } catch let error as RPCError {
-            outcome = .failure(error)
-        } catch {
-            outcome = .failure(RPCError(.internalError, "\(error)"))
+        var record = record
+        for _ in 0..<Self.maximumRounds {
+            let outcome: Result<Interaction.Outcome, RPCError>
+            do {
+                outcome = .success(try await work(record) { await self.note($0, of: id) })
+            } catch let error as RPCError {
+                outcome = .failure(error)
+            } catch {
+                outcome = .failure(RPCError(.internalError, "\(error)"))
+            }
+            // It may have been cancelled meanwhile, which stays.
+            guard let current = records[id], !current.status.isOver else {
+                running[id] = nil
+                return
+            }
+            record = current
+            switch outcome {
+            case .success(.done(let result)): record.end(.success(result), .now)
+            case .success(.needs(let needs)): record.wait(for: needs, .now)
+            case .success(.task):
+                let error = RPCError(.internalError, "\(record.tool) is a task already and cannot become one.")
+                record.end(.failure(error), .now)
+            case .failure(let error) where error.code == .cancelled:
+                record.end(.failure(RPCError(.internalError, Self.stopped)), .now)
+            case .failure(let error): record.end(.failure(error), .now)
+            }
+            records[id] = record
+            // A method that asks nothing only wants to be called again with its state.
+            guard record.status == .working else { break }
+        }
+        if record.status == .working {
+            let error = RPCError(.internalError, "\(record.tool) put its work off \(Self.maximumRounds) times.")
+            record.end(.failure(error), .now)
         }
         running[id] = nil
-        // It may have been cancelled meanwhile, which stays.
-        guard var record = records[id] else { return }
-        switch outcome {
-        case .success(.done(let result)): record.end(.success(result), .now)
-        case .success(.needs(let needs)): record.wait(for: needs, .now)
-        case .failure(let error): record.end(.failure(error), .now)
-        }
         await keep(record)
     }
+
+    private static let maximumRounds = 32
+    private static let stopped = "The server was stopped or replaced while this was at work; call the tool again."
 
     private func note(_ message: String, of id: String) {
         guard records[id]?.status == .working else { return }
@@ -126,8 +156,25 @@ package actor TaskStore {
     private func keep(_ record: TaskRecord) async {
         records[record.id] = record
         feed.announce(Changes(subjects: [.task(record.id)]))
-        // Where this fails the file is older than what is told here, which matters only after a restart.
-        try? await files?.write(record.json, record.id)
+        // One after the other, each with what is so by then. Where this fails the file is older than what is told here,
+        // which matters only after a restart.
+        let id = record.id
+        let earlier = writes[id]
+        let write = Task {
+            await earlier?.value
+            if let record = self.records[id] { try? await self.files?.write(record.json, id) }
+        }
+        writes[id] = write
+        await write.value
+        if writes[id] == write { writes[id] = nil }
+    }
+
+    /// Drops the task that has been over for longest.
+    private func forgetOldest(of principal: String) async {
+        let over = records.values.filter { $0.principal == principal && $0.status.isOver }
+        guard let oldest = over.min(by: { $0.updated.seconds < $1.updated.seconds }) else { return }
+        records[oldest.id] = nil
+        await files?.remove(oldest.id)
     }
 
     private func forgetExpired() async {
@@ -137,11 +184,4 @@ package actor TaskStore {
         }
     }
 
-    /// 128 random bits: who has not been told the id does not find it.
-    private static func newID() -> String {
-        (0..<2).map { _ in
-            let digits = String(UInt64.random(in: .min ... .max), radix: 16)
-            return String(repeating: "0", count: 16 - digits.count) + digits
-        }.joined()
-    }
 }

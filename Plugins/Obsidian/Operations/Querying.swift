@@ -16,6 +16,7 @@ extension ObsidianPlugin {
         var sort: String?
         var limit: Int?
         var offset: Int?
+        var max_tokens: Int?
         var vault: String?
     }
 
@@ -56,14 +57,16 @@ extension ObsidianPlugin {
             throw VaultError(.invalidArgument, "sort '\(input.sort ?? "")' is unknown; it is one of modified, path, size")
         }
         let (notes, total) = try vault.index.notes(where: condition, order: order, limit: page.limit, offset: page.offset)
+        var budget = try TokenBudget(input.max_tokens)
+        let shown = budget.fitting(notes) { $0.0.path.utf8.count + 60 + $0.1.serialized().utf8.count }
         return QueryOutput(
             total: total,
-            notes: notes.map { summary, properties in
+            notes: shown.map { summary, properties in
                 .init(
                     path: summary.path, modified: Timestamp.text(summary.modified),
                     properties: properties.objectValue?.isEmpty == false ? properties : nil)
             },
-            next_offset: page.next(shown: notes.count, of: total), indexing: Indexing(vault))
+            next_offset: page.next(shown: shown.count, of: total), indexing: Indexing(vault))
     }
 
     struct RecentInput: Codable, Sendable {

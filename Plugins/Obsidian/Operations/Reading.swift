@@ -7,6 +7,7 @@ extension ObsidianPlugin {
         var path: String?
         var limit: Int?
         var offset: Int?
+        var max_tokens: Int?
         var vault: String?
     }
 
@@ -33,12 +34,16 @@ extension ObsidianPlugin {
             throw VaultError(.invalidArgument, "query is empty; give words, \"a phrase\", tag:name, path:text or [property:value]")
         }
         let (hits, total) = try vault.index.search(query, folder: input.path, limit: page.limit, offset: page.offset)
+        let matches = hits.map { hit in
+            let lines = Snippets.find(query.positiveTexts, in: hit.body).map { SearchOutput.Line(line: $0, text: $1) }
+            return SearchOutput.Match(path: hit.summary.path, lines: lines)
+        }
+        var budget = try TokenBudget(input.max_tokens)
+        let shown = budget.fitting(matches) { match in
+            match.lines.reduce(match.path.utf8.count + 24) { $0 + $1.text.utf8.count + 24 }
+        }
         return SearchOutput(
-            total: total,
-            notes: hits.map { hit in
-                .init(path: hit.summary.path, lines: Snippets.find(query.positiveTexts, in: hit.body).map { .init(line: $0, text: $1) })
-            },
-            next_offset: page.next(shown: hits.count, of: total), indexing: Indexing(vault))
+            total: total, notes: shown, next_offset: page.next(shown: shown.count, of: total), indexing: Indexing(vault))
     }
 
     struct ReadInput: Codable, Sendable {
@@ -46,6 +51,7 @@ extension ObsidianPlugin {
         var heading: String?
         var offset: Int?
         var limit: Int?
+        var max_tokens: Int?
         var vault: String?
     }
 
@@ -66,25 +72,18 @@ extension ObsidianPlugin {
         var part = text[...]
         if let heading = input.heading { part = try Section.find(heading, in: text, path: path).whole }
         let lines = part.split(separator: "\n", omittingEmptySubsequences: false)
-        var shown: [Substring] = []
-        var characters = 0
-        for line in lines.dropFirst(page.offset).prefix(page.limit) {
-            characters += line.utf8.count + 1
-            if characters > Self.mostCharacters, !shown.isEmpty { break }
-            shown.append(line)
-        }
+        var budget = try TokenBudget(input.max_tokens)
+        let shown = budget.fitting(lines.dropFirst(page.offset).prefix(page.limit)) { $0.utf8.count }
         return ReadOutput(
             path: path.text, version: version, content: shown.joined(separator: "\n"), lines: lines.count,
             next_offset: page.next(shown: shown.count, of: lines.count))
     }
 
-    /// About 15,000 tokens: under what clients refuse.
-    static let mostCharacters = 60_000
-
     struct ListInput: Codable, Sendable {
         var path: String?
         var limit: Int?
         var offset: Int?
+        var max_tokens: Int?
         var vault: String?
     }
 
@@ -112,7 +111,8 @@ extension ObsidianPlugin {
             prefix = String(example.prefix(wanted.count))
         }
         let inside = all.filter { folded($0).hasPrefix(folded(prefix)) }.sorted()
-        let shown = Array(inside.dropFirst(page.offset).prefix(page.limit))
+        var budget = try TokenBudget(input.max_tokens)
+        let shown = budget.fitting(inside.dropFirst(page.offset).prefix(page.limit)) { $0.utf8.count + 2 }
         let folders = Set(inside.compactMap { path -> String? in
             let rest = path.dropFirst(prefix.count)
             return rest.firstIndex(of: "/").map { prefix + rest[..<$0] + "/" }

@@ -25,8 +25,8 @@ struct Asked: Decodable, Sendable {
 
     /// The client's answer to a question; nil where there is none that can be one.
     func answer(to question: Question) -> JSON? {
-        guard let answer = inputResponses?[question.key] else { return nil }
-        return question.method.isAnswered(by: answer) ? answer : nil
+        guard let answer = inputResponses?[question.key], question.method.isAnswered(by: answer) else { return nil }
+        return answer
     }
 }
 

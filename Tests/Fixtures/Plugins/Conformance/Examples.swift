@@ -3,7 +3,7 @@ import KnapPlugin
 /// What the examples in the specification's schema call, read and get, so that they can be replayed as they are.
 extension Conformance {
     static let exampleMethods: [Method<Conformance>] = [
-        .content("get_weather", .text("Current weather in New York:\nTemperature: 72°F\nConditions: Partly cloudy")),
+        .result("get_weather", weather),
         .value("get_weather_data", weatherData),
         .result("list_users", listUsers),
         .result("build_simulation", buildSimulation),
@@ -21,6 +21,7 @@ extension Conformance {
                 .embedded(mainFile, "text/x-rust", text: mainText),
                 ["audience": ["user", "assistant"], "priority": 0.7, "lastModified": "2025-05-03T14:30:00Z"])),
         .result("test_elicitation_fields", elicitationFields),
+        .result("test_example_inputs", exampleInputs),
         .value("code_review", codeReview),
         .value("complete_language", completeLanguage),
         .value("complete_framework", completeFramework),
@@ -40,6 +41,13 @@ extension Conformance {
 // MARK: - Tools
 
 extension Conformance {
+    func weather(_ input: JSON, _ call: Call) async throws -> JSON {
+        [
+            "content": [.text("Current weather in New York:\nTemperature: 72°F\nConditions: Partly cloudy")],
+            "isError": false,
+        ]
+    }
+
     /// With an output schema, so that the Gateway makes structured content of it.
     func weatherData(_ input: JSON, _ call: Call) async throws -> JSON {
         ["temperature": 22.5, "conditions": "Partly cloudy", "humidity": 65]
@@ -70,6 +78,22 @@ extension Conformance {
     }
 
     func calculateSum(_ addends: Addends, _ call: Call) async throws -> JSON { .said("\(addends.a + addends.b)") }
+
+    /// Who somebody is, and what the capital is: both at once.
+    func exampleInputs(_ asked: Asked, _ call: Call) async throws -> JSON {
+        let login = Question.form(
+            "github_login", "Please provide your GitHub username",
+            [
+                "name": ["type": "string", "title": "GitHub Username", "description": "Your GitHub username"],
+                "email": ["type": "string", "format": "email", "description": "Your email address"],
+                "age": ["type": "number", "minimum": 18, "description": "Your age"],
+            ], required: ["name"])
+        let capital = Question.sampling("capital_of_france", "What is the capital of France?", maxTokens: 100)
+        guard let who = asked.answer(to: login), let what = asked.answer(to: capital) else {
+            return .asking([login, capital], state: "asked")
+        }
+        return .said("\(who.field("name")?.stringValue ?? ""): \(what.sampled)")
+    }
 
     /// A form with every kind of field that a form can have.
     func elicitationFields(_ asked: Asked, _ call: Call) async throws -> JSON {

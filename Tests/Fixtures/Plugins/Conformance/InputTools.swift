@@ -98,7 +98,13 @@ extension Conformance {
     }
 
     func sampling(_ asked: Asked, _ call: Call) async throws -> JSON {
-        let question = Question.sampling("response", asked.argument("prompt"), maxTokens: 100)
+        let preferences: JSON = [
+            "hints": [["name": "claude-3-sonnet"], ["name": "claude"]], "costPriority": 0.3, "speedPriority": 0.8,
+            "intelligencePriority": 0.5,
+        ]
+        let question = Question.sampling(
+            "response", asked.argument("prompt"), maxTokens: 100,
+            ["modelPreferences": preferences, "systemPrompt": "You are a helpful assistant."])
         guard let answer = asked.answer(to: question) else { return .asking([question]) }
         return .said("LLM response: \(answer.sampled)")
     }

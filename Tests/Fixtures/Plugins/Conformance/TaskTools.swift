@@ -55,9 +55,10 @@ extension Conformance {
         return .said("Names: \(names.joined(separator: ", "))")
     }
 
-    /// Asks first, and works then.
+    /// Asks first, and works then: as a task, where the client knows tasks.
     func toolWithTask(_ asked: Asked, _ call: Call) async throws -> JSON {
+        if let name = asked.requestState { return .said("Worked for \(name)") }
         guard let answer = asked.answer(to: Self.userName) else { return .asking([Self.userName]) }
-        return .said("Worked for \(answer.field("name")?.stringValue ?? "nobody")")
+        return ["resultType": "task", "requestState": answer.field("name") ?? "nobody"]
     }
 }
