@@ -201,6 +201,12 @@ def test_a_tool_that_needs_more_of_its_client_says_so_and_is_not_in_the_document
     assert site.post("/tools/asks", {}).status == 422
 
 
+def test_a_tool_that_would_be_a_task_goes_on_in_place(place, site):
+    drop(place, tools=[tool(name, name, interactive=True, task="decided") for name in ("later", "never")])
+    assert site.post("/tools/later", {}).json == {"done": True}
+    assert site.post("/tools/never", {}).problem["code"] == "ABORTED"
+
+
 def test_a_call_belongs_to_the_trace_of_its_caller(place, site):
     drop(place, "GET /about about", tools=[tool("about", "about")])
     for ask in [lambda **headers: site.get("/about", **headers), lambda **headers: site.post("/tools/about", {}, **headers)]:

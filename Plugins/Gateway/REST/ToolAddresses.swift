@@ -57,7 +57,13 @@ struct ToolAddresses: Sendable {
             return BackendReply(try server.feed.current.find(arguments, for: exchange.backend.caller))
         }
         let interaction = try server.interaction(tool, arguments, exchange)
-        return try await exchange.call(method, interaction.body(of: Interaction.Round(), in: exchange))
+        var round = Interaction.Round()
+        for _ in 0..<Server.maximumRounds {
+            let reply = try await exchange.call(method, interaction.body(of: round, in: exchange))
+            guard let next = interaction.round(after: reply) else { return reply }
+            round = next
+        }
+        throw CallFailure(.aborted, "\(method) put its work off \(Server.maximumRounds) times.")
     }
 }
 

@@ -66,6 +66,14 @@ struct Interaction: Sendable {
         }
     }
 
+    /// The round in which a method goes on that would rather be a task; nil after every other answer.
+    func round(after reply: BackendReply) -> Round? {
+        guard isInteractive, reply.contentType == BackendReply.result, let answer = try? reply.json(from: method),
+            answer["resultType"]?.stringValue == "task"
+        else { return nil }
+        return Round(state: answer["requestState"]?.stringValue)
+    }
+
     private func needs(_ answer: JSON, of capabilities: ClientCapabilities) throws -> Needs {
         guard isInteractive else {
             throw CallFailure(.internal, "\(method) needs input, but its plugin's manifest does not say that it is interactive.")
@@ -89,7 +97,7 @@ struct Interaction: Sendable {
 
 extension Server {
     /// More rounds than any conversation with a person has.
-    private static let maximumRounds = 32
+    static let maximumRounds = 32
 
     /// Answers a request, with as many rounds as the era lets one request have.
     func answer(_ interaction: Interaction, to request: Request, in exchange: Exchange) async throws -> JSONObject {

@@ -32,6 +32,18 @@ METHOD(ask) {
    reply(instance, request->call, "application/vnd.knap.mcp-result+json",
          "{\"resultType\":\"input_required\",\"inputRequests\":{\"who\":{\"method\":\"elicitation/create\",\"params\":{}}}}");
 }
+// Would rather be a task; goes on where it is called again with its state.
+METHOD(later) {
+   char body[512] = "";
+   memcpy(body, request->body.data, request->body.size < sizeof body - 1 ? request->body.size : sizeof body - 1);
+   reply(instance, request->call, "application/vnd.knap.mcp-result+json",
+         strstr(body, "\"requestState\":\"half\"") ? "{\"structuredContent\":{\"done\":true}}"
+                                                     : "{\"resultType\":\"task\",\"requestState\":\"half\"}");
+}
+// The same, for ever.
+METHOD(never) {
+   reply(instance, request->call, "application/vnd.knap.mcp-result+json", "{\"resultType\":\"task\"}");
+}
 
 // For whom and in which trace it is called.
 METHOD(about) {
@@ -100,6 +112,6 @@ METHOD(events) { tell(instance, request); }
 METHOD(pieces) { tell(instance, request); }
 
 #define METHODS(X) \
-   X(echo) X(greet) X(quiet) X(garbled) X(page) X(split) X(result) X(blocks) X(mistake) X(ask) X(about) X(fail) X(wait) X(state) \
-   X(events) X(pieces)
+   X(echo) X(greet) X(quiet) X(garbled) X(page) X(split) X(result) X(blocks) X(mistake) X(ask) X(later) X(never) X(about) \
+   X(fail) X(wait) X(state) X(events) X(pieces)
 PLUGIN
