@@ -1,3 +1,4 @@
+import NIOCore
 import Synchronization
 
 /// The connections that are open, each with the task that serves it, and how many requests are being answered.
@@ -6,7 +7,7 @@ import Synchronization
 /// its writer must be finished before it goes.
 final class Connections: Sendable {
     private struct State {
-        var tasks: [Int: Task<Void, Never>] = [:]
+        var open: [Int: (channel: any Channel, task: Task<Void, Never>)] = [:]
         /// Those from which no request has come yet; one may be on its way.
         var fresh: Set<Int> = []
         var requests = 0
@@ -19,8 +20,10 @@ final class Connections: Sendable {
 
     private let state = Mutex(State())
 
+    var count: Int { state.withLock { $0.open.count } }
+
     /// Serves a connection in a task of its own.
-    func add(_ serve: @escaping @Sendable () async -> Void) {
+    func add(_ channel: any Channel, _ serve: @escaping @Sendable () async -> Void) {
         state.withLock { state in
             state.next += 1
             let number = state.next
@@ -29,14 +32,14 @@ final class Connections: Sendable {
                 await Self.$current.withValue(number) { await serve() }
                 remove(number)
             }
-            state.tasks[number] = task
+            state.open[number] = (channel, task)
             if state.isClosing { task.cancel() }
         }
     }
 
     private func remove(_ number: Int) {
         state.withLock { state in
-            state.tasks[number] = nil
+            state.open[number] = nil
             state.fresh.remove(number)
         }
     }
@@ -61,13 +64,18 @@ final class Connections: Sendable {
         }
     }
 
-    /// Closes all, and returns when they are closed.
-    func close() async {
-        let tasks = state.withLock { state in
+    /// Closes all, and returns when they are closed. What clients have not read when the time is over is lost to them.
+    func close(within patience: Duration) async {
+        let open = state.withLock { state in
             state.isClosing = true
-            return Array(state.tasks.values)
+            return Array(state.open.values)
         }
-        for task in tasks { task.cancel() }
-        for task in tasks { await task.value }
+        for connection in open { connection.task.cancel() }
+        let force = Task {
+            guard (try? await Task.sleep(for: patience)) != nil else { return }
+            for connection in open { connection.channel.close(promise: nil) }
+        }
+        for connection in open { await connection.task.value }
+        force.cancel()
     }
 }

@@ -35,9 +35,14 @@ final class EventQueue: Sendable {
         }
     }
 
-    /// Sends at once if nothing waits before it, else drops it.
+    /// Sends if nothing waits before it, else drops it.
     func offer(_ event: StreamEvent) {
-        let reader = state.withLock { $0.events.isEmpty ? $0.reader.take() : nil }
+        let reader = state.withLock { state -> CheckedContinuation<StreamEvent?, Never>? in
+            guard state.events.isEmpty, !state.isAbandoned, !state.isFinished else { return nil }
+            if let reader = state.reader.take() { return reader }
+            state.events.append(event)
+            return nil
+        }
         reader?.resume(returning: event)
     }
 

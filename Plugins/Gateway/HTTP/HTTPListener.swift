@@ -39,16 +39,14 @@ package final class HTTPListener: Sendable {
     }
 
     private static let socketName = "http"
-    /// A connection that says nothing for this long is closed; streams say something every 15 seconds.
-    private static let idleTimeout = TimeAmount.seconds(75)
+    /// For answers under way, and then for clients to read what was sent: together less than the hook may take.
+    private static let patience = Duration.seconds(8), readingPatience = Duration.seconds(2)
 
-    /// Less than a hook may take.
-    private static let patience = Duration.seconds(8)
-
+    private let limits: ConnectionLimits
     private let state = Mutex(State.idle)
     private let connections = Connections()
 
-    package init() {}
+    package init(limits: ConnectionLimits = ConnectionLimits()) { self.limits = limits }
 
     /// Starts to accept, and answers the URL.
     package func start(_ site: HTTPSite, at address: Address, sockets: (any SocketKeeper)?) async throws -> String {
@@ -58,18 +56,31 @@ package final class HTTPListener: Sendable {
         if kept == nil { sockets?.keep(Self.socketName, socket: socket) }
 
         let logger = Logger(label: "gateway.http") { _ in SwiftLogNoOpLogHandler() }
-        let http = HTTP1Channel(
+        let http = GuardedHTTP1(
             responder: { [connections] request, writer, _ in
                 connections.requestBegins()
                 defer { connections.requestEnds() }
                 try await site.respond(to: request, writer)
-            },
-            configuration: .init(idleTimeout: Self.idleTimeout))
+            }, limits: limits)
+        let unread = ChannelOptions.Types.SocketOption.Value(limits.unread.nanoseconds / 1_000_000)
         let channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .serverChannelInitializer { listening in
+                // Without a free descriptor accepting fails at once, again and again.
+                listening.eventLoop.makeCompletedFuture {
+                    try listening.pipeline.syncOperations.addHandler(AcceptBackoffHandler(shouldForwardIOErrorCaught: false))
+                }
+            }
             .childChannelOption(.socketOption(.tcp_nodelay), value: 1)
-            .childChannelInitializer { [connections] connection in
-                http.setup(channel: connection, logger: logger).map { value in
-                    connections.add { await Self.serve(value, http, logger) }
+            .childChannelOption(.tcpOption(.init(rawValue: TCP_USER_TIMEOUT)), value: unread)
+            // Who has sent its last request may still read the answer.
+            .childChannelOption(.allowRemoteHalfClosure, value: true)
+            .childChannelInitializer { [connections, limits] connection in
+                guard connections.count < limits.connections else { return Self.turnAway(connection) }
+                return http.setup(channel: connection, logger: logger).flatMapThrowing { value in
+                    let end = try connection.pipeline.syncOperations.handler(type: RequestGuard.self).end
+                    connections.add(connection) {
+                        await ConnectionEnd.$current.withValue(end) { await http.handle(value: value, logger: logger) }
+                    }
                 }
             }
             .withBoundSocket(socket).get()
@@ -78,10 +89,8 @@ package final class HTTPListener: Sendable {
         return url
     }
 
-    private static func serve(_ connection: HTTP1Channel.Value, _ channel: HTTP1Channel, _ logger: Logger) async {
-        let end = ConnectionEnd()
-        connection.channel.closeFuture.whenComplete { _ in end.fire() }
-        await ConnectionEnd.$current.withValue(end) { await channel.handle(value: connection, logger: logger) }
+    private static func turnAway(_ connection: any Channel) -> EventLoopFuture<Void> {
+        connection.eventLoop.makeCompletedFuture { try connection.pipeline.syncOperations.addHandler(TurnedAway()) }
     }
 
     /// Remembers why there is no HTTP.
@@ -98,7 +107,7 @@ package final class HTTPListener: Sendable {
     package func stop() async {
         await stopAccepting()
         await connections.settle(requests: Self.patience, fresh: .milliseconds(500))
-        await connections.close()
+        await connections.close(within: Self.readingPatience)
         try? await runningChannel?.close()
         state.withLock { $0 = .stopped }
     }

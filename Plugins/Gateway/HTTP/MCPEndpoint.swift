@@ -88,7 +88,8 @@ extension MCPEndpoint {
         guard accepted.has("application/json"), accepted.has("text/event-stream") else {
             return .text("Accept must list application/json and text/event-stream.", status: 406)
         }
-        if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > maximumBody { return tooLarge }
+        // The parser has checked that it is a number, which may be larger than an Int.
+        if let length = request.headers[.contentLength], Int(length) ?? .max > maximumBody { return tooLarge }
         return nil
     }
 
@@ -211,7 +212,7 @@ extension MCPEndpoint {
         _ queue: EventQueue, isModern: Bool, prime: StreamEvent? = nil, _ writer: consuming ResponseWriter,
         left: @escaping @Sendable () -> Void
     ) async throws {
-        ConnectionEnd.current?.handle(left)
+        ConnectionEnd.current?.handle(.init(gone: left, suspected: { queue.offer(.keepAlive) }))
         heartbeat.add(queue)
         defer {
             heartbeat.remove(queue)
@@ -303,7 +304,7 @@ extension MCPEndpoint {
         _ queue: EventQueue, first: [StreamEvent], _ writer: consuming ResponseWriter,
         left: @escaping @Sendable () -> Void
     ) async throws {
-        ConnectionEnd.current?.handle(left)
+        ConnectionEnd.current?.handle(.init(gone: left, suspected: { queue.offer(.keepAlive) }))
         heartbeat.add(queue)
         defer {
             heartbeat.remove(queue)
