@@ -33,7 +33,7 @@ final class Connections: Sendable {
                 remove(number)
             }
             state.open[number] = (channel, task)
-            if state.isClosing { task.cancel() }
+            if state.isClosing { channel.close(promise: nil) }
         }
     }
 
@@ -70,7 +70,7 @@ final class Connections: Sendable {
             state.isClosing = true
             return Array(state.open.values)
         }
-        for connection in open { connection.task.cancel() }
+        for connection in open { connection.channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent()) }
         let force = Task {
             guard (try? await Task.sleep(for: patience)) != nil else { return }
             for connection in open { connection.channel.close(promise: nil) }

@@ -45,6 +45,8 @@ package final class HTTPListener: Sendable {
     private let limits: ConnectionLimits
     private let state = Mutex(State.idle)
     private let connections = Connections()
+    private let accepts = Atomic(true)
+    private let site = Mutex<HTTPSite?>(nil)
 
     package init(limits: ConnectionLimits = ConnectionLimits()) { self.limits = limits }
 
@@ -55,6 +57,7 @@ package final class HTTPListener: Sendable {
         let port = Self.port(of: socket)
         if kept == nil { sockets?.keep(Self.socketName, socket: socket) }
 
+        self.site.withLock { $0 = site }
         let logger = Logger(label: "gateway.http") { _ in SwiftLogNoOpLogHandler() }
         let http = GuardedHTTP1(
             responder: { [connections] request, writer, _ in
@@ -62,12 +65,12 @@ package final class HTTPListener: Sendable {
                 defer { connections.requestEnds() }
                 try await site.respond(to: request, writer)
             }, limits: limits)
+        let goesOn: @Sendable () -> Bool = { [weak self] in self?.accepts.load(ordering: .relaxed) ?? false }
         let unread = ChannelOptions.Types.SocketOption.Value(limits.unread.nanoseconds / 1_000_000)
         let channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .serverChannelInitializer { listening in
-                // Without a free descriptor accepting fails at once, again and again.
                 listening.eventLoop.makeCompletedFuture {
-                    try listening.pipeline.syncOperations.addHandler(AcceptBackoffHandler(shouldForwardIOErrorCaught: false))
+                    try listening.pipeline.syncOperations.addHandler(AcceptingRest(goesOn: goesOn))
                 }
             }
             .childChannelOption(.socketOption(.tcp_nodelay), value: 1)
@@ -98,6 +101,7 @@ package final class HTTPListener: Sendable {
 
     /// Takes no connection any more: those that come wait at the kept socket for whoever serves it next.
     package func stopAccepting() async {
+        accepts.store(false, ordering: .relaxed)
         // Closing at once would reset connections that are just being accepted.
         try? await runningChannel?.setOption(.autoRead, value: false).get()
     }
@@ -107,6 +111,7 @@ package final class HTTPListener: Sendable {
     package func stop() async {
         await stopAccepting()
         await connections.settle(requests: Self.patience, fresh: .milliseconds(500))
+        site.withLock { $0 }?.giveUp()
         await connections.close(within: Self.readingPatience)
         try? await runningChannel?.close()
         state.withLock { $0 = .stopped }

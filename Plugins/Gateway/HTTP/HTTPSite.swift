@@ -21,6 +21,9 @@ package struct HTTPSite: Sendable {
         endpoint = MCPEndpoint(server: server, sessions: sessions)
     }
 
+    /// Gives up what is still at work when the server goes.
+    func giveUp() { endpoint.giveUp() }
+
     func respond(to request: HummingbirdCore.Request, _ writer: consuming ResponseWriter) async throws {
         if let refusal = access.refusal(of: request.head) { return try await Self.refused(refusal).send(writer) }
         switch request.uri.path {

@@ -11,8 +11,21 @@ struct MCPEndpoint: Sendable {
     let server: Server
     let sessions: SessionStore
     let heartbeat = Heartbeat()
+    let bodies = BodyBudget()
+    private let lasting = LastingWork()
 
     static let maximumBody = LineFramer.defaultLimit
+
+    init(server: Server, sessions: SessionStore) {
+        self.server = server
+        self.sessions = sessions
+    }
+
+    /// Gives up the requests whose clients left without cancelling them.
+    func giveUp() {
+        lasting.giveUp()
+        sessions.giveUp()
+    }
 
     func respond(
         to request: HummingbirdCore.Request, from backend: any Backend, _ writer: consuming ResponseWriter
@@ -55,12 +68,16 @@ extension MCPEndpoint {
             try await writer.writeInformationalHead(HTTPResponse(status: .continue))
         }
         var body: [UInt8] = []
+        // Held until the answer is out: the message is.
+        var share = 0
+        defer { bodies.giveBack(share) }
         for try await part in request.body {
-            guard body.count + part.readableBytes <= Self.maximumBody else {
-                return try await Self.tooLarge.send(writer)
-            }
+            let size = body.count + part.readableBytes
+            guard size <= Self.maximumBody else { return try await Self.tooLarge.send(writer) }
+            guard bodies.grow(&share, to: size) else { return try await Self.busy.send(writer) }
             body.append(contentsOf: part.readableBytesView)
         }
+        guard bodies.grow(&share, to: JSON.approximateMemory(of: body)) else { return try await Self.busy.send(writer) }
         switch read(body, request, backend) {
         case .answer(let answer): try await answer.send(writer)
         case .modern(let message, let envelope): try await serve(message, envelope, backend, writer)
@@ -77,6 +94,9 @@ extension MCPEndpoint {
 
     private static let tooLarge = Answer.json(
         Rejection(error: RPCError(.invalidRequest, "The body is larger than \(maximumBody) bytes.")).json, status: 413)
+
+    private static let busy = Answer.text(
+        "The server is at work on other large requests; try again.", status: 503, fields: [(.retryAfter, "1")])
 
     /// What is wrong with the request before its body is read.
     private static func refusal(of request: HummingbirdCore.Request) -> Answer? {
@@ -114,7 +134,8 @@ extension MCPEndpoint {
             // Its notifications mean nothing over HTTP, where closing the response is the cancel.
             guard case .request(let message) = message else { return .answer(Answer(status: 202)) }
             do throws(RPCError) {
-                return .modern(message, try .modern(message, headers: RoutingHeaders(request.headers)))
+                let envelope = try Envelope.modern(message, headers: RoutingHeaders(request.headers))
+                return .modern(message.lasting(envelope), envelope)
             } catch {
                 return .answer(.json(Response(id: message.id, .failure(error)).json, status: error.status(isModern: true)))
             }
@@ -164,13 +185,14 @@ extension MCPEndpoint {
         let exchange = Exchange(envelope: envelope, backend: backend, session: nil) {
             await queue.send(.message($0.json, id: nil))
         }
-        let work = Task { [server] in
+        let answering: @Sendable () async -> Void = { [server] in
             let response = await server.answer(message, in: exchange)
             await queue.send(.response(response, id: nil))
             queue.finish()
         }
         // Closing the response is the cancel of the modern era; in the legacy one a disconnect is none.
         let isModern = envelope.isModern
+        let work = isModern ? Task(operation: answering) : lasting.begin(answering)
         try await respond(queue, isModern: isModern, writer) {
             queue.abandon()
             if isModern { work.cancel() }
@@ -202,15 +224,19 @@ extension MCPEndpoint {
             return try await Answer.json(Response(id: message.id, .failure(error)).json).send(writer)
         }
         let prime = envelope.revision >= .november2025 ? stream.prime() : nil
-        try await respond(queue, isModern: false, prime: prime, writer) { stream.detach(queue) }
+        try await respond(queue, isModern: false, prime: prime, writer, withoutEvents: { session.forget(stream) }) {
+            stream.detach(queue)
+        }
     }
 
     /// Answers with JSON, or from the first notification on with events.
     ///
-    /// - Parameter left: Called when the response is over or its client has gone.
+    /// - Parameters:
+    ///   - withoutEvents: Called when the response is to have no events.
+    ///   - left: Called when the response is over or its client has gone.
     private func respond(
         _ queue: EventQueue, isModern: Bool, prime: StreamEvent? = nil, _ writer: consuming ResponseWriter,
-        left: @escaping @Sendable () -> Void
+        withoutEvents: () -> Void = {}, left: @escaping @Sendable () -> Void
     ) async throws {
         ConnectionEnd.current?.handle(.init(gone: left, suspected: { queue.offer(.keepAlive) }))
         heartbeat.add(queue)
@@ -221,10 +247,12 @@ extension MCPEndpoint {
         }
         let first = await queue.next()
         guard case .response(let response, _) = first else {
+            if first == nil { withoutEvents() }
             // A cancelled request of the handshake era has no response, and HTTP wants one.
             guard let first else { return try await Answer(status: 202).send(writer) }
             return try await Self.write([prime, first].compactMap(\.self), queue, writer)
         }
+        withoutEvents()
         var status = 200
         if case .failure(let error) = response.outcome { status = error.status(isModern: isModern) }
         try await Answer.json(response.json, status: status).send(writer)

@@ -42,6 +42,10 @@ final class RequestGuard: ChannelDuplexHandler {
     private var held: ByteBuffer?
 
     private var isInputClosed = false
+    /// Answers that have not gone out whole.
+    private var unsent = 0
+    /// The output is closed once all has gone out: with the input closed too, what waits would be dropped.
+    private var isFinishing = false
     /// When the connection is closed even if the client has not closed it.
     private var closing: NIODeadline?
     private var look: (at: NIODeadline, scheduled: Scheduled<Void>)?
@@ -127,13 +131,21 @@ final class RequestGuard: ChannelDuplexHandler {
         case ChannelEvent.inputClosed:
             isInputClosed = true
             isDeaf = true
-            if owed.isEmpty { context.close(promise: nil) } else { probe(context) }
+            if owed.isEmpty { finish(context) } else { probe(context) }
+        case is ChannelShouldQuiesceEvent: quiesce(context)
         case ChannelEvent.outputClosed:
             closing = .now() + limits.closing
             watch(context)
         default: break
         }
         context.fireUserInboundEventTriggered(event)
+    }
+
+    /// The server is going: what is owed is answered, and nothing more is read.
+    private func quiesce(_ context: ChannelHandlerContext) {
+        if unsent == 0, owed.isEmpty { return context.close(promise: nil) }
+        isDeaf = true
+        if owed.isEmpty { finish(context) } else { owed[owed.index(before: owed.endIndex)].isLast = true }
     }
 
     /// A client that has closed its socket and one that has only sent its last request look the same until something is
@@ -152,10 +164,27 @@ final class RequestGuard: ChannelDuplexHandler {
         case .body where current.isHEAD: promise?.succeed()
         case .body: context.write(data, promise: promise)
         case .end:
-            context.writeAndFlush(data, promise: promise)
             owed.removeFirst()
+            unsent += 1
+            let sent = promise ?? context.eventLoop.makePromise()
+            sent.futureResult.assumeIsolated().whenComplete { _ in
+                self.unsent -= 1
+                if self.isFinishing { self.finish(context) }
+            }
+            context.writeAndFlush(data, promise: sent)
             answered(current, context)
         }
+    }
+
+    func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
+        guard mode == .output else { return context.close(mode: mode, promise: promise) }
+        promise?.succeed()
+        finish(context)
+    }
+
+    private func finish(_ context: ChannelHandlerContext) {
+        isFinishing = true
+        if unsent == 0 { context.close(mode: .output, promise: nil) }
     }
 
     private func write(
@@ -182,13 +211,12 @@ final class RequestGuard: ChannelDuplexHandler {
     }
 
     private func answered(_ request: Owed, _ context: ChannelHandlerContext) {
-        if isInputClosed, owed.isEmpty { return context.close(promise: nil) }
         switch reading {
         case .head: reading = .head(since: .now())
         // From here on it is the body of this request's successor, or the rest of its own.
         case .body(_, let bytes): reading = .body(since: .now(), bytes: owed.isEmpty ? 0 : bytes)
         }
-        if request.isLast || request.refusal != nil { context.close(mode: .output, promise: nil) }
+        if request.isLast || request.refusal != nil || isInputClosed && owed.isEmpty { finish(context) }
         watch(context)
     }
 

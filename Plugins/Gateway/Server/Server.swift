@@ -108,7 +108,7 @@ extension Server {
         let revision = Revision.negotiated(asked: request.params["protocolVersion"]?.stringValue)
         let capabilities = ClientCapabilities(request.params["capabilities"]?.objectValue ?? JSONObject())
         let client = ClientIdentity(capabilities: capabilities, info: request.params["clientInfo"])
-        exchange.session?.negotiated(revision, client)
+        exchange.session?.negotiated(revision, client.kept)
         return [
             "protocolVersion": .string(revision.rawValue),
             "capabilities": self.capabilities(isModern: false),

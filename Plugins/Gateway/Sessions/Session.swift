@@ -15,6 +15,8 @@ package final class Session: Sendable {
 
     /// More subscriptions than this are refused: each is kept and looked up at every change.
     static let maximumSubscriptions = 1024
+    /// The same, of their addresses together.
+    static let maximumSubscriptionBytes = 64 * 1024
 
     /// What the server has asked the client and not been told yet.
     let questions = Questions()
@@ -35,14 +37,18 @@ package final class Session: Sendable {
 
     func subscribe(to uri: String) throws(RPCError) {
         let isFull = state.withLock { facts in
-            guard facts.subscriptions.count < Self.maximumSubscriptions || facts.subscriptions.contains(uri) else {
+            if facts.subscriptions.contains(uri) { return false }
+            let bytes = facts.subscriptions.reduce(uri.utf8.count) { $0 + $1.utf8.count }
+            guard facts.subscriptions.count < Self.maximumSubscriptions, bytes <= Self.maximumSubscriptionBytes else {
                 return true
             }
             facts.subscriptions.insert(uri)
             return false
         }
         if isFull {
-            throw RPCError(.invalidRequest, "There are already \(Self.maximumSubscriptions) subscriptions; end one first.")
+            let (count, bytes) = (Self.maximumSubscriptions, Self.maximumSubscriptionBytes)
+            throw RPCError(
+                .invalidRequest, "There may be \(count) subscriptions, whose addresses have \(bytes) bytes together; end one first.")
         }
     }
 

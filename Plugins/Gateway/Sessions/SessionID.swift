@@ -27,17 +27,3 @@ struct SessionID {
 
     private static func purpose(_ principal: String) -> String { "session " + principal }
 }
-
-extension ClientCapabilities {
-    /// What may be asked of clients: a declaration of any size becomes a short one.
-    fileprivate var known: JSONObject {
-        var known = JSONObject()
-        for (name, parts) in [("sampling", ["tools", "context"]), ("elicitation", ["form", "url"]), ("roots", [])] {
-            guard let declaration = declared[name]?.objectValue else { continue }
-            var kept = JSONObject()
-            for part in parts where declaration[part]?.objectValue != nil { kept[part] = [:] }
-            known[name] = .object(kept)
-        }
-        return known
-    }
-}

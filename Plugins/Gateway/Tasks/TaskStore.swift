@@ -17,6 +17,8 @@ package actor TaskStore {
     /// Those of one principal and of all: more are refused, because each holds its result for an hour.
     static let maximumOfOne = 1000
     static let maximum = 10_000
+    /// What the tasks of one principal may hold together, in bytes.
+    static let maximumBytesOfOne = 256 << 20
 
     private var records: [String: TaskRecord] = [:]
     private var running: [String: Task<Void, Never>] = [:]
@@ -46,7 +48,7 @@ package actor TaskStore {
     ) async throws(RPCError) -> TaskRecord {
         await forgetExpired()
         let own = records.values.count { $0.principal == principal }
-        guard records.count < Self.maximum, own < Self.maximumOfOne else {
+        guard records.count < Self.maximum, own < Self.maximumOfOne, bytes(of: principal) < Self.maximumBytesOfOne else {
             throw RPCError(.internalError, "There are too many tasks; read or cancel some, or wait until they expire.")
         }
         let record = TaskRecord(
@@ -110,12 +112,21 @@ package actor TaskStore {
         // It may have been cancelled meanwhile, which stays.
         guard var record = records[id] else { return }
         switch outcome {
-        case .success(.done(let result)): record.end(.success(result), .now)
+        case .success(.done(let result)):
+            let fits = bytes(of: record.principal) + JSON.object(result).approximateSize <= Self.maximumBytesOfOne
+            record.end(fits ? .success(result) : .failure(Self.noRoom), .now)
         case .success(.needs(let needs)): record.wait(for: needs, .now)
         case .failure(let error): record.end(.failure(error), .now)
         }
         await keep(record)
     }
+
+    private func bytes(of principal: String) -> Int {
+        records.values.reduce(0) { $0 + ($1.principal == principal ? $1.size : 0) }
+    }
+
+    private static let noRoom = RPCError(
+        .internalError, "The result has no room beside those of other tasks; it is lost. Wait until some have expired.")
 
     private func note(_ message: String, of id: String) {
         guard records[id]?.status == .working else { return }
