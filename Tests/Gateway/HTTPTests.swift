@@ -7,12 +7,13 @@ import Testing
 struct HTTPFixture {
     let server = Server.sample()
     let backend = MemoryBackend()
-    let listener = HTTPListener()
+    let listener: HTTPListener
     let port: Int
 
     static let token = "a-token-of-the-test"
 
-    init() async throws {
+    init(limits: ConnectionLimits = ConnectionLimits()) async throws {
+        listener = HTTPListener(limits: limits)
         let site = HTTPSite(
             server: server, sessions: SessionStore(server: server), access: HTTPAccess(token: Self.token, allowedOrigins: ["https://app.example"]),
             backend: backend,

@@ -6,8 +6,10 @@ import Glibc
 /// It ends when the client has closed stdin, or a signal asks for it, and the pending answers are out (within a bound);
 /// when stdout is gone, when the client's process has ended, or when the host has.
 struct RelayPump {
-    /// Clients give a server about two seconds after they have closed its stdin.
+    /// How long nothing may move once the client leaves. Clients give a server about two seconds.
     private static let flushMS = 1500
+    /// For answers that keep coming: a little longer than the host goes on with a session that has ended.
+    private static let longestFlushMS = 6000
     private static let chunk = 64 << 10
     /// A pipe that is ready for writing has room for this much (PIPE_BUF, pipe(7)), so no write blocks.
     private static let pipeWrite = 4096
@@ -26,16 +28,29 @@ struct RelayPump {
     /// How the client leaves.
     private enum Leaving {
         case no
-        /// It has closed stdin, from which there is more to read: it counts from what was moved last.
+        /// It has closed stdin, from which there is more to read.
         case closed(lastMove: Int)
         /// The host was told that nothing follows.
-        case flushing(until: Int)
+        case flushing(lastMove: Int, until: Int)
 
         var end: Int? {
             switch self {
             case .no: nil
             case .closed(let lastMove): lastMove + flushMS
-            case .flushing(let end): end
+            case .flushing(let lastMove, let end): min(lastMove + flushMS, end)
+            }
+        }
+
+        static func flushing(longest: Int) -> Leaving {
+            let now = Clock.milliseconds()
+            return .flushing(lastMove: now, until: now + longest)
+        }
+
+        mutating func moved() {
+            switch self {
+            case .no: break
+            case .closed: self = .closed(lastMove: Clock.milliseconds())
+            case .flushing(_, let end): self = .flushing(lastMove: Clock.milliseconds(), until: end)
             }
         }
     }
@@ -50,7 +65,7 @@ struct RelayPump {
             if !toHost.isOpen, toHost.bytes.isEmpty, !isTold {
                 shutdown(socket, Int32(SHUT_WR))
                 isTold = true
-                if !wasAsked { leaving = .flushing(until: Clock.milliseconds() + Self.flushMS) }
+                if !wasAsked { leaving = .flushing(longest: Self.longestFlushMS) }
             }
             if !toClient.isOpen, toClient.bytes.isEmpty { return hostEnded(isTold || wasAsked) }
             guard let ready = wait(toHost, toClient, leaving) else { return ExitStatus.ok }
@@ -60,7 +75,7 @@ struct RelayPump {
                 if wasAsked { return 128 + number }
                 wasAsked = true
                 toHost.isOpen = false
-                leaving = .flushing(until: Clock.milliseconds() + Self.flushMS)
+                leaving = .flushing(longest: Self.flushMS)
             }
             var hasMoved = false
             if ready.toRead(.input), toHost.isOpen { hasMoved = receive(STDIN_FILENO, into: &toHost) }
@@ -73,10 +88,10 @@ struct RelayPump {
                 hasMoved = true
                 if !send(&toClient, on: STDOUT_FILENO) { return ExitStatus.ok }
             }
-            switch leaving {
-            case .no where ready.inputEnded && !hasMoved: leaving = .closed(lastMove: Clock.milliseconds())
-            case .closed where hasMoved: leaving = .closed(lastMove: Clock.milliseconds())
-            default: break
+            if hasMoved {
+                leaving.moved()
+            } else if ready.inputEnded, case .no = leaving {
+                leaving = .closed(lastMove: Clock.milliseconds())
             }
         }
     }

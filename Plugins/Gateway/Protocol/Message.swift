@@ -79,6 +79,8 @@ package struct Response: Sendable {
         self.outcome = outcome
     }
 
+    package var isCancelled: Bool { if case .failure(let error) = outcome { error.code == .cancelled } else { false } }
+
     package var json: JSON {
         var message: JSONObject = ["jsonrpc": "2.0", "id": id?.json ?? .null]
         switch outcome {

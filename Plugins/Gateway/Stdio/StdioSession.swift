@@ -212,7 +212,7 @@ package final class StdioSession: Sendable {
             if !Task.isCancelled {
                 await writer.write(response.json)
             } else if asked.isSubscription, state.withLock({ $0.isEnding }) {
-                await writer.write(server.endOfSubscription(request, exchange).json)
+                await writer.write((response.isCancelled ? server.endOfSubscription(request, exchange) : response).json)
             }
         }
         // From its `initialize` on a legacy client hears of every change.
