@@ -54,7 +54,9 @@ public final class GatewayPlugin: Plugin, Draining {
             try await host.timers.sleep(for: $0)
         }
         let startup = Startup(host: host, feeds: feeds)
+        // They were closed where an instance goes on because what was to replace it failed.
         server.feed.open()
+        streams.open()
         await server.tasks.load()
         // Before the first request: after a reload clients go on with tools that they know.
         let present = try host.registry.snapshot(of: "mcp").contributions
@@ -97,13 +99,13 @@ public final class GatewayPlugin: Plugin, Draining {
         await running?.listening.value
     }
 
-    /// Where the key cannot be kept, as on a full disk, what is signed is good until the next start: better than no server.
+    /// Where the key cannot be kept, as on a full disk, what is signed is good until the next start.
     private static func sealKey(in stateDirectory: String, _ host: PluginHost) -> [UInt8] {
         do throws(StateFile.Failure) {
             return try Settings.sealKey(stateDirectory: stateDirectory)
         } catch {
             host.log.warn("HTTP sessions will not outlive this start", ["reason": error])
-            return Array(randomText().utf8) + Array(randomText().utf8)
+            return Array(randomText(bits: 256).utf8)
         }
     }
 

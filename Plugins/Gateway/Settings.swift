@@ -96,17 +96,8 @@ struct Settings: Decodable {
     /// The secret in a file, which is made where there is none.
     private static func kept(_ path: String) throws(StateFile.Failure) -> String {
         if let kept = StateFile.read(path), !kept.isEmpty { return kept }
-        let made = randomToken()
+        let made = randomText(bits: 256)
         try StateFile.write(made + "\n", to: path, mode: 0o600)
         return made
-    }
-
-    /// 256 bits from the kernel, in hexadecimal.
-    private static func randomToken() -> String {
-        var generator = SystemRandomNumberGenerator()
-        return (0..<4).map { _ in
-            let digits = String(generator.next(), radix: 16)
-            return String(repeating: "0", count: 16 - digits.count) + digits
-        }.joined()
     }
 }

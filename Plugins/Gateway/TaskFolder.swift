@@ -19,7 +19,9 @@ struct TaskFolder: TaskFiles {
             defer { closedir(folder) }
             var tasks: [JSON] = []
             while let entry = readdir(folder) {
-                let name = withUnsafeBytes(of: entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+                let name = withUnsafeBytes(of: entry.pointee.d_name) {
+                    String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+                }
                 guard name.hasSuffix(".json"), let bytes = StateFile.readAll(path + "/" + name) else { continue }
                 if let task = try? JSON.parse(bytes) { tasks.append(task) }
             }

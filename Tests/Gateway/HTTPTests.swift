@@ -8,15 +8,18 @@ struct HTTPFixture {
     let server = Server.sample()
     let backend = MemoryBackend()
     let listener = HTTPListener()
+    let site: HTTPSite
     let port: Int
 
     static let token = "a-token-of-the-test"
 
     init() async throws {
         let site = HTTPSite(
-            server: server, sessions: SessionStore(server: server), access: HTTPAccess(token: Self.token, allowedOrigins: ["https://app.example"]),
+            server: server, sessions: SessionStore(server: server),
+            access: HTTPAccess(token: Self.token, allowedOrigins: ["https://app.example"]),
             backend: { [backend] _ in backend },
             page: { StatusReport.Contents(plugins: [["name": "<vault>", "state": "active"]]) })
+        self.site = site
         let url = try await listener.start(site, at: .init(host: "127.0.0.1", port: 0), sockets: nil)
         port = try #require(url.split(separator: ":").last.flatMap { Int($0) })
     }
@@ -244,6 +247,23 @@ private func headers(_ method: String, name: String? = nil, version: String = "2
         #expect(redirected.hasPrefix("HTTP/1.1 303") && redirected.contains("HttpOnly; SameSite=Strict"))
         let page = try await get("/", "Cookie: knap_token=\(HTTPFixture.token)\r\n")
         #expect(page.hasPrefix("HTTP/1.1 200") && page.contains("&lt;vault&gt;") && page.contains("read_note"))
+        await fixture.listener.stop()
+    }
+
+    @Test func `a server that was stopped serves again, and tells of changes, when what would replace it failed`()
+        async throws
+    {
+        let fixture = try await HTTPFixture()
+        let watch = fixture.server.feed.watch()
+        fixture.server.feed.close()
+        #expect(await watch.next() == nil)
+        await fixture.listener.stop()
+        fixture.server.feed.open()
+        _ = try await fixture.listener.start(
+            fixture.site, at: .init(host: "127.0.0.1", port: fixture.port), sockets: nil)
+        #expect(try await fixture.post(ping).hasPrefix("HTTP/1.1 200"))
+        fixture.server.feed.publish([.tool("other")])
+        #expect(await watch.next()?.lists.contains(.tools) == true)
         await fixture.listener.stop()
     }
 

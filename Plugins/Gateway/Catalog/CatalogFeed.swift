@@ -79,8 +79,8 @@ package final class CatalogFeed: Sendable {
         announce(Changes(lists: lists))
     }
 
-    /// The changes from now on, for as long as somebody holds the watch and the feed is not closed. A slow reader misses
-    /// none: several changes become one.
+    /// The changes from now on, for as long as somebody holds the watch and the feed is not closed. A slow reader
+    /// misses none: several changes become one.
     ///
     /// - Parameter wants: Whether the watcher cares for a subject; asked under a lock, so it must be quick.
     package func watch(wants: @escaping @Sendable (Subject) -> Bool = { _ in false }) -> CatalogWatch {

@@ -15,7 +15,8 @@ package struct SchemaLint: Sendable, Hashable {
         guard object["type"]?.stringValue == "object" else {
             throw Unservable("its \(what) must have \"type\": \"object\" at the top")
         }
-        for keyword in ["anyOf", "oneOf", "allOf", "not", "if", "enum", "$ref"] where isStrict && object[keyword] != nil {
+        let refused = isStrict ? ["anyOf", "oneOf", "allOf", "not", "if", "enum", "$ref"] : []
+        for keyword in refused where object[keyword] != nil {
             throw Unservable(
                 "its \(what) has \(keyword) at the top, which clients refuse; move it into a property, or set "
                     + "strict_schemas to false where all clients are known to take it")

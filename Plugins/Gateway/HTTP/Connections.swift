@@ -61,6 +61,9 @@ final class Connections: Sendable {
         }
     }
 
+    /// Takes connections again after all were closed.
+    func open() { state.withLock { $0.isClosing = false } }
+
     /// Closes all, and returns when they are closed.
     func close() async {
         let tasks = state.withLock { state in

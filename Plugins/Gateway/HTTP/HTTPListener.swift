@@ -72,6 +72,7 @@ package final class HTTPListener: Sendable {
                 try await site.respond(to: request, writer)
             },
             configuration: .init(idleTimeout: Self.idleTimeout))
+        connections.open()
         let channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .childChannelOption(.socketOption(.tcp_nodelay), value: 1)
             .childChannelInitializer { [connections] connection in

@@ -109,7 +109,7 @@ extension MCPEndpoint {
                 if message.method == RequestMethod.callTool.rawValue { try server.check(headers, of: message) }
                 return .modern(message, envelope)
             } catch {
-                return .answer(.json(Response(id: message.id, .failure(error)).json, status: error.status(isModern: true)))
+                return .answer(Self.answer(Response(id: message.id, .failure(error)), isModern: true))
             }
         }
         return readLegacy(message, request, backend)
@@ -164,7 +164,7 @@ extension MCPEndpoint {
         }
         // Closing the response is the cancel of the modern era; in the legacy one a disconnect is none.
         let isModern = envelope.isModern
-        try await respond(queue, isModern: isModern, writer) {
+        try await respond(queue, .request(prime: nil, isModern: isModern), writer) {
             queue.abandon()
             if isModern { work.cancel() }
         }
@@ -195,14 +195,22 @@ extension MCPEndpoint {
             return try await Answer.json(answer, status: refusal.status(isModern: false)).send(writer)
         }
         let prime = envelope.revision >= .november2025 ? stream.prime() : nil
-        try await respond(queue, isModern: false, prime: prime, writer) { stream.detach(queue) }
+        try await respond(queue, .request(prime: prime, isModern: false), writer) { stream.detach(queue) }
     }
 
-    /// Answers with JSON, or from the first notification on with events.
+    /// How a response begins.
+    private enum Opening {
+        /// As a stream, with these events.
+        case stream([StreamEvent])
+        /// As JSON where nothing comes before the response, else as a stream, which `prime` opens.
+        case request(prime: StreamEvent?, isModern: Bool)
+    }
+
+    /// Writes what comes through a queue.
     ///
     /// - Parameter left: Called when the response is over or its client has gone.
     private func respond(
-        _ queue: EventQueue, isModern: Bool, prime: StreamEvent? = nil, _ writer: consuming ResponseWriter,
+        _ queue: EventQueue, _ opening: Opening, _ writer: consuming ResponseWriter,
         left: @escaping @Sendable () -> Void
     ) async throws {
         ConnectionEnd.current?.handle(left)
@@ -212,19 +220,22 @@ extension MCPEndpoint {
             ConnectionEnd.current?.handle(nil)
             left()
         }
-        let first = await queue.next()
-        guard case .response(let response, _) = first else {
+        switch opening {
+        case .stream(let events): try await Self.write(events, queue, writer)
+        case .request(let prime, let isModern):
+            switch await queue.next() {
+            case .response(let response, _)?: try await Self.answer(response, isModern: isModern).send(writer)
+            case let first?: try await Self.write([prime, first].compactMap(\.self), queue, writer)
             // A cancelled request of the handshake era has no response, and HTTP wants one.
-            guard let first else { return try await Answer(status: 202).send(writer) }
-            return try await Self.write([prime, first].compactMap(\.self), queue, writer)
+            case nil: try await Answer(status: 202).send(writer)
+            }
         }
-        var status = 200
-        var fields: [(HTTPField.Name, String)] = []
-        if case .failure(let error) = response.outcome {
-            status = error.status(isModern: isModern)
-            if let challenge = error.challenge { fields = [(.wwwAuthenticate, challenge.header)] }
-        }
-        try await Answer.json(response.json, status: status, fields: fields).send(writer)
+    }
+
+    private static func answer(_ response: Response, isModern: Bool) -> Answer {
+        guard case .failure(let error) = response.outcome else { return .json(response.json) }
+        let fields = error.challenge.map { [(HTTPField.Name.wwwAuthenticate, $0.header)] } ?? []
+        return .json(response.json, status: error.status(isModern: isModern), fields: fields)
     }
 
     private static func write(
@@ -260,9 +271,9 @@ extension MCPEndpoint {
         case .failure(let error): try await Answer.json(Rejection(error: error).json, status: 404).send(writer)
         case .success(nil):
             let changes = server.watch(for: nil)
-            try await push(changes, queue, [.keepAlive], writer, send: { await queue.send(.message($0.json, id: nil)) }) {
-                queue.abandon()
-            }
+            try await push(
+                changes, queue, [.keepAlive], writer, send: { await queue.send(.message($0.json, id: nil)) },
+                left: { queue.abandon() })
         case .success(let session?):
             let lastID = request.headers[.lastEventID]
             let resumed = lastID.flatMap(session.stream)
@@ -278,9 +289,10 @@ extension MCPEndpoint {
                 let knowsPrimes = (session.session.facts.revision ?? .assumedWithoutHeader) >= .november2025
                 let opening = knowsPrimes && lastID == nil ? stream.prime() : .keepAlive
                 try await push(
-                    session.changes, queue, [opening] + missed, writer, send: { await stream.send($0.json) }, left: left)
+                    session.changes, queue, [opening] + missed, writer, send: { await stream.send($0.json) },
+                    left: left)
             } else {
-                try await respond(queue, first: missed, writer, left: left)
+                try await respond(queue, .stream(missed), writer, left: left)
             }
         }
     }
@@ -294,24 +306,10 @@ extension MCPEndpoint {
             await server.push(changes, send)
             queue.finish()
         }
-        try await respond(queue, first: first, writer) {
+        try await respond(queue, .stream(first), writer) {
             work.cancel()
             left()
         }
-    }
-
-    private func respond(
-        _ queue: EventQueue, first: [StreamEvent], _ writer: consuming ResponseWriter,
-        left: @escaping @Sendable () -> Void
-    ) async throws {
-        ConnectionEnd.current?.handle(left)
-        heartbeat.add(queue)
-        defer {
-            heartbeat.remove(queue)
-            ConnectionEnd.current?.handle(nil)
-            left()
-        }
-        try await Self.write(first, queue, writer)
     }
 
     private func delete(_ request: HummingbirdCore.Request, _ backend: any Backend) -> Answer {
@@ -339,22 +337,5 @@ extension RoutingHeaders {
         self.init(
             version: fields[values: .mcpVersion], method: fields[values: .mcpMethod], name: fields[values: .mcpName],
             parameter: { HTTPField.Name("Mcp-Param-" + $0).map { fields[values: $0] } ?? [] })
-    }
-}
-
-/// The media types of an `Accept` header; without one everything is accepted (RFC 9110, section 12.5.1).
-struct AcceptedTypes {
-    private let ranges: [String]
-
-    init(_ header: String?) {
-        ranges = (header ?? "*/*").split(separator: ",").compactMap { range in
-            let parts = range.split(separator: ";").map { String($0).trimmingSpaces.lowercased() }
-            return parts.dropFirst().contains { $0 == "q=0" || $0 == "q=0.0" } ? nil : parts.first
-        }
-    }
-
-    func has(_ type: String) -> Bool {
-        let family = type.prefix { $0 != "/" }
-        return ranges.contains { $0 == type || $0 == "*/*" || $0 == "\(family)/*" }
     }
 }

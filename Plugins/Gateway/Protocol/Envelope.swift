@@ -43,7 +43,8 @@ extension Envelope {
         let known = session?.facts
         return Envelope(
             revision: header ?? known?.revision ?? .assumedWithoutHeader, client: known?.client ?? ClientIdentity(),
-            progressToken: progressToken(meta), logLevel: known?.logLevel, trace: meta[MetaKey.traceparent]?.stringValue)
+            progressToken: progressToken(meta), logLevel: known?.logLevel,
+            trace: meta[MetaKey.traceparent]?.stringValue)
     }
 
     /// Checks and reads the envelope of a modern request, in the order in which the official SDK checks: envelope,

@@ -29,7 +29,8 @@ package enum ServerMessage: Sendable {
 
     /// Whether it takes a question back.
     var isWithdrawal: Bool {
-        if case .notification(let notification) = self { notification.method == "notifications/cancelled" } else { false }
+        guard case .notification(let notification) = self else { return false }
+        return notification.method == "notifications/cancelled"
     }
 }
 
@@ -134,6 +135,7 @@ extension Message {
     private static func outcome(_ object: JSONObject) -> Result<JSON, RPCError>? {
         if let result = object["result"] { return .success(result) }
         guard let error = object["error"] else { return nil }
-        return .failure(RPCError(error) ?? RPCError(.internalError, "The client answered with an error that says nothing."))
+        let unsaid = RPCError(.internalError, "The client answered with an error that says nothing.")
+        return .failure(RPCError(error) ?? unsaid)
     }
 }

@@ -12,7 +12,8 @@ package struct RoutingHeaders: Sendable {
     package var parameter: @Sendable (String) -> [String]
 
     package init(
-        version: [String], method: [String], name: [String], parameter: @escaping @Sendable (String) -> [String] = { _ in [] }
+        version: [String], method: [String], name: [String],
+        parameter: @escaping @Sendable (String) -> [String] = { _ in [] }
     ) {
         self.version = version
         self.method = method

@@ -131,6 +131,9 @@ package final class OpenStreams: Sendable {
 
     func remove(_ place: Int) { state.withLock { _ = $0.ends.removeValue(forKey: place) } }
 
+    /// The Gateway goes on after all.
+    package func open() { state.withLock { $0.isClosed = false } }
+
     package func close() {
         let ends = state.withLock { state in
             state.isClosed = true

@@ -76,7 +76,8 @@ struct Interaction: Sendable {
 
     private func needs(_ answer: JSON, of capabilities: ClientCapabilities) throws -> Needs {
         guard isInteractive else {
-            throw CallFailure(.internal, "\(method) needs input, but its plugin's manifest does not say that it is interactive.")
+            throw CallFailure(
+                .internal, "\(method) needs input, but its plugin's manifest does not say that it is interactive.")
         }
         let requests = answer["inputRequests"]?.objectValue ?? JSONObject()
         let state = answer["requestState"]?.stringValue
@@ -122,7 +123,9 @@ extension Server {
             seal: seal, principal: exchange.backend.principal, method: request.method, subject: interaction.subject)
         var round = Interaction.Round()
         if let responses = request.params["inputResponses"] {
-            guard let responses = responses.objectValue else { throw RPCError.parameter("inputResponses", "must be an object") }
+            guard let responses = responses.objectValue else {
+                throw RPCError.parameter("inputResponses", "must be an object")
+            }
             round.responses = responses
         }
         if let state = request.params["requestState"] {

@@ -21,9 +21,8 @@ package struct Seal: Sendable {
     /// The text, if it was signed here for this purpose and not changed since.
     package func open(_ sealed: String, for purpose: String) -> [UInt8]? {
         let parts = sealed.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
-        guard parts.count == 2, let text = Base64.decodeFromURL(parts[0]), let tag = Base64.decodeFromURL(parts[1]) else {
-            return nil
-        }
+        guard parts.count == 2, let text = Base64.decodeFromURL(parts[0]), let tag = Base64.decodeFromURL(parts[1])
+        else { return nil }
         // Compares in constant time.
         let isGood = Self.message(text, purpose).withUnsafeBytes {
             HMAC<SHA256>.isValidAuthenticationCode(tag, authenticating: $0, using: key)

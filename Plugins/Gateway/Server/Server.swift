@@ -1,6 +1,6 @@
 import KnapJSON
 
-/// Where a request came from: its envelope, the way to the plugins, and the way back for what is said before the answer.
+/// Where a request came from: its envelope, the way to the plugins, and the way back for what precedes the answer.
 package struct Exchange: Sendable {
     package var envelope: Envelope
     package var backend: any Backend

@@ -26,7 +26,7 @@ extension Server {
 
     static let acknowledged = "notifications/subscriptions/acknowledged"
 
-    /// What a client of the handshake era hears of: the lists unasked, and the resources that its session subscribed to.
+    /// What a client of the handshake era hears of: the lists unasked, and what its session subscribed to.
     package func watch(for session: Session?) -> CatalogWatch {
         feed.watch { subject in
             if case .resource(let uri) = subject { session?.isSubscribed(to: uri) ?? false } else { false }

@@ -36,7 +36,9 @@ final class HTTPSession: Sendable {
             let stream = SessionStream(name: "\(tag)-\(state.nextStream)")
             state.streams[state.nextStream] = stream
             state.nextStream += 1
-            if state.streams.count > Self.keptStreams, let oldest = state.streams.keys.min() { state.streams[oldest] = nil }
+            if state.streams.count > Self.keptStreams, let oldest = state.streams.keys.min() {
+                state.streams[oldest] = nil
+            }
             return stream
         }
     }
@@ -44,7 +46,8 @@ final class HTTPSession: Sendable {
     /// The stream that an event's id is of, and the event's place in it.
     func stream(of eventID: String) -> (stream: SessionStream, place: Int)? {
         let parts = eventID.split(separator: "-")
-        guard parts.count == 3, parts[0] == tag, let number = Int(parts[1]), let place = Int(parts[2]) else { return nil }
+        guard parts.count == 3, parts[0] == tag, let number = Int(parts[1]), let place = Int(parts[2])
+        else { return nil }
         if number == 0 { return (general, place) }
         return state.withLock { $0.streams[number] }.map { ($0, place) }
     }
@@ -57,7 +60,8 @@ final class HTTPSession: Sendable {
                 return RPCError(.invalidRequest, "A request with this id is still running.")
             }
             guard state.running.count < Self.maximumRunning else {
-                return RPCError(.internalError, "This session has \(Self.maximumRunning) requests running; wait for one.")
+                return RPCError(
+                    .internalError, "This session has \(Self.maximumRunning) requests running; wait for one.")
             }
             state.running[id] = start()
             return nil

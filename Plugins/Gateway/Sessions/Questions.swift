@@ -2,8 +2,8 @@ import KnapJSON
 import Synchronization
 
 /// What a client of the handshake era was asked, until it answers.
-final class Questions: Sendable {
-    typealias Answer = Result<JSON, RPCError>
+package final class Questions: Sendable {
+    private typealias Answer = Result<JSON, RPCError>
 
     private struct Question {
         var answer: Answer?
@@ -15,13 +15,19 @@ final class Questions: Sendable {
         var isClosed = false
     }
 
+    /// People are slow to answer; longer than this they have gone.
+    package static let patience = Duration.seconds(3600)
+
+    private let patience: Duration
     private let state = Mutex(State())
+
+    package init(patience: Duration = Questions.patience) { self.patience = patience }
 
     /// How many wait for their answers.
     var count: Int { state.withLock { $0.open.count } }
 
     /// Asks and waits for the answer. Cancelling the task takes the question back, which the client is told.
-    func ask(
+    package func ask(
         _ method: String, _ params: JSONObject, send: @escaping @Sendable (ServerMessage) async -> Void
     ) async throws(RPCError) -> JSON {
         let id = RequestID.random()
@@ -31,6 +37,11 @@ final class Questions: Sendable {
         }
         guard !isClosed else { throw Self.gone }
         await send(.request(Request(id: id, method: method, params: params)))
+        let timer = Task { [patience] in
+            guard (try? await Task.sleep(for: patience)) != nil else { return }
+            finish(id, .failure(RPCError(.cancelled, "Nobody answered \(method).")))
+        }
+        defer { timer.cancel() }
         let answer = await answer(to: id)
         if case .failure(let error) = answer, error.code == .cancelled {
             let notification = Notification(
@@ -88,12 +99,4 @@ final class Questions: Sendable {
 extension RequestID {
     /// One that nobody can guess and no other request has.
     static func random() -> RequestID { RequestID(string: "knap-" + randomText()) }
-}
-
-/// 128 random bits in hexadecimal.
-func randomText() -> String {
-    (0..<2).map { _ in
-        let digits = String(UInt64.random(in: .min ... .max), radix: 16)
-        return String(repeating: "0", count: 16 - digits.count) + digits
-    }.joined()
 }

@@ -49,7 +49,8 @@ package final class Session: Sendable {
             return false
         }
         if isFull {
-            throw RPCError(.invalidRequest, "There are already \(Self.maximumSubscriptions) subscriptions; end one first.")
+            throw RPCError(
+                .invalidRequest, "There are already \(Self.maximumSubscriptions) subscriptions; end one first.")
         }
     }
 

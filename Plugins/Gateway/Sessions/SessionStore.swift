@@ -74,7 +74,8 @@ package final class SessionStore: Sendable {
             if let entry = state.sessions[id] { return (entry.session, nil) }
             state.clock += 1
             state.sessions[id] = Entry(session: made, principal: principal, used: state.clock)
-            guard state.sessions.count > Self.maximum, let oldest = state.sessions.min(by: { $0.value.used < $1.value.used })
+            guard state.sessions.count > Self.maximum,
+                let oldest = state.sessions.min(by: { $0.value.used < $1.value.used })
             else { return (made, nil) }
             state.sessions[oldest.key] = nil
             return (made, oldest.value.session)

@@ -18,7 +18,8 @@ package struct MovedSession: Sendable {
     package init?(_ json: JSON) {
         guard let consumed = json["consumed"]?.intValue else { return nil }
         self.init(
-            consumed: consumed, facts: Session.Facts(json["facts"] ?? [:]), listening: json["listening"]?.arrayValue ?? [])
+            consumed: consumed, facts: Session.Facts(json["facts"] ?? [:]),
+            listening: json["listening"]?.arrayValue ?? [])
     }
 
     init(consumed: Int, facts: Session.Facts, listening: [JSON]) {

@@ -39,8 +39,8 @@ package struct TaskRecord: Sendable {
     private var state: String?
 
     init(
-        id: String, principal: String, tool: String, arguments: JSONObject, client: ClientIdentity, state: String? = nil,
-        now: Instant
+        id: String, principal: String, tool: String, arguments: JSONObject, client: ClientIdentity,
+        state: String? = nil, now: Instant
     ) {
         self.id = id
         self.principal = principal

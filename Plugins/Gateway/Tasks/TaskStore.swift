@@ -58,7 +58,8 @@ package actor TaskStore {
             records.values.count(where: { $0.principal == principal }) < Self.maximumOfOne
         else { throw RPCError(.internalError, "Too many tasks are at work; wait until some are over.") }
         let record = TaskRecord(
-            id: randomText(), principal: principal, tool: tool, arguments: arguments, client: client, state: state, now: .now)
+            id: randomText(), principal: principal, tool: tool, arguments: arguments, client: client, state: state,
+            now: .now)
         do {
             try await files?.write(record.json, record.id)
         } catch {
