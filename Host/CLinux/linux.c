@@ -14,6 +14,7 @@
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
 #include <sys/signalfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
@@ -22,6 +23,15 @@
 extern char **environ;
 
 void knap_limit_pools(void) { mallopt(M_ARENA_MAX, (int)sysconf(_SC_NPROCESSORS_ONLN)); }
+
+void knap_raise_descriptors(void) {
+   struct rlimit files;
+   if (getrlimit(RLIMIT_NOFILE, &files)) return;
+   rlim_t wanted = files.rlim_max < 65536 ? files.rlim_max : 65536;
+   if (files.rlim_cur >= wanted) return;
+   files.rlim_cur = wanted;
+   setrlimit(RLIMIT_NOFILE, &files);
+}
 
 int knap_accept(int listener) { return accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK); }
 

@@ -18,7 +18,7 @@ package struct ControlClient: ~Copyable {
     ) throws(ControlError) -> ControlReply {
         try write(ControlRequest.call(method: method, input: input, deadlineMS: deadlineMS).line)
         while true {
-            switch try nextAnswer(withinMS: nil) {
+            switch try nextAnswer() {
             case .item(let item): onItem(item)
             case .reply(let reply): return reply
             case .attached: throw .violation("attached without being asked")
@@ -34,11 +34,13 @@ package struct ControlClient: ~Copyable {
     }
 
     /// Turns the connection into a pipe to a call.
+    ///
+    /// - Parameter end: A descriptor; once it is readable nobody wants the attachment any more. -1 for none.
     package consuming func attach(
-        _ method: String, input: JSON = .object([:]), withinMS: Int
+        _ method: String, input: JSON = .object([:]), withinMS: Int, unless end: Int32 = -1
     ) throws(ControlError) -> Attachment {
         try write(ControlRequest.attach(method: method, input: input).line)
-        switch try nextAnswer(withinMS: withinMS) {
+        switch try nextAnswer(withinMS: withinMS, unless: end) {
         case .attached:
             isOwner = false
             return .attached(socket: socket, early: reader.takeRest())
@@ -60,14 +62,17 @@ package struct ControlClient: ~Copyable {
         }
     }
 
-    private mutating func nextAnswer(withinMS: Int?) throws(ControlError) -> ControlAnswer {
+    private mutating func nextAnswer(withinMS: Int? = nil, unless end: Int32 = -1) throws(ControlError) -> ControlAnswer {
         if let withinMS {
-            var ready = pollfd(fd: socket, events: Int16(POLLIN), revents: 0)
+            var ready = [
+                pollfd(fd: socket, events: Int16(POLLIN), revents: 0), pollfd(fd: end, events: Int16(POLLIN), revents: 0),
+            ]
             while true {
-                let count = poll(&ready, 1, Int32(withinMS))
+                let count = poll(&ready, 2, Int32(withinMS))
                 if count > 0 { break }
                 guard count < 0, errno == EINTR else { throw .timedOut(after: withinMS) }
             }
+            if ready[1].revents != 0 { throw .unwanted }
         }
         switch reader.next(from: socket) {
         case .line(let line): return try ControlAnswer(line: line)

@@ -11,6 +11,8 @@ struct ControlConnection {
 
     /// Non-blocking; closed by the caller.
     let socket: Int32
+    /// Readable from the moment on that the server wants to stop: nothing new is begun.
+    let leave: Int32
     /// Readable from the moment on that the server stops.
     let stop: Int32
     let backend: any ControlBackend
@@ -53,7 +55,7 @@ struct ControlConnection {
             switch reader.next(from: socket) {
             case .line(let line): return line
             case .ended: return nil
-            case .incomplete: _ = try wait(for: POLLIN)
+            case .incomplete: if try wait(for: POLLIN, watchesLeaving: true) & Self.leaving != 0 { return nil }
             case .tooLong:
                 let limit = LineReader.maximumLength >> 20
                 try answer { _ in .failure(.invalid("a request may be \(limit) MiB long at most")) }
@@ -131,6 +133,7 @@ struct ControlConnection {
         var pending: ArraySlice<UInt8> = []
         var isLast = false
         var clientSends = inbox != nil
+        var isLeaving = false
         while true {
             event.clear()
             if pending.isEmpty {
@@ -143,7 +146,14 @@ struct ControlConnection {
             // Told while the rest of what was taken before was still to be sent.
             if pending.isEmpty, outbox.hasMore { continue }
             let reads = clientSends && inbox?.hasRoom == true
-            let ready = try wait(for: (reads ? POLLIN : 0) | (pending.isEmpty ? 0 : POLLOUT), or: event)
+            let interests = (reads ? POLLIN : 0) | (pending.isEmpty ? 0 : POLLOUT)
+            let ready = try wait(for: interests, or: event, watchesLeaving: !isLeaving)
+            if ready & Self.leaving != 0 {
+                // As if the client had ended: what it asked is answered.
+                (isLeaving, clientSends) = (true, false)
+                inbox?.finish()
+                continue
+            }
             guard reads, ready & POLLIN != 0, let inbox else { continue }
             switch readSome(socket) {
             case .bytes(let bytes): inbox.append(bytes)
@@ -172,18 +182,22 @@ struct ControlConnection {
     /// ready for.
     ///
     /// A client that has shut down its sending half alone still gets its answers: POLLHUP means both halves (unix(7)).
-    private func wait(for interests: Int32, or event: Event? = nil) throws -> Int32 {
+    private func wait(for interests: Int32, or event: Event? = nil, watchesLeaving: Bool) throws -> Int32 {
         var descriptors = [
             pollfd(fd: socket, events: Int16(interests), revents: 0),
             pollfd(fd: stop, events: Int16(POLLIN), revents: 0),
             pollfd(fd: event?.descriptor ?? -1, events: Int16(POLLIN), revents: 0),
+            pollfd(fd: watchesLeaving ? leave : -1, events: Int16(POLLIN), revents: 0),
         ]
-        while poll(&descriptors, 3, -1) < 0 {
+        while poll(&descriptors, 4, -1) < 0 {
             guard errno == EINTR else { throw Ended() }
         }
         let ready = Int32(descriptors[0].revents)
         if descriptors[1].revents != 0 || ready & (POLLERR | POLLNVAL) != 0 { throw Ended() }
         if ready & POLLHUP != 0, ready & POLLIN == 0 { throw Ended() }
-        return ready
+        return descriptors[3].revents != 0 ? ready | Self.leaving : ready
     }
+
+    /// Besides what `poll` tells of the socket: the server wants to stop.
+    private static let leaving: Int32 = 1 << 20
 }

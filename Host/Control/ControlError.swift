@@ -9,6 +9,8 @@ package struct ControlError: Error, Sendable, CustomStringConvertible {
         /// The other side ended the connection before it answered.
         case closed
         case timedOut
+        /// Whoever wanted the answer has ended.
+        case unwanted
         /// The other side sent what the protocol does not allow.
         case protocolViolation
         case system(errno: Int32)
@@ -37,6 +39,8 @@ package struct ControlError: Error, Sendable, CustomStringConvertible {
     static func timedOut(after milliseconds: Int) -> ControlError {
         ControlError(code: .timedOut, message: "the host did not answer within \(milliseconds) ms")
     }
+
+    package static let unwanted = ControlError(code: .unwanted, message: "the program that wanted the answer has ended")
 
     static func violation(_ what: String) -> ControlError {
         ControlError(

@@ -12,6 +12,8 @@ package final class ControlServer: Sendable {
     private let backend: any ControlBackend
     private let admits: @Sendable (_ pid: Int32) -> Bool
     private let listener: Int32
+    /// Signalled first: what is under way is answered, and nothing new is begun.
+    private let leaving: Event
     private let stopping: Event
     private let running = Mutex(Running())
 
@@ -32,6 +34,7 @@ package final class ControlServer: Sendable {
         self.path = path
         self.backend = backend
         self.admits = admits
+        leaving = try Event()
         stopping = try Event()
         listener = try UnixSocket.listen(at: path)
         guard startThread({ self.accept() }) else {
@@ -40,8 +43,8 @@ package final class ControlServer: Sendable {
         }
     }
 
-    /// Ends every connection and returns when the last has ended.
-    package func stop() async {
+    /// Lets every connection end in order for a while, then ends it; returns when the last has ended.
+    package func stop(within patience: Duration = .zero) async {
         let isFirst = running.withLock { running in
             defer { running.isStopping = true }
             return !running.isStopping
@@ -49,8 +52,13 @@ package final class ControlServer: Sendable {
         if isFirst {
             // Nobody new finds a host that goes.
             unlink(path)
+            leaving.signal()
+        }
+        let end = Task { [stopping] in
+            guard (try? await Task.sleep(for: patience)) != nil else { return }
             stopping.signal()
         }
+        defer { end.cancel() }
         await withCheckedContinuation { continuation in
             let isDone = running.withLock {
                 if $0.threads > 0 { $0.waiting.append(continuation) }
@@ -88,7 +96,7 @@ package final class ControlServer: Sendable {
 
     private func serve(_ socket: Int32) {
         ControlConnection(
-            socket: socket, stop: stopping.descriptor, backend: backend, attachments: attachments
+            socket: socket, leave: leaving.descriptor, stop: stopping.descriptor, backend: backend, attachments: attachments
         ).serve()
         close(socket)
         threadEnded()
@@ -104,7 +112,7 @@ package final class ControlServer: Sendable {
     private func waitForClient() -> Bool {
         var descriptors = [
             pollfd(fd: listener, events: Int16(POLLIN), revents: 0),
-            pollfd(fd: stopping.descriptor, events: Int16(POLLIN), revents: 0),
+            pollfd(fd: leaving.descriptor, events: Int16(POLLIN), revents: 0),
         ]
         while poll(&descriptors, 2, -1) < 0 && errno == EINTR {}
         return descriptors[1].revents == 0
@@ -112,7 +120,7 @@ package final class ControlServer: Sendable {
 
     /// Out of descriptors: the client waits in the queue, so `poll` would return at once again and again.
     private func pause() {
-        var stop = pollfd(fd: stopping.descriptor, events: Int16(POLLIN), revents: 0)
+        var stop = pollfd(fd: leaving.descriptor, events: Int16(POLLIN), revents: 0)
         _ = poll(&stop, 1, 100)
     }
 

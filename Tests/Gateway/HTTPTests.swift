@@ -7,19 +7,19 @@ import Testing
 struct HTTPFixture {
     let server = Server.sample()
     let backend = MemoryBackend()
-    let listener = HTTPListener()
+    let listener: HTTPListener
     let site: HTTPSite
     let port: Int
 
     static let token = "a-token-of-the-test"
 
-    init() async throws {
-        let site = HTTPSite(
+    init(limits: ConnectionLimits = ConnectionLimits()) async throws {
+        listener = HTTPListener(limits: limits)
+        site = HTTPSite(
             server: server, sessions: SessionStore(server: server),
             access: HTTPAccess(token: Self.token, allowedOrigins: ["https://app.example"]),
             backend: { [backend] _ in backend },
             page: { StatusReport.Contents(plugins: [["name": "<vault>", "state": "active"]]) })
-        self.site = site
         let url = try await listener.start(site, at: .init(host: "127.0.0.1", port: 0), sockets: nil)
         port = try #require(url.split(separator: ":").last.flatMap { Int($0) })
     }
@@ -196,11 +196,14 @@ private func headers(_ method: String, name: String? = nil, version: String = "2
         let fixture = try await HTTPFixture()
         let body = modern(1, "tools/call", #""name":"wait""#)
         let head =
-            ["POST /mcp HTTP/1.1", "Host: localhost", "Content-Type: application/json", "Expect: 100-continue"]
+            ["POST /mcp HTTP/1.1", "Host: localhost", "Content-Type: application/json"]
             + ["Authorization: Bearer \(HTTPFixture.token)", "Content-Length: \(body.utf8.count)"]
             + headers("tools/call", name: "wait")
-        // It stops reading, and so closes its socket, as soon as it is told to go on.
-        _ = try await fixture.exchange(head.joined(separator: "\r\n") + "\r\n\r\n" + body, until: "100 Continue")
+        do {
+            let peer = try Peer(fixture)
+            peer.send(head.joined(separator: "\r\n") + "\r\n\r\n" + body)
+            while fixture.backend.calls.isEmpty { await Task.yield() }
+        }
         while !fixture.backend.calls.contains("cancelled") { await Task.yield() }
         await fixture.listener.stop()
     }

@@ -33,6 +33,15 @@ final class MemoryBackend: Backend {
             while !Task.isCancelled { await Task.yield() }
             record.withLock { $0.append("cancelled") }
             throw CallFailure(.cancelled, "The call was cancelled.")
+        case "test.flood":
+            let text = JSON.string(String(repeating: "k", count: 10_000))
+            var step = 0
+            while !Task.isCancelled {
+                step += 1
+                await onNote(.progress(["progress": .number(JSONNumber(step)), "message": text]))
+            }
+            record.withLock { $0.append("cancelled") }
+            throw CallFailure(.cancelled, "The call was cancelled.")
         case "test.read": return BackendReply(["contents": [["uri": call.body["uri"] ?? "", "text": "hello"]]])
         case "test.list": return BackendReply(["resources": [["uri": "note:///a.md", "name": "a"]]])
         case "test.prompt":
@@ -60,7 +69,7 @@ extension Offer {
     static let samples: [Offer] = [
         .tool("read_note", description: "Read a note.", method: "test.note", ["text": "/content"]),
         .tool("echo"), .tool("rich", method: "test.rich"), .tool("missing", method: "test.missing"),
-        .tool("slow", method: "test.slow"), .tool("wait", method: "test.wait"),
+        .tool("slow", method: "test.slow"), .tool("flood", method: "test.flood"), .tool("wait", method: "test.wait"),
         Offer(
             plugin: "vault", isFirstParty: true,
             item: ["kind": "resource_template", "uri": "note:///{+path}", "name": "note", "method": "test.read"]),

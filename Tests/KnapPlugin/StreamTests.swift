@@ -111,6 +111,31 @@ import Testing
         }
     }
 
+    @Test("stops a task that is cancelled although there is always a next item")
+    func cancelledAmongItems() async throws {
+        let inbox = Inbox(window: 4)
+        for _ in 0..<4 { inbox.push(Item([1])) }
+        let reader = Task {
+            while !Task.isCancelled { await Task.yield() }
+            return try await inbox.next { _ in }
+        }
+        reader.cancel()
+        let error = await #expect(throws: PluginError.self) { try await reader.value }
+        #expect(error?.code == .cancelled)
+    }
+
+    @Test("keeps nothing of what was taken, also where there is always a next item")
+    func takenItems() async throws {
+        let inbox = Inbox(window: 1 << 20)
+        for number in 0..<2 { inbox.push(Item([UInt8(number)])) }
+        for number in 2..<100_000 {
+            inbox.push(Item([UInt8(truncatingIfNeeded: number)]))
+            #expect(try await inbox.next { _ in }?.body == [UInt8(truncatingIfNeeded: number - 2)])
+            #expect(inbox.count == 2)
+        }
+        #expect(inbox.held < 1000)
+    }
+
     @Test("stops a task that waits for an item when the task is cancelled, and the call lives on")
     func cancelledReader() async throws {
         try await Stage.run { stage in

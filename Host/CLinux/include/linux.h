@@ -7,6 +7,8 @@
 // mallopt(3): as many pools of memory as there are processors. Each keeps what its busiest moment took, and otherwise there
 // may be eight for each processor.
 void knap_limit_pools(void);
+// setrlimit(2): as many descriptors as this process may have, up to 65,536; each client takes some.
+void knap_raise_descriptors(void);
 // accept4(2): the next client, non-blocking.
 int knap_accept(int listener);
 // A non-blocking, or blocking, Unix stream socket.

@@ -25,6 +25,7 @@ struct CommandFailure: Error {
         let exitStatus =
             switch error.code {
             case .notRunning, .closed: ExitStatus.unavailable
+            case .unwanted: ExitStatus.ok
             case .denied: ExitStatus.permission
             case .timedOut: ExitStatus.temporary
             case .protocolViolation: ExitStatus.software

@@ -14,6 +14,8 @@ struct HostConnection {
     let state: StateDirectory
     let vaults: [String]
     let arguments: RelayArguments
+    /// The client's pidfd, or -1.
+    let client: Int32
 
     /// The socket, attached to an MCP session, and what came with the answer.
     func attach() throws -> (socket: Int32, early: [UInt8]) {
@@ -27,7 +29,7 @@ struct HostConnection {
             do {
                 let client = try ControlClient(path: state.controlSocket)
                 let left = max(1, deadline - Clock.milliseconds())
-                switch try client.attach("mcp.connect", withinMS: left) {
+                switch try client.attach("mcp.connect", withinMS: left, unless: self.client) {
                 case .attached(let socket, let early): return (socket, early)
                 case .refused(let failure): throw failure
                 }
@@ -35,7 +37,7 @@ struct HostConnection {
                 // Not there yet, or a host about to end.
             }
             if case .none = host { host = try StartedHost(state: state, arguments: hostArguments) }
-            try host.wait(renames: renames, until: deadline)
+            try host.wait(renames: renames, client: self.client, until: deadline)
         }
     }
 
@@ -70,18 +72,20 @@ enum StartedHost {
         self = .running(pid: pid, process: knap_pidfd(pid), log: log)
     }
 
-    /// Sleeps until a socket appears or the host ends.
-    mutating func wait(renames: Int32, until deadline: Int) throws {
+    /// Sleeps until a socket appears or the host ends. Throws where the client does.
+    mutating func wait(renames: Int32, client: Int32, until deadline: Int) throws {
         let process = if case .running(_, let process, _) = self { process } else { Int32(-1) }
         var descriptors = [
             pollfd(fd: renames, events: Int16(POLLIN), revents: 0),
             pollfd(fd: process, events: Int16(POLLIN), revents: 0),
+            pollfd(fd: client, events: Int16(POLLIN), revents: 0),
         ]
         let left = deadline - Clock.milliseconds()
-        guard left > 0, poll(&descriptors, 2, Int32(left)) != 0 else {
+        guard left > 0, poll(&descriptors, 3, Int32(left)) != 0 else {
             throw CommandFailure(
                 ExitStatus.temporary, "START_TIMED_OUT", "the host did not start in time; its log is host.log in the state directory")
         }
+        if descriptors[2].revents != 0 { throw ControlError.unwanted }
         if descriptors[0].revents != 0 {
             var events = [UInt8](repeating: 0, count: 4096)
             _ = read(renames, &events, events.count)

@@ -14,8 +14,12 @@ enum Relay {
             let vaults = try VaultPaths.resolve(arguments.vaults)
             let path = arguments.state ?? StatePath().directory(forVaults: vaults)
             let state = try StateDirectory(creating: path)
-            let (socket, early) = try HostConnection(state: state, vaults: vaults, arguments: arguments).attach()
-            return RelayPump(socket: socket, client: client.descriptor).run(early: early)
+            let host = HostConnection(state: state, vaults: vaults, arguments: arguments, client: client.descriptor)
+            let (socket, early) = try host.attach()
+            // Until here a signal simply ends the process: nothing is in flight.
+            return RelayPump(socket: socket, client: client.descriptor, signals: knap_stop_signals()).run(early: early)
+        } catch let error as ControlError where error.code == .unwanted {
+            return ExitStatus.ok
         } catch {
             let failure = CommandFailure(any: error)
             Output.note("knap mcp: \(failure.message)")

@@ -13,6 +13,7 @@ enum ServedHost {
 
     static func run(_ options: ServeOptions) throws -> Int32 {
         knap_limit_pools()
+        knap_raise_descriptors()
         // Before any other thread exists, so that every thread leaves these signals to this one.
         let signals = knap_stop_signals()
         guard signals >= 0 else { throw CommandFailure(ExitStatus.software, "INTERNAL", "cannot watch signals") }
@@ -57,7 +58,8 @@ enum ServedHost {
         let lingering = options.isRelayStarted ? Task { await linger(server.attachments.counts(), stop) } : nil
         for await _ in stops { break }
         lingering?.cancel()
-        await server.stop()
+        // A little longer than a session on stdio goes on after its client's end.
+        await server.stop(within: .seconds(6))
         await host.stop()
     }
 

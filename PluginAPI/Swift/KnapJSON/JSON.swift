@@ -37,7 +37,7 @@ public struct JSONObject: Sendable {
     /// In order. Read-only: change members through the subscript.
     public internal(set) var members: [Member] = []
     /// Where each name is; kept only past `JSONObject.indexedFrom` members, where a scan would cost more.
-    var index: [String: Int] = [:]
+    var index: [MemberName: Int] = [:]
     static let indexedFrom = 12
 
     public init() {}

@@ -26,21 +26,22 @@ extension JSONObject {
     mutating func append(_ name: String, _ value: JSON) {
         members.append((name, value))
         if !index.isEmpty {
-            index[name] = members.count - 1
+            index[MemberName(name)] = members.count - 1
         } else if members.count > Self.indexedFrom {
             rebuildIndex()
         }
     }
 
     func place(of name: String) -> Int? {
-        index.isEmpty ? members.firstIndex { $0.name == name } : index[name]
+        let wanted = MemberName(name)
+        return index.isEmpty ? members.firstIndex { MemberName($0.name) == wanted } : index[wanted]
     }
 
     private mutating func rebuildIndex() {
         index.removeAll(keepingCapacity: true)
         guard members.count > Self.indexedFrom else { return }
         index.reserveCapacity(members.count)
-        for (place, member) in members.enumerated() { index[member.name] = place }
+        for (place, member) in members.enumerated() { index[MemberName(member.name)] = place }
     }
 }
 
@@ -62,10 +63,27 @@ extension JSONObject: Hashable {
         var sum = 0
         for (name, value) in members {
             var member = Hasher()
-            member.combine(name)
+            member.combine(MemberName(name))
             member.combine(value)
             sum &+= member.finalize()
         }
         hasher.combine(sum)
+    }
+}
+
+/// A member's name. Two are the same when their code points are: unlike Swift's strings, JSON's are not compared by
+/// canonical equivalence, or one member of `{"é": 1, "é": 2}`, written in two normal forms, would hide the other.
+struct MemberName: Hashable, Sendable {
+    private let text: String
+
+    init(_ text: String) { self.text = text }
+
+    static func == (left: MemberName, right: MemberName) -> Bool {
+        left.text.utf8.count == right.text.utf8.count && left.text.utf8.elementsEqual(right.text.utf8)
+    }
+
+    func hash(into hasher: inout Hasher) {
+        var text = text
+        text.withUTF8 { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
     }
 }

@@ -6,11 +6,17 @@ public struct JSONLimits: Sendable {
     public var depth: Int
     public var duplicateNames: DuplicateNames
     public var maximumBytes: Int
+    /// How many values there may be, those in others counted too. A value takes much more memory than the two bytes that it
+    /// can be written with.
+    public var maximumValues: Int
 
-    public init(depth: Int = 512, duplicateNames: DuplicateNames = .keepLast, maximumBytes: Int = .max) {
+    public init(
+        depth: Int = 512, duplicateNames: DuplicateNames = .keepLast, maximumBytes: Int = .max, maximumValues: Int = .max
+    ) {
         self.depth = depth
         self.duplicateNames = duplicateNames
         self.maximumBytes = maximumBytes
+        self.maximumValues = maximumValues
     }
 
     public static let standard = JSONLimits()
@@ -45,7 +51,7 @@ public struct JSONPosition: Sendable, Hashable {
 public struct JSONParseError: Error, Sendable, Hashable, CustomStringConvertible {
     public enum Code: Sendable, Hashable {
         case unexpectedEnd, unexpectedCharacter, invalidNumber, invalidString, invalidUTF8, invalidEscape
-        case tooDeep, tooLong, duplicateName, trailingCharacters
+        case tooDeep, tooLong, tooManyValues, duplicateName, trailingCharacters
     }
 
     public var code: Code
@@ -86,6 +92,7 @@ struct JSONParser {
     let limits: JSONLimits
     var offset = 0
     private var depth = 0
+    private var values = 0
 
     init(bytes: UnsafeRawBufferPointer, limits: JSONLimits) {
         self.bytes = bytes
@@ -112,6 +119,10 @@ struct JSONParser {
     mutating func parseValue() throws(JSONParseError) -> JSON {
         skipSpace()
         guard offset < bytes.count else { throw error(.unexpectedEnd, "the text ends where a value is expected") }
+        values += 1
+        guard values <= limits.maximumValues else {
+            throw error(.tooManyValues, "there are more than \(limits.maximumValues) values")
+        }
         switch bytes[offset] {
         case UInt8(ascii: "{"): return .object(try parseObject())
         case UInt8(ascii: "["): return .array(try parseArray())
@@ -144,12 +155,12 @@ struct JSONParser {
             guard take(UInt8(ascii: ":")) else {
                 throw error(
                     offset < bytes.count ? .unexpectedCharacter : .unexpectedEnd,
-                    "':' is expected after \"\(name)\", not \(found)")
+                    "':' is expected after \"\(name.prefix(100))\", not \(found)")
             }
             let value = try parseValue()
             if let place = object.place(of: name) {
                 if limits.duplicateNames == .reject {
-                    throw error(.duplicateName, "\"\(name)\" appears twice in one object", at: start)
+                    throw error(.duplicateName, "\"\(name.prefix(100))\" appears twice in one object", at: start)
                 }
                 object.members[place].value = value
             } else {

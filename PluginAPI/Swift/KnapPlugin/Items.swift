@@ -31,7 +31,7 @@ protocol ItemSource: AnyObject, Sendable {
 final class Inbox: Sendable {
     fileprivate struct State {
         var items: [Item] = []
-        /// Where the next item is; the array is emptied when it runs out.
+        /// Where the next item is; what is before it was taken.
         var head = 0
         var uncredited = 0
         /// Taken since credit was last given back.
@@ -57,6 +57,9 @@ final class Inbox: Sendable {
     /// How many items wait to be taken.
     var count: Int { state.withLock { $0.items.count - $0.head } }
 
+    /// How many there is memory for.
+    var held: Int { state.withLock { $0.items.count } }
+
     func push(_ item: Item) {
         state.withLock { state in
             guard !state.hasEnded else { return }
@@ -79,6 +82,8 @@ final class Inbox: Sendable {
     /// The next item; `grant` lets the other end send as many more as it is called with.
     func next(grant: (UInt32) -> Void) async throws(PluginError) -> Item? {
         while true {
+            // Also where there is always a next one.
+            if Task.isCancelled, count > 0 { throw .cancelled }
             switch state.withLock({ $0.step(window: window) }) {
             case .item(let item, let credit):
                 if credit > 0 { grant(credit) }
@@ -101,8 +106,9 @@ extension Inbox.State {
         guard head < items.count else { return hasEnded ? .end(error) : .empty }
         let item = items[head]
         head += 1
-        if head == items.count {
-            items.removeAll(keepingCapacity: true)
+        // Also where it never runs out: what was taken would stay for as long as the stream.
+        if head == items.count || head >= Inbox.uncreditedLimit && head * 2 >= items.count {
+            items.removeSubrange(..<head)
             head = 0
         }
         guard item.needsCredit else {

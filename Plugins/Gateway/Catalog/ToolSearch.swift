@@ -18,6 +18,8 @@ package struct ToolSearch: Sendable {
     /// BM25's usual constants: how fast repeated words stop counting, and how much long texts are discounted.
     private static let saturation = 1.2
     private static let lengthDiscount = 0.75
+    /// In characters; each word of a query is looked for in the whole index.
+    private static let longestQuery = 500
     /// What a word is worth that only begins with the one asked for.
     private static let prefixShare = 0.5
 
@@ -42,7 +44,7 @@ package struct ToolSearch: Sendable {
     package func rank(_ query: String) -> [Int] {
         var scores: [Int: Double] = [:]
         let average = lengths.isEmpty ? 1 : max(1, lengths.reduce(0, +) / Double(lengths.count))
-        for word in Set(Self.words(query)) {
+        for word in Set(Self.words(String(query.prefix(Self.longestQuery)))) {
             for (indexed, list) in postings where indexed == word || isPrefix(word, of: indexed) {
                 let share = indexed == word ? 1 : Self.prefixShare
                 let rarity = Self.rarity(of: list.count, among: lengths.count)

@@ -1,49 +1,39 @@
+import NIOCore
 import Synchronization
 
-/// The connections that are open, each with the task that serves it, and how many requests are being answered.
-///
-/// A connection belongs to its task from the moment it is there: one that nobody serves would end the process, because
-/// its writer must be finished before it goes.
+/// The connections that are open, and how many requests are being answered.
 final class Connections: Sendable {
     private struct State {
-        var tasks: [Int: Task<Void, Never>] = [:]
+        var open: [ObjectIdentifier: any Channel] = [:]
         /// Those from which no request has come yet; one may be on its way.
-        var fresh: Set<Int> = []
+        var fresh: Set<ObjectIdentifier> = []
         var requests = 0
-        var next = 0
         var isClosing = false
     }
 
-    /// The connection that this task serves.
-    @TaskLocal static var current = 0
-
     private let state = Mutex(State())
 
-    /// Serves a connection in a task of its own.
-    func add(_ serve: @escaping @Sendable () async -> Void) {
-        state.withLock { state in
-            state.next += 1
-            let number = state.next
-            state.fresh.insert(number)
-            let task = Task {
-                await Self.$current.withValue(number) { await serve() }
-                remove(number)
+    var count: Int { state.withLock { $0.open.count } }
+
+    func add(_ connection: any Channel) {
+        let key = ObjectIdentifier(connection)
+        let isClosing = state.withLock { state in
+            state.open[key] = connection
+            state.fresh.insert(key)
+            return state.isClosing
+        }
+        connection.closeFuture.whenComplete { [self] _ in
+            state.withLock { state in
+                state.open[key] = nil
+                state.fresh.remove(key)
             }
-            state.tasks[number] = task
-            if state.isClosing { task.cancel() }
         }
+        if isClosing { connection.close(promise: nil) }
     }
 
-    private func remove(_ number: Int) {
+    func requestBegins(on connection: any Channel) {
         state.withLock { state in
-            state.tasks[number] = nil
-            state.fresh.remove(number)
-        }
-    }
-
-    func requestBegins() {
-        state.withLock { state in
-            state.fresh.remove(Self.current)
+            state.fresh.remove(ObjectIdentifier(connection))
             state.requests += 1
         }
     }
@@ -64,13 +54,18 @@ final class Connections: Sendable {
     /// Takes connections again after all were closed.
     func open() { state.withLock { $0.isClosing = false } }
 
-    /// Closes all, and returns when they are closed.
-    func close() async {
-        let tasks = state.withLock { state in
+    /// Closes all, and returns when they are closed. What clients have not read when the time is over is lost to them.
+    func close(within patience: Duration) async {
+        let open = state.withLock { state in
             state.isClosing = true
-            return Array(state.tasks.values)
+            return Array(state.open.values)
         }
-        for task in tasks { task.cancel() }
-        for task in tasks { await task.value }
+        for connection in open { connection.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent()) }
+        let force = Task {
+            guard (try? await Task.sleep(for: patience)) != nil else { return }
+            for connection in open { connection.close(promise: nil) }
+        }
+        for connection in open { try? await connection.closeFuture.get() }
+        force.cancel()
     }
 }

@@ -1,8 +1,7 @@
 import Glibc
-import HummingbirdCore
 import KnapJSON
-import Logging
 import NIOCore
+import NIOHTTP1
 import NIOPosix
 import NIOSSL
 import Synchronization
@@ -15,8 +14,8 @@ package protocol SocketKeeper: Sendable {
 
 /// The listening socket, and the connections that come of it.
 ///
-/// Hummingbird's own server can only bind an address, so its HTTP channel is put on a bootstrap of ours, which also
-/// adopts the socket that an earlier generation left with the host.
+/// The socket may be the one that an earlier generation left with the host. HTTP/1.1 itself is SwiftNIO's; a
+/// ``HTTPConnection`` makes requests and answers of it.
 package final class HTTPListener: Sendable {
     package struct Address: Sendable {
         package var host: String
@@ -40,16 +39,17 @@ package final class HTTPListener: Sendable {
     }
 
     private static let socketName = "http"
-    /// A connection that says nothing for this long is closed; streams say something every 15 seconds.
-    private static let idleTimeout = TimeAmount.seconds(75)
+    /// For answers under way, and then for clients to read what was sent: together less than the hook may take.
+    private static let patience = Duration.seconds(8), readingPatience = Duration.seconds(2)
 
-    /// Less than a hook may take.
-    private static let patience = Duration.seconds(8)
-
+    private let limits: ConnectionLimits
+    private let bodies = BodyBudget()
+    private let accepts = Atomic(true)
+    private let site = Mutex<HTTPSite?>(nil)
     private let state = Mutex(State.idle)
     private let connections = Connections()
 
-    package init() {}
+    package init(limits: ConnectionLimits = ConnectionLimits()) { self.limits = limits }
 
     /// Starts to accept, and answers the URL.
     ///
@@ -64,20 +64,23 @@ package final class HTTPListener: Sendable {
 
         let scheme = certificate == nil ? "http" : "https"
         let site = site.served(by: scheme, port: port)
-        let logger = Logger(label: "gateway.http") { _ in SwiftLogNoOpLogHandler() }
-        let http = HTTP1Channel(
-            responder: { [connections] request, writer, _ in
-                connections.requestBegins()
-                defer { connections.requestEnds() }
-                try await site.respond(to: request, writer)
-            },
-            configuration: .init(idleTimeout: Self.idleTimeout))
+        self.site.withLock { $0 = site }
+        accepts.store(true, ordering: .relaxed)
         connections.open()
+        let unread = ChannelOptions.Types.SocketOption.Value(limits.unread.nanoseconds / 1_000_000)
         let channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-            .childChannelOption(.socketOption(.tcp_nodelay), value: 1)
-            .childChannelInitializer { [connections] connection in
-                Self.secure(connection, certificate).flatMap { http.setup(channel: connection, logger: logger) }
-                    .map { value in connections.add { await Self.serve(value, http, logger) } }
+            .serverChannelInitializer { [self] listening in
+                listening.eventLoop.makeCompletedFuture {
+                    try listening.pipeline.syncOperations.addHandler(
+                        AcceptingRest { [weak self] in self?.accepts.load(ordering: .relaxed) ?? false })
+                }
+            }
+            .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .childChannelOption(.tcpOption(.init(rawValue: TCP_USER_TIMEOUT)), value: unread)
+            // Who has sent its last request may still read the answer.
+            .childChannelOption(.allowRemoteHalfClosure, value: true)
+            .childChannelInitializer { [self] connection in
+                connection.eventLoop.makeCompletedFuture { try add(connection, to: site, certificate) }
             }
             .withBoundSocket(socket).get()
         let url = "\(scheme)://\(address.host.contains(":") ? "[\(address.host)]" : address.host):\(port)"
@@ -85,18 +88,20 @@ package final class HTTPListener: Sendable {
         return url
     }
 
-    /// Puts TLS before all else.
-    private static func secure(_ connection: any Channel, _ certificate: ServerCertificate?) -> EventLoopFuture<Void> {
-        connection.eventLoop.makeCompletedFuture {
-            guard let certificate else { return }
-            try connection.pipeline.syncOperations.addHandler(NIOSSLServerHandler(context: certificate.context()))
-        }
-    }
-
-    private static func serve(_ connection: HTTP1Channel.Value, _ channel: HTTP1Channel, _ logger: Logger) async {
-        let end = ConnectionEnd()
-        connection.channel.closeFuture.whenComplete { _ in end.fire() }
-        await ConnectionEnd.$current.withValue(end) { await channel.handle(value: connection, logger: logger) }
+    /// Has a new connection served.
+    private func add(_ connection: any Channel, to site: HTTPSite, _ certificate: ServerCertificate?) throws {
+        let pipeline = connection.pipeline.syncOperations
+        if let certificate { try pipeline.addHandler(NIOSSLServerHandler(context: certificate.context())) }
+        guard connections.count < limits.connections else { return try pipeline.addHandler(TurnedAway()) }
+        var decoder = NIOHTTPDecoderLimitConfiguration()
+        decoder.maxHeaderListSize = 80 * 1024
+        decoder.maxHeaderFieldCount = 1000
+        try pipeline.configureHTTPServerPipeline(
+            withPipeliningAssistance: false, withErrorHandling: false, withOutboundHeaderValidation: false,
+            withEncoderConfiguration: .init(), withDecoderLimitConfiguration: decoder)
+        try pipeline.addHandler(
+            HTTPConnection(limits: limits, connections: connections, bodies: bodies) { await site.respond(to: $0) })
+        connections.add(connection)
     }
 
     /// Remembers why there is no HTTP.
@@ -104,6 +109,7 @@ package final class HTTPListener: Sendable {
 
     /// Takes no connection any more: those that come wait at the kept socket for whoever serves it next.
     package func stopAccepting() async {
+        accepts.store(false, ordering: .relaxed)
         // Closing at once would reset connections that are just being accepted.
         try? await runningChannel?.setOption(.autoRead, value: false).get()
     }
@@ -113,7 +119,8 @@ package final class HTTPListener: Sendable {
     package func stop() async {
         await stopAccepting()
         await connections.settle(requests: Self.patience, fresh: .milliseconds(500))
-        await connections.close()
+        site.withLock { $0 }?.giveUp()
+        await connections.close(within: Self.readingPatience)
         try? await runningChannel?.close()
         state.withLock { $0 = .stopped }
     }

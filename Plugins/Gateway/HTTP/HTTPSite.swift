@@ -1,5 +1,4 @@
 import HTTPTypes
-import HummingbirdCore
 import KnapJSON
 
 /// The addresses that are served: `/mcp` and its metadata for OAuth clients, `/health`, the page at `/`, and what REST
@@ -45,35 +44,39 @@ package struct HTTPSite: Sendable {
         return site
     }
 
-    func respond(to request: HummingbirdCore.Request, _ writer: consuming ResponseWriter) async throws {
-        if let refusal = access.refusal(of: request.head) { return try await Self.refused(refusal).send(writer) }
-        switch request.uri.path {
+    func respond(to exchange: HTTPExchange) async {
+        let request = exchange.request
+        if let refusal = access.refusal(of: request) { return exchange.send(Self.refused(refusal)) }
+        switch exchange.path {
         case "/mcp":
-            switch await authorizer.admit(request.head, at: address) {
-            case .caller(let caller): try await endpoint.respond(to: request, from: backend(caller), writer)
-            case .refused(let answer): try await answer.send(writer)
+            switch await authorizer.admit(request, at: address) {
+            case .caller(let caller): await endpoint.respond(to: exchange, from: backend(caller))
+            case .refused(let answer): exchange.send(answer)
             }
         case ServerAddress.metadataPath, ServerAddress.metadataPath + "/mcp":
-            try await metadata(request).send(writer)
+            exchange.send(metadata(exchange))
         case "/health":
-            try await health(request).send(writer)
+            exchange.send(health(request))
         case "/":
-            try await home(request).send(writer)
+            exchange.send(await home(exchange))
         // What clients look for before they have a token.
         case let path where path.hasPrefix("/.well-known/"):
-            try await Self.nothing(at: path).send(writer)
+            exchange.send(Self.nothing(at: path))
         case let path:
             // The page links to the document, so its cookie is good for that.
             let isLinked = path == RESTEndpoint.documentPath && request.method == .get
-            if isLinked, access.hasToken(request.head, acceptingCookie: true) {
-                return try await rest.respond(to: request, from: backend(Authorizer.tokenHolder), writer)
+            if isLinked, access.hasToken(request, acceptingCookie: true) {
+                return await rest.respond(to: exchange, from: backend(Authorizer.tokenHolder))
             }
-            switch await authorizer.admit(request.head, at: address) {
-            case .caller(let caller): try await rest.respond(to: request, from: backend(caller), writer)
-            case .refused(let answer): try await answer.asProblem.send(writer)
+            switch await authorizer.admit(request, at: address) {
+            case .caller(let caller): await rest.respond(to: exchange, from: backend(caller))
+            case .refused(let answer): exchange.send(answer.asProblem)
             }
         }
     }
+
+    /// The server goes: what nobody waits for is given up.
+    func giveUp() { endpoint.giveUp() }
 
     private static func refused(_ refusal: HTTPAccess.Refusal) -> Answer {
         switch refusal {
@@ -87,33 +90,33 @@ package struct HTTPSite: Sendable {
         .text("There is nothing at \(path.prefix(200)).", status: 404)
     }
 
-    private func metadata(_ request: HummingbirdCore.Request) -> Answer {
-        guard let metadata = authorizer.metadata(of: request.head, at: address) else {
-            return Self.nothing(at: request.uri.path)
+    private func metadata(_ exchange: HTTPExchange) -> Answer {
+        guard let metadata = authorizer.metadata(of: exchange.request, at: address) else {
+            return Self.nothing(at: exchange.path)
         }
-        return request.method == .get ? .json(metadata, fields: [(.cacheControl, "no-store")]) : .notAllowed("GET")
+        return exchange.request.method == .get ? .json(metadata, fields: [(.cacheControl, "no-store")]) : .notAllowed("GET")
     }
 
-    private func health(_ request: HummingbirdCore.Request) -> Answer {
+    private func health(_ request: HTTPRequest) -> Answer {
         guard [.get, .head].contains(request.method) else { return Answer.notAllowed("GET, HEAD").asProblem }
-        var answer = Answer.json(["status": "ok"])
-        answer.isHeadOnly = request.method == .head
-        return answer
+        return .json(["status": "ok"])
     }
 
     /// The page. A token in the address becomes a cookie and leaves the address, where it would stay in histories.
-    private func home(_ request: HummingbirdCore.Request) async -> Answer {
+    private func home(_ exchange: HTTPExchange) async -> Answer {
+        let request = exchange.request
         guard request.method == .get else { return .notAllowed("GET") }
-        if let token = request.uri.queryParameters["token"], access.matches(String(token)) {
+        let tokens = (try? QueryParameters(exchange.query))?.values.first { $0.name == "token" }?.texts
+        if let token = tokens?.first, access.matches(token) {
             let secure = address.scheme == "https" ? "; Secure" : ""
             let cookie = "\(HTTPAccess.cookie)=\(token); Path=/; HttpOnly; SameSite=Strict\(secure)"
             return Answer(status: 303, fields: [(.setCookie, cookie), (.location, "/"), (.cacheControl, "no-store")])
         }
-        guard access.hasToken(request.head, acceptingCookie: true) else {
+        guard access.hasToken(request, acceptingCookie: true) else {
             return .text("A token is needed.", status: 401, fields: [(.wwwAuthenticate, Challenge().header)])
         }
         let html = await StatusPage.render(
-            page(), catalog: server.feed.current, routes: routes.current, base: address.page(for: request.head))
+            page(), catalog: server.feed.current, routes: routes.current, base: address.page(for: request))
         return Answer(
             status: 200, type: "text/html; charset=utf-8", body: Array(html.utf8),
             fields: [

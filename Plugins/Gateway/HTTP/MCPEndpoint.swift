@@ -1,5 +1,4 @@
 import HTTPTypes
-import HummingbirdCore
 import KnapJSON
 import NIOCore
 
@@ -11,32 +10,36 @@ struct MCPEndpoint: Sendable {
     let server: Server
     let sessions: SessionStore
     let heartbeat = Heartbeat()
+    let lasting = LastingWork()
 
     static let maximumBody = LineFramer.defaultLimit
 
-    func respond(
-        to request: HummingbirdCore.Request, from backend: any Backend, _ writer: consuming ResponseWriter
-    ) async throws {
+    func respond(to exchange: HTTPExchange, from backend: any Backend) async {
+        let request = exchange.request
         switch request.method {
-        case .post: try await post(request, backend, writer)
-        case .get where Self.isLegacy(request): try await get(request, backend, writer)
-        case .delete where Self.isLegacy(request): try await delete(request, backend).send(writer)
-        case .get, .delete: try await Answer.notAllowed("POST").send(writer)
-        default: try await Answer.notAllowed("GET, POST, DELETE").send(writer)
+        case .post: await post(exchange, backend)
+        case .get where Self.isLegacy(request): get(exchange, backend)
+        case .delete where Self.isLegacy(request): exchange.send(delete(request, backend))
+        case .get, .delete: exchange.send(.notAllowed("POST"))
+        default: exchange.send(.notAllowed("GET, POST, DELETE"))
         }
     }
 
+    /// The server goes: what runs for clients that have gone, or that may come back, is given up.
+    func giveUp() {
+        lasting.giveUp()
+        sessions.giveUp()
+    }
+
     /// The version header routes: absent or a date of the handshake era is legacy, anything else modern.
-    private static func isLegacy(_ request: HummingbirdCore.Request) -> Bool {
-        guard let version = request.headers[.mcpVersion] else { return true }
+    private static func isLegacy(_ request: HTTPRequest) -> Bool {
+        guard let version = request.headerFields[.mcpVersion] else { return true }
         return Revision(rawValue: version.trimmingSpaces).map { !$0.isModern } ?? false
     }
 
     /// The session that a request names: none, one, or one that there is not.
-    private func session(
-        of request: HummingbirdCore.Request, _ backend: any Backend
-    ) -> Result<HTTPSession?, RPCError> {
-        guard let id = request.headers[.mcpSessionID] else { return .success(nil) }
+    private func session(of request: HTTPRequest, _ backend: any Backend) -> Result<HTTPSession?, RPCError> {
+        guard let id = request.headerFields[.mcpSessionID] else { return .success(nil) }
         guard let session = sessions.find(id, of: backend.principal) else {
             return .failure(RPCError(.sessionNotFound, "There is no such session; initialize again."))
         }
@@ -47,24 +50,22 @@ struct MCPEndpoint: Sendable {
 // MARK: - POST
 
 extension MCPEndpoint {
-    private func post(
-        _ request: HummingbirdCore.Request, _ backend: any Backend, _ writer: consuming ResponseWriter
-    ) async throws {
-        if let refusal = Self.refusal(of: request) { return try await refusal.send(writer) }
-        guard let body = try await request.wholeBody(upTo: Self.maximumBody, writer) else {
-            return try await Self.tooLarge.send(writer)
+    private func post(_ exchange: HTTPExchange, _ backend: any Backend) async {
+        if let refusal = Self.refusal(of: exchange.request) { return exchange.send(refusal) }
+        let body: [UInt8]
+        switch await exchange.body(upTo: Self.maximumBody) {
+        case .whole(let bytes) where exchange.reserve(JSON.approximateMemory(of: bytes)): body = bytes
+        case .whole, .busy: return exchange.send(.busy)
+        case .tooLarge: return exchange.send(Self.tooLarge)
+        case .gone: return
         }
-        switch read(body, request, backend) {
-        case .answer(let answer): try await answer.send(writer)
-        case .modern(let message, let envelope): try await serve(message, envelope, backend, writer)
-        case .legacy(let message, let envelope, let session):
-            if message.method == RequestMethod.initialize.rawValue {
-                try await initialize(message, envelope, backend).send(writer)
-            } else if let session {
-                try await serve(message, envelope, session, backend, writer)
-            } else {
-                try await serve(message, envelope, backend, writer)
-            }
+        switch read(body, exchange.request, backend) {
+        case .answer(let answer): exchange.send(answer)
+        case .modern(let message, let envelope): serve(message, envelope, backend, exchange)
+        case .legacy(let message, let envelope, nil) where message.method == RequestMethod.initialize.rawValue:
+            exchange.send(await initialize(message, envelope, backend))
+        case .legacy(let message, let envelope, let session?): serve(message, envelope, session, backend, exchange)
+        case .legacy(let message, let envelope, nil): serve(message, envelope, backend, exchange)
         }
     }
 
@@ -72,12 +73,12 @@ extension MCPEndpoint {
         Rejection(error: RPCError(.invalidRequest, "The body is larger than \(maximumBody) bytes.")).json, status: 413)
 
     /// What is wrong with the request before its body is read.
-    private static func refusal(of request: HummingbirdCore.Request) -> Answer? {
-        guard request.headers[.contentType].flatMap(MediaType.init) == .json else {
+    private static func refusal(of request: HTTPRequest) -> Answer? {
+        guard request.headerFields[.contentType].flatMap(MediaType.init) == .json else {
             return .text("The content type must be application/json.", status: 415)
         }
-        let accepted = AcceptedTypes(request.headers[.accept])
-        guard accepted.has("application/json"), accepted.has("text/event-stream") else {
+        let accepted = AcceptedTypes(request.headerFields[.accept])
+        guard accepted.has("application/json"), accepted.has(ServerSentEvent.mediaType) else {
             return .text("Accept must list application/json and text/event-stream.", status: 406)
         }
         return nil
@@ -92,7 +93,7 @@ extension MCPEndpoint {
     }
 
     /// Reads the message, in the era that headers and body show.
-    private func read(_ body: [UInt8], _ request: HummingbirdCore.Request, _ backend: any Backend) -> Reading {
+    private func read(_ body: [UInt8], _ request: HTTPRequest, _ backend: any Backend) -> Reading {
         let message: Message
         do throws(Rejection) {
             message = try Message.parse(body)
@@ -104,19 +105,19 @@ extension MCPEndpoint {
             // Its notifications mean nothing over HTTP, where closing the response is the cancel.
             guard case .request(let message) = message else { return .answer(Answer(status: 202)) }
             do throws(RPCError) {
-                let headers = RoutingHeaders(request.headers)
+                let headers = RoutingHeaders(request.headerFields)
                 let envelope = try Envelope.modern(message, headers: headers)
                 if message.method == RequestMethod.callTool.rawValue { try server.check(headers, of: message) }
-                return .modern(message, envelope)
+                return .modern(message.lasting(envelope), envelope)
             } catch {
-                return .answer(Self.answer(Response(id: message.id, .failure(error)), isModern: true))
+                return .answer(Answer(Response(id: message.id, .failure(error)), isModern: true))
             }
         }
         return readLegacy(message, request, backend)
     }
 
     private func readLegacy(
-        _ message: Message, _ request: HummingbirdCore.Request, _ backend: any Backend
+        _ message: Message, _ request: HTTPRequest, _ backend: any Backend
     ) -> Reading {
         // Whoever begins a session may still send the id of one that is over.
         let isBeginning = if case .request(let message) = message { message.method == "initialize" } else { false }
@@ -127,7 +128,7 @@ extension MCPEndpoint {
         }
         switch message {
         case .request(let message):
-            let named = request.headers[.mcpVersion].flatMap { Revision(rawValue: $0.trimmingSpaces) }
+            let named = request.headerFields[.mcpVersion].flatMap { Revision(rawValue: $0.trimmingSpaces) }
             let header = named.flatMap { $0.isModern ? nil : $0 }
             return .legacy(message, .legacy(message, header: header, session: session?.session), session)
         case .notification(let notification):
@@ -151,169 +152,111 @@ extension MCPEndpoint {
 
     /// A request that stands alone: its stream lives as long as its connection.
     private func serve(
-        _ message: Request, _ envelope: Envelope, _ backend: any Backend, _ writer: consuming ResponseWriter
-    ) async throws {
-        let queue = EventQueue()
-        let exchange = Exchange(envelope: envelope, backend: backend, session: nil) {
-            await queue.send(.message($0.json, id: nil))
-        }
-        let work = Task { [server] in
-            let response = await server.answer(message, in: exchange)
-            await queue.send(.response(response, id: nil))
-            queue.finish()
-        }
-        // Closing the response is the cancel of the modern era; in the legacy one a disconnect is none.
+        _ message: Request, _ envelope: Envelope, _ backend: any Backend, _ exchange: HTTPExchange
+    ) {
+        let response = StreamingAnswer(to: exchange, heartbeat)
         let isModern = envelope.isModern
-        try await respond(queue, .request(prime: nil, isModern: isModern), writer) {
-            queue.abandon()
-            if isModern { work.cancel() }
+        let answering: @Sendable () async -> Void = { [server] in
+            let answer = await server.answer(
+                message,
+                in: Exchange(envelope: envelope, backend: backend, session: nil) {
+                    await response.send(ServerSentEvent.message($0.json))
+                })
+            if !response.settle(Answer(answer, isModern: isModern)) {
+                await response.send(ServerSentEvent.message(answer.json))
+                response.finish()
+            }
         }
+        // Closing the response is the cancel of the modern era; in the legacy one a disconnect is none. A task of its
+        // own holds no more than it needs, however long it waits.
+        guard isModern else { return lasting.begin(answering) }
+        let work = Task(operation: answering)
+        exchange.whenClientLeaves { work.cancel() }
     }
 
     /// A request of a session: its stream can be gone back to.
     private func serve(
         _ message: Request, _ envelope: Envelope, _ session: HTTPSession, _ backend: any Backend,
-        _ writer: consuming ResponseWriter
-    ) async throws {
-        let queue = EventQueue()
+        _ exchange: HTTPExchange
+    ) {
         let stream = session.openStream()
-        let exchange = Exchange(envelope: envelope, backend: backend, session: session.session) {
-            // Nothing more is said about a request that its client has cancelled, but that its questions are void.
-            guard !Task.isCancelled || $0.isWithdrawal else { return }
-            await stream.send($0.json)
-        }
-        _ = stream.attach(queue)
+        let prime = envelope.revision >= .november2025 ? stream.prime() : nil
+        let response = StreamingAnswer(to: exchange, prime: prime, heartbeat)
+        stream.attach(response)
         let refusal = session.begin(message.id) {
             Task { [server] in
-                let response = await server.answer(message, in: exchange)
-                if !Task.isCancelled { await stream.send(response) }
+                let answer = await server.answer(
+                    message,
+                    in: Exchange(envelope: envelope, backend: backend, session: session.session) {
+                        // Nothing more is said about a request that its client has cancelled, but that its questions
+                        // are void.
+                        guard !Task.isCancelled || $0.isWithdrawal else { return }
+                        await stream.send($0.json)
+                    })
+                if !Task.isCancelled { await stream.send(answer) }
                 session.ended(message.id, stream)
             }
         }
         if let refusal {
-            let answer = Response(id: message.id, .failure(refusal)).json
-            return try await Answer.json(answer, status: refusal.status(isModern: false)).send(writer)
+            stream.detach(response)
+            return exchange.send(Answer(Response(id: message.id, .failure(refusal)), isModern: false))
         }
-        let prime = envelope.revision >= .november2025 ? stream.prime() : nil
-        try await respond(queue, .request(prime: prime, isModern: false), writer) { stream.detach(queue) }
+        exchange.whenClientLeaves { stream.detach(response) }
     }
-
-    /// How a response begins.
-    private enum Opening {
-        /// As a stream, with these events.
-        case stream([StreamEvent])
-        /// As JSON where nothing comes before the response, else as a stream, which `prime` opens.
-        case request(prime: StreamEvent?, isModern: Bool)
-    }
-
-    /// Writes what comes through a queue.
-    ///
-    /// - Parameter left: Called when the response is over or its client has gone.
-    private func respond(
-        _ queue: EventQueue, _ opening: Opening, _ writer: consuming ResponseWriter,
-        left: @escaping @Sendable () -> Void
-    ) async throws {
-        ConnectionEnd.current?.handle(left)
-        heartbeat.add(queue)
-        defer {
-            heartbeat.remove(queue)
-            ConnectionEnd.current?.handle(nil)
-            left()
-        }
-        switch opening {
-        case .stream(let events): try await Self.write(events, queue, writer)
-        case .request(let prime, let isModern):
-            switch await queue.next() {
-            case .response(let response, _)?: try await Self.answer(response, isModern: isModern).send(writer)
-            case let first?: try await Self.write([prime, first].compactMap(\.self), queue, writer)
-            // A cancelled request of the handshake era has no response, and HTTP wants one.
-            case nil: try await Answer(status: 202).send(writer)
-            }
-        }
-    }
-
-    private static func answer(_ response: Response, isModern: Bool) -> Answer {
-        guard case .failure(let error) = response.outcome else { return .json(response.json) }
-        let fields = error.challenge.map { [(HTTPField.Name.wwwAuthenticate, $0.header)] } ?? []
-        return .json(response.json, status: error.status(isModern: isModern), fields: fields)
-    }
-
-    private static func write(
-        _ first: [StreamEvent], _ queue: EventQueue, _ writer: consuming ResponseWriter
-    ) async throws {
-        var body = try await writer.writeHead(streamHead)
-        for event in first { try await body.write(event.bytes) }
-        while let event = await queue.next() { try await body.write(event.bytes) }
-        try await body.finish(nil)
-    }
-
-    private static let streamHead: HTTPResponse = {
-        var head = HTTPResponse(status: .ok)
-        head.headerFields[.contentType] = "text/event-stream"
-        head.headerFields[.cacheControl] = "no-store"
-        head.headerFields[.accelBuffering] = "no"
-        return head
-    }()
 }
 
 // MARK: - GET and DELETE
 
 extension MCPEndpoint {
     /// A stream of the handshake era: for what belongs to no request, or, with `Last-Event-ID`, one that was lost.
-    private func get(
-        _ request: HummingbirdCore.Request, _ backend: any Backend, _ writer: consuming ResponseWriter
-    ) async throws {
-        guard AcceptedTypes(request.headers[.accept]).has("text/event-stream") else {
-            return try await Answer.text("Accept must list text/event-stream.", status: 406).send(writer)
+    private func get(_ exchange: HTTPExchange, _ backend: any Backend) {
+        let request = exchange.request
+        guard AcceptedTypes(request.headerFields[.accept]).has(ServerSentEvent.mediaType) else {
+            return exchange.send(.text("Accept must list text/event-stream.", status: 406))
         }
-        let queue = EventQueue()
         switch session(of: request, backend) {
-        case .failure(let error): try await Answer.json(Rejection(error: error).json, status: 404).send(writer)
+        case .failure(let error): exchange.send(.json(Rejection(error: error).json, status: 404))
         case .success(nil):
-            let changes = server.watch(for: nil)
-            try await push(
-                changes, queue, [.keepAlive], writer, send: { await queue.send(.message($0.json, id: nil)) },
-                left: { queue.abandon() })
-        case .success(let session?):
-            let lastID = request.headers[.lastEventID]
-            let resumed = lastID.flatMap(session.stream)
-            guard lastID == nil || resumed != nil else {
-                // Not 404, which would end the session.
-                let error = RPCError(.invalidRequest, "There is no such event any more; send the request again.")
-                return try await Answer.json(Rejection(error: error).json, status: 400).send(writer)
-            }
-            let stream = resumed?.stream ?? session.general
-            let missed = stream.attach(queue, after: resumed?.place)
-            let left: @Sendable () -> Void = { stream.detach(queue) }
-            if stream === session.general {
-                let knowsPrimes = (session.session.facts.revision ?? .assumedWithoutHeader) >= .november2025
-                let opening = knowsPrimes && lastID == nil ? stream.prime() : .keepAlive
-                try await push(
-                    session.changes, queue, [opening] + missed, writer, send: { await stream.send($0.json) },
-                    left: left)
-            } else {
-                try await respond(queue, .stream(missed), writer, left: left)
-            }
+            let response = StreamingAnswer(to: exchange, prime: ServerSentEvent.keepAlive, heartbeat)
+            response.begin()
+            push(server.watch(for: nil), exchange, response) { await response.send(ServerSentEvent.message($0.json)) }
+        case .success(let session?): resume(session, exchange)
         }
+    }
+
+    private func resume(_ session: HTTPSession, _ exchange: HTTPExchange) {
+        let lastID = exchange.request.headerFields[.lastEventID]
+        let resumed = lastID.flatMap(session.stream)
+        guard lastID == nil || resumed != nil else {
+            // Not 404, which would end the session.
+            let error = RPCError(.invalidRequest, "There is no such event any more; send the request again.")
+            return exchange.send(.json(Rejection(error: error).json, status: 400))
+        }
+        let stream = resumed?.stream ?? session.general
+        let isGeneral = stream === session.general
+        let knowsPrimes = (session.session.facts.revision ?? .assumedWithoutHeader) >= .november2025
+        let opening = isGeneral && knowsPrimes && lastID == nil ? stream.prime() : ServerSentEvent.keepAlive
+        let response = StreamingAnswer(to: exchange, prime: opening, heartbeat)
+        response.begin()
+        stream.attach(response, after: resumed?.place)
+        exchange.whenClientLeaves { stream.detach(response) }
+        if isGeneral { push(session.changes, exchange, response) { await stream.send($0.json) } }
     }
 
     /// Writes what a watch tells until the client goes.
     private func push(
-        _ changes: CatalogWatch, _ queue: EventQueue, _ first: [StreamEvent], _ writer: consuming ResponseWriter,
-        send: @escaping @Sendable (Notification) async -> Void, left: @escaping @Sendable () -> Void
-    ) async throws {
+        _ changes: CatalogWatch, _ exchange: HTTPExchange, _ response: StreamingAnswer,
+        _ send: @escaping @Sendable (Notification) async -> Void
+    ) {
         let work = Task { [server] in
             await server.push(changes, send)
-            queue.finish()
+            response.finish()
         }
-        try await respond(queue, .stream(first), writer) {
-            work.cancel()
-            left()
-        }
+        exchange.whenClientLeaves { work.cancel() }
     }
 
-    private func delete(_ request: HummingbirdCore.Request, _ backend: any Backend) -> Answer {
-        guard let id = request.headers[.mcpSessionID] else {
+    private func delete(_ request: HTTPRequest, _ backend: any Backend) -> Answer {
+        guard let id = request.headerFields[.mcpSessionID] else {
             return .text("Mcp-Session-Id names the session to end.", status: 400)
         }
         return sessions.end(id, of: backend.principal)
@@ -330,6 +273,17 @@ extension Message {
     }
 
     fileprivate var id: RequestID? { if case .request(let request) = self { request.id } else { nil } }
+}
+
+extension Answer {
+    init(_ response: Response, isModern: Bool) {
+        guard case .failure(let error) = response.outcome else {
+            self = .json(response.json)
+            return
+        }
+        let fields = error.challenge.map { [(HTTPField.Name.wwwAuthenticate, $0.header)] } ?? []
+        self = .json(response.json, status: error.status(isModern: isModern), fields: fields)
+    }
 }
 
 extension RoutingHeaders {

@@ -10,6 +10,20 @@ package struct ClientIdentity: Sendable, Hashable {
         self.capabilities = capabilities
         self.info = info
     }
+
+    /// What is kept of it after the request that said it: all, where it is as short as it is in practice.
+    package var kept: ClientIdentity {
+        let longest = 4096
+        var kept = self
+        if JSON.object(capabilities.declared).approximateSize > longest { kept.capabilities = ClientCapabilities(capabilities.known) }
+        if let info, info.approximateSize > longest {
+            let texts = ["name", "title", "version"].compactMap { name in
+                info[name]?.stringValue.map { (name, JSON.string($0.cut(to: 256))) }
+            }
+            kept.info = .object(JSONObject(texts))
+        }
+        return kept
+    }
 }
 
 /// The capabilities that a client declared. Only for these may it be asked.
@@ -45,6 +59,19 @@ package struct ClientCapabilities: Sendable, Hashable {
         return (demand.objectValue ?? JSONObject()).members.allSatisfy { covers(declaration[$0.name], $0.value) }
     }
 
+    /// The part that makes a difference here: a declaration of any size becomes a short one.
+    package var known: JSONObject {
+        var known = JSONObject()
+        for (name, parts) in [("sampling", ["tools", "context"]), ("elicitation", ["form", "url"]), ("roots", [])] {
+            guard let declaration = declared[name]?.objectValue else { continue }
+            var kept = JSONObject()
+            for part in parts where declaration[part]?.objectValue != nil { kept[part] = [:] }
+            known[name] = .object(kept)
+        }
+        if hasExtension(Self.tasks) { known["extensions"] = .object([Self.tasks: [:]]) }
+        return known
+    }
+
     /// What a client must have declared to be asked this; nil for what no client can be asked.
     package static func needed(for method: String, _ params: JSON) -> JSONObject? {
         switch method {
@@ -56,19 +83,5 @@ package struct ClientCapabilities: Sendable, Hashable {
             return ["elicitation": params["mode"]?.stringValue == "url" ? ["url": [:]] : ["form": [:]]]
         default: return nil
         }
-    }
-}
-
-extension ClientCapabilities {
-    /// What may be asked of clients: a declaration of any size becomes a short one.
-    var known: JSONObject {
-        var known = JSONObject()
-        for (name, parts) in [("sampling", ["tools", "context"]), ("elicitation", ["form", "url"]), ("roots", [])] {
-            guard let declaration = declared[name]?.objectValue else { continue }
-            var kept = JSONObject()
-            for part in parts where declaration[part]?.objectValue != nil { kept[part] = [:] }
-            known[name] = .object(kept)
-        }
-        return known
     }
 }

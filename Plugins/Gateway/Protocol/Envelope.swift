@@ -60,9 +60,10 @@ extension Envelope {
         if let headers { try headers.check(against: request, version: version) }
         guard version == Revision.modern.rawValue else { throw .unsupportedVersion(version) }
         guard RequestMethod(rawValue: request.method)?.isModern == true else { throw .methodNotFound(request.method) }
+        let client = ClientIdentity(capabilities: ClientCapabilities(capabilities), info: meta[MetaKey.clientInfo])
         return Envelope(
             revision: .modern,
-            client: ClientIdentity(capabilities: ClientCapabilities(capabilities), info: meta[MetaKey.clientInfo]),
+            client: request.method == RequestMethod.listen.rawValue ? client.kept : client,
             progressToken: progressToken(meta),
             logLevel: meta[MetaKey.logLevel]?.stringValue.flatMap(LogLevel.init(rawValue:)),
             trace: meta[MetaKey.traceparent]?.stringValue)
@@ -74,6 +75,22 @@ extension Envelope {
 
 extension Request {
     package var meta: JSONObject { params["_meta"]?.objectValue ?? JSONObject() }
+
+    /// The request as it is held while it is answered. A subscription may last for days, so only what it needs is kept of it.
+    package func lasting(_ envelope: Envelope) -> Request {
+        guard method == RequestMethod.listen.rawValue else { return self }
+        var lasting = Request(id: id, method: method)
+        // What is not an object is refused later, for what it is.
+        let filter = params["notifications"]
+        let names = ["toolsListChanged", "promptsListChanged", "resourcesListChanged", "resourceSubscriptions", "taskIds"]
+        let known = filter?.objectValue.map { filter in JSONObject(names.compactMap { name in filter[name].map { (name, $0) } }) }
+        lasting.params["notifications"] = known.map(JSON.object) ?? filter.map { _ in .null }
+        lasting.params["_meta"] = .object([
+            MetaKey.protocolVersion: .string(envelope.revision.rawValue),
+            MetaKey.clientCapabilities: .object(envelope.client.capabilities.declared),
+        ])
+        return lasting
+    }
 
     /// A string parameter that has to be there.
     package func string(_ name: String) throws(RPCError) -> String {

@@ -85,6 +85,8 @@ package struct Response: Sendable {
         self.outcome = outcome
     }
 
+    package var isCancelled: Bool { if case .failure(let error) = outcome { error.code == .cancelled } else { false } }
+
     package var json: JSON {
         var message: JSONObject = ["jsonrpc": "2.0", "id": id?.json ?? .null]
         switch outcome {
@@ -100,9 +102,11 @@ extension Message {
     package static func parse(_ bytes: [UInt8]) throws(Rejection) -> Message {
         let json: JSON
         do {
-            json = try JSON.parse(bytes)
+            json = try JSON.parse(hasByteOrderMark(bytes) ? Array(bytes.dropFirst(3)) : bytes, limits: limits)
         } catch {
-            throw Rejection(error: RPCError(.parseError, "The message is not JSON: \(error.message)"))
+            throw Rejection(
+                id: BrokenMessage.requestID(in: bytes),
+                error: RPCError(.parseError, "The message cannot be read as JSON: \(error.message)"))
         }
         guard case .object(let object) = json else {
             let what = json.arrayValue == nil ? "A message is one JSON object." : "Batches are not supported."
@@ -110,6 +114,12 @@ extension Message {
         }
         return try parse(object)
     }
+
+    /// The largest message of the smallest values would take some gigabytes.
+    private static let limits = JSONLimits(maximumValues: 1_000_000)
+
+    /// Some programs begin a stream with one, and a reader may ignore it (RFC 8259, section 8.1).
+    private static func hasByteOrderMark(_ bytes: [UInt8]) -> Bool { bytes.starts(with: [0xEF, 0xBB, 0xBF]) }
 
     private static func parse(_ object: JSONObject) throws(Rejection) -> Message {
         let id = RequestID(object["id"])

@@ -29,9 +29,12 @@ package struct RPCError: Error, Sendable, Hashable {
     package var message: String
     package var data: JSON?
 
+    /// What clients and plugins said is quoted in messages, and may be of any length.
+    private static let longestMessage = 4096
+
     package init(_ code: Code, _ message: String, data: JSON? = nil) {
         self.code = code
-        self.message = message
+        self.message = message.cut(to: Self.longestMessage)
         self.data = data
     }
 
@@ -84,5 +87,13 @@ extension RPCError {
     /// A parameter that is missing or of the wrong type.
     package static func parameter(_ name: String, _ requirement: String) -> RPCError {
         RPCError(.invalidParams, "The parameter \(name) \(requirement).")
+    }
+}
+
+extension String {
+    /// The beginning of a text that is too long.
+    func cut(to bytes: Int) -> String {
+        guard utf8.count > bytes else { return self }
+        return String(decoding: utf8.prefix(bytes), as: UTF8.self) + "…"
     }
 }

@@ -56,18 +56,19 @@ package struct RoutingHeaders: Sendable {
         try Self.check(name.map(Self.decoded), "Mcp-Name", equals: expected)
     }
 
-    private static func check(_ values: [String?], _ header: String, equals expected: String) throws(RPCError) {
+    private static func check(_ values: [String?], _ name: String, equals expected: String) throws(RPCError) {
         guard let value = values.first else {
-            throw RPCError(.headerMismatch, "The header \(header) is missing.")
+            throw RPCError(.headerMismatch, "The header \(name) is missing.")
         }
         guard values.count == 1 else {
-            throw RPCError(.headerMismatch, "The header \(header) is there \(values.count) times.")
+            throw RPCError(.headerMismatch, "The header \(name) is there \(values.count) times.")
         }
-        guard let value else { throw RPCError(.headerMismatch, "The header \(header) is not valid base64.") }
+        guard let value else { throw RPCError(.headerMismatch, "The header \(name) is not valid base64.") }
         let trimmed = value.trimmingSpaces
-        guard trimmed == expected else {
-            throw RPCError(
-                .headerMismatch, "Header mismatch: \(header) is '\(trimmed)' where the body says '\(expected)'.")
+        // Byte by byte: Swift's strings are also equal where only their normal forms are.
+        guard trimmed.utf8.elementsEqual(expected.utf8) else {
+            let (header, body) = (trimmed.cut(to: 200), expected.cut(to: 200))
+            throw RPCError(.headerMismatch, "Header mismatch: \(name) is '\(header)' where the body says '\(body)'.")
         }
     }
 

@@ -1,7 +1,6 @@
-import HTTPTypes
-import HummingbirdCore
 import KnapJSON
 import NIOCore
+import NIOHTTP1
 import Synchronization
 
 /// The answer of a method that streams: each item goes out as it comes.
@@ -17,72 +16,42 @@ struct MethodStream: Sendable {
 
     private var isEvents: Bool { type.isJSON }
 
-    var head: HTTPResponse {
-        var head = HTTPResponse(status: .ok)
-        head.headerFields[.contentType] = isEvents ? "text/event-stream" : type.name
-        head.headerFields[.cacheControl] = "no-store"
-        head.headerFields[.accelBuffering] = "no"
-        head.headerFields[.xContentTypeOptions] = "nosniff"
-        return head
+    private var head: HTTPResponseHead {
+        HTTPResponseHead(
+            version: .http1_1, status: .ok,
+            headers: [
+                "Content-Type": isEvents ? ServerSentEvent.mediaType : type.name, "Cache-Control": "no-store",
+                "X-Accel-Buffering": "no", "X-Content-Type-Options": "nosniff",
+            ])
     }
 
     /// A client that does not read makes the method wait.
-    func respond(from backend: any Backend, _ writer: consuming ResponseWriter) async throws {
-        let queue = EventQueue()
-        let work = Task { () -> Result<BackendReply, CallFailure> in
-            defer { queue.finish() }
-            do throws(CallFailure) {
-                return .success(
-                    try await backend.call(call) { note in
-                        if case .data(let bytes) = note { await queue.send(.bytes(framed("message", bytes))) }
-                    })
-            } catch {
-                return .failure(error)
+    func respond(to exchange: HTTPExchange, from backend: any Backend) async {
+        let answer = StreamingAnswer(to: exchange, head: head, isEvents ? heartbeat : nil)
+        // Nothing is streamed to whoever wants only the head.
+        if exchange.request.method == .head {
+            answer.begin()
+            return answer.finish()
+        }
+        let place = open.add { exchange.giveUp() }
+        defer { open.remove(place) }
+        do throws(CallFailure) {
+            let reply = try await backend.call(call) { note in
+                if case .data(let bytes) = note { await answer.send(framed("message", bytes)) }
             }
-        }
-        let place = open.add { work.cancel() }
-        let left: @Sendable () -> Void = {
-            queue.abandon()
-            work.cancel()
-        }
-        ConnectionEnd.current?.handle(left)
-        if isEvents { heartbeat.add(queue) }
-        defer {
-            open.remove(place)
-            ConnectionEnd.current?.handle(nil)
-            heartbeat.remove(queue)
-            left()
-        }
-        guard let first = await queue.next() else {
+            answer.begin()
+            if !reply.body.isEmpty { await answer.send(framed("result", reply.body)) }
+            answer.finish()
+        } catch {
+            let problem = ProblemDetails(told(error))
             // Nothing was sent, so a failure can still be the whole answer.
-            if case .failure(let failure) = await work.value {
-                return try await ProblemDetails(told(failure)).answer.send(writer)
-            }
-            return try await write(nil, queue, work, writer)
+            if answer.settle(problem.answer) { return }
+            guard isEvents else { return answer.breakOff() }
+            var text: [UInt8] = []
+            problem.json.write(into: &text)
+            await answer.send(framed("error", text))
+            answer.finish()
         }
-        try await write(first, queue, work, writer)
-    }
-
-    private func write(
-        _ first: StreamEvent?, _ queue: EventQueue, _ work: Task<Result<BackendReply, CallFailure>, Never>,
-        _ writer: consuming ResponseWriter
-    ) async throws {
-        var body = try await writer.writeHead(head)
-        var event = first
-        while let next = event {
-            try await body.write(next.bytes)
-            event = await queue.next()
-        }
-        switch await work.value {
-        case .success(let reply):
-            if !reply.body.isEmpty { try await body.write(framed("result", reply.body)) }
-        case .failure(let failure):
-            guard isEvents else { throw failure }
-            var problem: [UInt8] = []
-            ProblemDetails(told(failure)).json.write(into: &problem)
-            try await body.write(framed("error", problem))
-        }
-        try await body.finish(nil)
     }
 
     /// Who is cut off because the Gateway ends may come back.

@@ -1,5 +1,4 @@
 import HTTPTypes
-import HummingbirdCore
 import KnapJSON
 
 /// Everything over HTTP that is not MCP: the tools at `/tools`, plugins' routes, and `/openapi.json`, which describes
@@ -21,28 +20,23 @@ struct RESTEndpoint: Sendable {
         tools = ToolAddresses(server: server)
     }
 
-    func respond(
-        to request: HummingbirdCore.Request, from backend: any Backend, _ writer: consuming ResponseWriter
-    ) async throws {
-        let outcome: Outcome
-        do {
-            outcome = try await self.outcome(of: request, backend, writer)
-        } catch let problem as ProblemDetails {
-            outcome = .answer(problem.answer)
-        }
-        switch outcome {
-        case .answer(var answer):
-            answer.isHeadOnly = request.method == .head
-            try await answer.send(writer)
-        case .stream(let stream):
-            if request.method == .head { return try await writer.writeResponse(stream.head) }
-            try await stream.respond(from: backend, writer)
+    func respond(to exchange: HTTPExchange, from backend: any Backend) async {
+        do throws(ProblemDetails) {
+            switch try await outcome(of: exchange, backend) {
+            case .answer(let answer): exchange.send(answer)
+            case .stream(let stream): await stream.respond(to: exchange, from: backend)
+            case .nobody: break
+            }
+        } catch {
+            exchange.send(error.answer)
         }
     }
 
     private enum Outcome: Sendable {
         case answer(Answer)
         case stream(MethodStream)
+        /// The client has left.
+        case nobody
     }
 
     /// What a request asks for: answered at once, or done once its body is there.
@@ -52,37 +46,34 @@ struct RESTEndpoint: Sendable {
     }
 
     private func outcome(
-        of request: HummingbirdCore.Request, _ backend: any Backend, _ writer: borrowing ResponseWriter
-    ) async throws -> Outcome {
-        switch try await step(for: request, backend) {
+        of exchange: HTTPExchange, _ backend: any Backend
+    ) async throws(ProblemDetails) -> Outcome {
+        switch try await step(for: exchange, backend) {
         case .answer(let answer): return .answer(answer)
         case .action(let action):
-            guard let body = try await request.wholeBody(upTo: Self.maximumBody, writer) else {
-                throw ProblemDetails(status: 413, "The body is larger than \(Self.maximumBody) bytes.")
+            switch await exchange.body(upTo: Self.maximumBody) {
+            case .whole(let body) where exchange.reserve(JSON.approximateMemory(of: body)): return try await action(body)
+            case .whole, .busy: return .answer(Answer.busy.asProblem)
+            case .tooLarge: throw ProblemDetails(status: 413, "The body is larger than \(Self.maximumBody) bytes.")
+            case .gone: return .nobody
             }
-            return try await ConnectionEnd.cancelling { () -> Result<Outcome, ProblemDetails> in
-                do throws(ProblemDetails) {
-                    return .success(try await action(body))
-                } catch {
-                    return .failure(error)
-                }
-            }.get()
         }
     }
 
     // MARK: - What is at an address
 
     private func step(
-        for request: HummingbirdCore.Request, _ backend: any Backend
+        for exchange: HTTPExchange, _ backend: any Backend
     ) async throws(ProblemDetails) -> Step {
-        guard let path = PathSegments(request.uri.path) else {
+        let request = exchange.request
+        guard let path = PathSegments(exchange.path) else {
             throw .badRequest("The path must begin with / and be percent-encoded UTF-8.")
         }
         switch path.segments {
         case ["openapi.json"]:
             return try await readable(request) {
                 await backend.settled()
-                return OpenAPIDocument(server.feed.current, routes.current, server.identity).answer(to: request.head)
+                return OpenAPIDocument(server.feed.current, routes.current, server.identity).answer(to: request)
             }
         case ["tools"]:
             return try await readable(request) {
@@ -90,15 +81,15 @@ struct RESTEndpoint: Sendable {
                 return .json(tools.list(), fields: [(.cacheControl, "no-store")])
             }
         case let segments where segments.count == 2 && segments[0] == "tools":
-            return try await tool(segments[1], request, backend)
+            return try await tool(segments[1], exchange, backend)
         default:
-            return try await route(path, request, backend)
+            return try await route(path, exchange, backend)
         }
     }
 
     /// Something of the Gateway's own that can only be read.
     private func readable(
-        _ request: HummingbirdCore.Request, _ read: () async -> Answer
+        _ request: HTTPRequest, _ read: () async -> Answer
     ) async throws(ProblemDetails) -> Step {
         if let answer = try Self.answer(request.method, allowing: [.get, .head]) { return .answer(answer) }
         return .answer(await read())
@@ -115,21 +106,22 @@ struct RESTEndpoint: Sendable {
     }
 
     private func tool(
-        _ name: String, _ request: HummingbirdCore.Request, _ backend: any Backend
+        _ name: String, _ exchange: HTTPExchange, _ backend: any Backend
     ) async throws(ProblemDetails) -> Step {
+        let request = exchange.request
         let tool = try await tools.tool(name, backend)
         if let answer = try Self.answer(request.method, allowing: [.get, .head, .post]) { return .answer(answer) }
         try Self.demand(.tool(tool), of: backend.caller)
         guard request.method == .post else {
             return .answer(.json(tools.description(of: tool), fields: [(.cacheControl, "no-store")]))
         }
-        guard (request.uri.query ?? "").isEmpty else {
+        guard (exchange.query ?? "").isEmpty else {
             throw .badRequest("The arguments of a tool go into the body, not behind a question mark.")
         }
         let exchange = Exchange(
             envelope: Envelope(revision: .modern, trace: Self.trace(request)), backend: backend, session: nil
         ) { _ in }
-        let contentType = request.headers[.contentType]
+        let contentType = request.headerFields[.contentType]
         return .action { [tools] body throws(ProblemDetails) in
             let body = try JSONBody.check(contentType, is: .json, body)
             return .answer(try await tools.call(tool, JSONBody.parse(body), in: exchange))
@@ -145,8 +137,9 @@ struct RESTEndpoint: Sendable {
     }
 
     private func route(
-        _ path: PathSegments, _ request: HummingbirdCore.Request, _ backend: any Backend
+        _ path: PathSegments, _ exchange: HTTPExchange, _ backend: any Backend
     ) async throws(ProblemDetails) -> Step {
+        let request = exchange.request
         var matches = routes.current.match(path)
         if matches.isEmpty {
             await backend.settled()
@@ -154,7 +147,7 @@ struct RESTEndpoint: Sendable {
         }
         guard !matches.isEmpty else {
             throw .notFound(
-                "There is nothing at \(request.uri.path.prefix(200)); \(Self.documentPath) describes what there is.")
+                "There is nothing at \(exchange.path.prefix(200)); \(Self.documentPath) describes what there is.")
         }
         try Self.demand(.routes, of: backend.caller)
         let methods = Self.methods(of: matches)
@@ -164,7 +157,7 @@ struct RESTEndpoint: Sendable {
             throw .notAllowed(methods + [.options])
         }
         let input = RouteInput(route: match.route, variables: match.variables)
-        let (query, contentType, trace) = (request.uri.query, request.headers[.contentType], Self.trace(request))
+        let (query, contentType, trace) = (exchange.query, request.headerFields[.contentType], Self.trace(request))
         return .action { [heartbeat, streams] body throws(ProblemDetails) in
             let route = match.route
             let call = try input.call(query: query, contentType: contentType, body: body, trace: trace)
@@ -189,8 +182,8 @@ struct RESTEndpoint: Sendable {
         }
     }
 
-    private static func trace(_ request: HummingbirdCore.Request) -> String? {
-        TraceParent.valid(request.headers[values: .traceParent])
+    private static func trace(_ request: HTTPRequest) -> String? {
+        TraceParent.valid(request.headerFields[values: .traceParent])
     }
 }
 

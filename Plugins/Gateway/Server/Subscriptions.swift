@@ -24,6 +24,12 @@ extension Server {
         return ["_meta": meta]
     }
 
+    /// What a subscription that the server ends is answered with.
+    func endOfSubscription(_ request: Request, _ exchange: Exchange) -> Response {
+        let result: JSONObject = ["_meta": .object([MetaKey.subscriptionID: request.id.json])]
+        return Response(id: request.id, .success(exchange.envelope.shape(result, by: identity)))
+    }
+
     static let acknowledged = "notifications/subscriptions/acknowledged"
 
     /// What a client of the handshake era hears of: the lists unasked, and what its session subscribed to.
@@ -116,6 +122,10 @@ private struct SubscriptionFilter: Sendable {
         }
         guard texts.count <= Session.maximumSubscriptions else {
             throw .parameter(name, "may have at most \(Session.maximumSubscriptions) elements")
+        }
+        let bytes = texts.reduce(0) { $0 + ($1?.utf8.count ?? 0) }
+        guard bytes <= Session.maximumSubscriptionBytes else {
+            throw .parameter(name, "may have at most \(Session.maximumSubscriptionBytes) bytes together")
         }
         return texts.compactMap(\.self)
     }

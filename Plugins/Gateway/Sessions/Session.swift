@@ -15,8 +15,8 @@ package final class Session: Sendable {
 
     /// More subscriptions than this are refused: each is kept and looked up at every change.
     static let maximumSubscriptions = 1024
-    private static let longestInfo = 4096
-    private static let longestAddress = 8192
+    /// The same, of their addresses together.
+    static let maximumSubscriptionBytes = 64 * 1024
 
     /// What the server has asked the client and not been told yet.
     let questions = Questions()
@@ -29,28 +29,26 @@ package final class Session: Sendable {
     func negotiated(_ revision: Revision, _ client: ClientIdentity) {
         state.withLock { facts in
             facts.revision = revision
-            facts.client.capabilities = ClientCapabilities(client.capabilities.known)
-            // A client says in few words what it is; what is longer is kept by nobody.
-            facts.client.info = client.info.flatMap { $0.serialized().utf8.count <= Self.longestInfo ? $0 : nil }
+            facts.client = client.kept
         }
     }
 
     func setLogLevel(_ level: LogLevel) { state.withLock { $0.logLevel = level } }
 
     func subscribe(to uri: String) throws(RPCError) {
-        guard uri.utf8.count <= Self.longestAddress else {
-            throw .parameter("uri", "may have at most \(Self.longestAddress) bytes")
-        }
         let isFull = state.withLock { facts in
-            guard facts.subscriptions.count < Self.maximumSubscriptions || facts.subscriptions.contains(uri) else {
+            if facts.subscriptions.contains(uri) { return false }
+            let bytes = facts.subscriptions.reduce(uri.utf8.count) { $0 + $1.utf8.count }
+            guard facts.subscriptions.count < Self.maximumSubscriptions, bytes <= Self.maximumSubscriptionBytes else {
                 return true
             }
             facts.subscriptions.insert(uri)
             return false
         }
         if isFull {
+            let (count, bytes) = (Self.maximumSubscriptions, Self.maximumSubscriptionBytes)
             throw RPCError(
-                .invalidRequest, "There are already \(Self.maximumSubscriptions) subscriptions; end one first.")
+                .invalidRequest, "There may be \(count) subscriptions, whose addresses have \(bytes) bytes together; end one first.")
         }
     }
 

@@ -23,11 +23,19 @@ package final class SessionStore: Sendable {
 
     private let ids: SessionID
     private let server: Server
+    private let budget = ReplayBudget()
     private let state = Mutex(State())
 
     package init(server: Server) {
         self.server = server
         ids = SessionID(seal: server.seal)
+        budget.onExcess { [weak self] in self?.forgetEvents() }
+    }
+
+    /// Until enough has gone, of the sessions that were idle for longest first.
+    private func forgetEvents() {
+        let oldestFirst = state.withLock { $0.sessions.values.sorted { $0.used < $1.used } }
+        for entry in oldestFirst where budget.excess > 0 { entry.session.forgetEvents() }
     }
 
     /// Keeps a session whose handshake is done, and answers its id.
@@ -68,7 +76,7 @@ package final class SessionStore: Sendable {
 
     @discardableResult
     private func insert(_ session: Session, _ id: String, _ principal: String) -> HTTPSession {
-        let made = HTTPSession(session: session, changes: server.watch(for: session))
+        let made = HTTPSession(session: session, changes: server.watch(for: session), budget: budget)
         let (kept, dropped) = state.withLock { state -> (HTTPSession, HTTPSession?) in
             // Two requests may have begun it again at once.
             if let entry = state.sessions[id] { return (entry.session, nil) }

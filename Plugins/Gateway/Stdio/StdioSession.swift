@@ -5,8 +5,15 @@ import Synchronization
 package final class StdioSession: Sendable {
     /// How much one client can have going at once.
     package struct Limits: Sendable {
-        /// Past it no further line is read until an answer has gone out.
-        package var requests = 256
+        /// What comes past it waits for an answer to go out.
+        package var requests = 32
+        /// The same, for what the requests take together: one may take more.
+        package var requestBytes = 256 << 20
+        /// The same, for what waits for the client to read it.
+        package var unreadBytes = 8 << 20
+        /// How many requests, and bytes of them, are read although they have to wait: what the client says to those that run
+        /// comes after them. Past it nothing is read.
+        package var waiting = 1024, waitingBytes = 16 << 20
         /// They last, so they are bounded apart; past it they are refused.
         package var subscriptions = 16
         package var lineBytes = LineFramer.defaultLimit
@@ -17,17 +24,22 @@ package final class StdioSession: Sendable {
     }
 
     struct State {
-        var running: [RequestID: Task<Void, Never>] = [:]
-        /// Of the running ones, those that are subscriptions.
-        var subscriptions: Set<RequestID> = []
+        var requests = RequestTable()
         var pushing: Task<Void, Never>?
         var reading: Task<(consumed: Int, last: LineFramer.Line?), any Error>?
         var isMoving = false
-        /// What the running subscriptions asked for.
-        var subscribed: [RequestID: Request] = [:]
-        /// Reading waits for this when too many requests run.
+        /// The input has ended.
+        var isEnding = false
+        /// Reading waits for this when too many requests wait.
         var room: CheckedContinuation<Void, Never>?
         var idle: CheckedContinuation<Void, Never>?
+
+        /// Whoever waits for the end of all requests, if they have ended.
+        mutating func takeIdle() -> CheckedContinuation<Void, Never>? {
+            guard requests.isEmpty else { return nil }
+            defer { idle = nil }
+            return idle
+        }
     }
 
     private let server: Server
@@ -107,13 +119,11 @@ package final class StdioSession: Sendable {
 
     private func leave(consumed: Int) async -> MovedSession {
         // Subscriptions go on elsewhere: they end here without an answer.
-        let (subscriptions, requests) = state.withLock { state in
-            let tasks = state.subscriptions.compactMap { state.running.removeValue(forKey: $0) }
-            return (tasks, state.subscribed.values.sorted { "\($0.id)" < "\($1.id)" })
-        }
-        for task in subscriptions { task.cancel() }
+        let subscriptions = state.withLock { $0.requests.removeSubscriptions() }
+        for running in subscriptions { running.task.cancel() }
         await idle()
-        let moved = MovedSession(consumed: consumed, facts: session.facts, listening: requests.map(\.json))
+        let listening = subscriptions.map(\.request).sorted { "\($0.id)" < "\($1.id)" }
+        let moved = MovedSession(consumed: consumed, facts: session.facts, listening: listening.map(\.json))
         stop()
         return moved
     }
@@ -125,11 +135,7 @@ package final class StdioSession: Sendable {
             guard case .request(let request)? = try? Message.parse(Array(json.serialized().utf8)),
                 let envelope = try? envelope(of: request)
             else { continue }
-            state.withLock { state in
-                state.subscriptions.insert(request.id)
-                state.subscribed[request.id] = request
-                state.running[request.id] = Task { await self.serve(request, envelope, isResumed: true) }
-            }
+            state.withLock { begin(.init(request: request, envelope: envelope, size: 0), &$0, isResumed: true) }
         }
     }
 
@@ -143,7 +149,7 @@ package final class StdioSession: Sendable {
         case .text(let bytes):
             do {
                 switch try Message.parse(bytes) {
-                case .request(let request): await start(request)
+                case .request(let request): await start(request, size: JSON.approximateMemory(of: bytes))
                 case .notification(let notification): take(notification)
                 case .response(let response): session.questions.take(response)
                 }
@@ -159,34 +165,33 @@ package final class StdioSession: Sendable {
             return
         }
         // Taken out first: nothing may be sent for a cancelled id any more.
-        let task = state.withLock { state in
-            state.subscriptions.remove(id)
-            state.subscribed[id] = nil
-            return state.running.removeValue(forKey: id)
-        }
-        task?.cancel()
+        state.withLock { $0.requests.remove(id) }?.cancel()
         madeRoom()
     }
 
-    private func start(_ request: Request) async {
+    private func start(_ request: Request, size: Int) async {
         let envelope: Envelope
         do throws(RPCError) {
             envelope = try self.envelope(of: request)
         } catch {
             return await writer.write(Response(id: request.id, .failure(error)).json)
         }
-        await room()
-        let refusal = state.withLock { state in
-            if let refusal = state.refusal(of: request, limits) { return Optional(refusal) }
-            if request.method == RequestMethod.listen.rawValue {
-                state.subscriptions.insert(request.id)
-                state.subscribed[request.id] = request
+        let asked = RequestTable.Asked(request: request.lasting(envelope), envelope: envelope, size: size)
+        await room(for: asked)
+        let refusal = state.withLock { state -> RPCError? in
+            switch state.requests.admission(of: asked, unread: writer.unread, asking: session.questions.count, limits) {
+            case .refused(let error): return error
+            case .begins: begin(asked, &state)
+            case .waits, .full: state.requests.wait(asked)
             }
-            // Under the lock, so that the task cannot end before it is registered.
-            state.running[request.id] = Task { await self.serve(request, envelope) }
             return nil
         }
         if let refusal { await writer.write(Response(id: request.id, .failure(refusal)).json) }
+    }
+
+    /// Under the lock, so that the task cannot end before it is registered.
+    private func begin(_ asked: RequestTable.Asked, _ state: inout State, isResumed: Bool = false) {
+        state.requests.begin(asked) { number in Task { await self.serve(asked, number, isResumed: isResumed) } }
     }
 
     /// Reads the envelope in the era that the request itself shows, and keeps what a legacy client says for later.
@@ -195,11 +200,12 @@ package final class StdioSession: Sendable {
         return .legacy(request, header: session.facts.revision ?? .newestLegacy, session: session)
     }
 
-    private func serve(_ request: Request, _ envelope: Envelope, isResumed: Bool = false) async {
+    private func serve(_ asked: RequestTable.Asked, _ number: Int, isResumed: Bool) async {
+        let (request, envelope) = (asked.request, asked.envelope)
         let exchange = Exchange(
             envelope: envelope, backend: backend, session: envelope.isModern ? nil : session
         ) { [weak self] message in
-            guard let self, self.isRunning(request.id) || message.isWithdrawal else { return }
+            guard let self, self.isRunning(request.id, number) || message.isWithdrawal else { return }
             // Who waits for the client's answer must not keep it from being read.
             if case .request = message { self.madeRoom() }
             // The client heard it from the generation before.
@@ -209,23 +215,22 @@ package final class StdioSession: Sendable {
             await self.writer.write(message.json)
         }
         let response = await server.answer(request, in: exchange)
-        let isWanted = state.withLock { state in
-            state.subscriptions.remove(request.id)
-            state.subscribed[request.id] = nil
-            return state.running[request.id] != nil
+        if isRunning(request.id, number) {
+            if !Task.isCancelled {
+                await writer.write(response.json)
+            } else if asked.isSubscription, state.withLock({ $0.isEnding }) {
+                await writer.write((response.isCancelled ? server.endOfSubscription(request, exchange) : response).json)
+            }
         }
-        if isWanted, !Task.isCancelled { await writer.write(response.json) }
         // From its `initialize` on a legacy client hears of every change.
         if request.method == RequestMethod.initialize.rawValue { push() }
-        let idle = state.withLock { state in
-            state.running[request.id] = nil
-            return state.takeIdle()
-        }
-        idle?.resume()
+        state.withLock { $0.requests.ended(request.id, number) }
         madeRoom()
     }
 
-    private func isRunning(_ id: RequestID) -> Bool { state.withLock { $0.running[id] != nil } }
+    private func isRunning(_ id: RequestID, _ number: Int) -> Bool {
+        state.withLock { $0.requests.isRunning(id, number) }
+    }
 
     private func push() {
         state.withLock { state in
@@ -238,31 +243,43 @@ package final class StdioSession: Sendable {
 
     // MARK: - Bounds
 
-    private func room() async {
-        await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
-            let hasRoom = state.withLock { state in
-                let working = state.running.count - state.subscriptions.count - session.questions.count
-                guard working >= limits.requests else { return true }
-                state.room = continuation
-                return false
+    /// Returns when one more may be begun, or wait.
+    private func room(for asked: RequestTable.Asked) async {
+        var isFull = true
+        while isFull {
+            await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
+                let goesOn = state.withLock { state in
+                    if case .full = state.requests.admission(of: asked, unread: writer.unread, asking: session.questions.count, limits) {
+                        state.room = continuation
+                    } else {
+                        isFull = false
+                    }
+                    return !isFull
+                }
+                if goesOn { continuation.resume() }
             }
-            if hasRoom { continuation.resume() }
         }
     }
 
+    /// Begins what waits, and tells whoever waits for room or for the end.
     private func madeRoom() {
-        let reader = state.withLock { state in
+        let (reader, idle) = state.withLock { state in
+            while let next = state.requests.next(unread: writer.unread, asking: session.questions.count, limits) { begin(next, &state) }
             defer { state.room = nil }
-            return state.room
+            return (state.room, state.takeIdle())
         }
         reader?.resume()
+        idle?.resume()
     }
 
     // MARK: - The end
 
     private func linger() async {
-        let subscriptions = state.withLock { state in state.subscriptions.compactMap { state.running[$0] } }
-        for task in subscriptions { task.cancel() }
+        let subscriptions = state.withLock { state in
+            state.isEnding = true
+            return state.requests.subscriptions
+        }
+        for running in subscriptions { running.task.cancel() }
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await self.idle() }
             group.addTask { [limits] in try? await Task.sleep(for: limits.lingering) }
@@ -285,32 +302,12 @@ package final class StdioSession: Sendable {
 
     private func stop() {
         let (tasks, idle) = state.withLock { state in
-            let tasks = Array(state.running.values) + [state.pushing].compactMap(\.self)
-            state.running = [:]
+            let tasks = state.requests.removeAll() + [state.pushing].compactMap(\.self)
             state.pushing = nil
             return (tasks, state.takeIdle())
         }
         for task in tasks { task.cancel() }
         session.questions.close()
         idle?.resume()
-    }
-}
-
-extension StdioSession.State {
-    mutating func refusal(of request: Request, _ limits: StdioSession.Limits) -> RPCError? {
-        guard running[request.id] == nil else {
-            return RPCError(.invalidRequest, "A request with this id is still running.")
-        }
-        guard request.method == RequestMethod.listen.rawValue, subscriptions.count >= limits.subscriptions else {
-            return nil
-        }
-        return RPCError(.invalidRequest, "There are already \(limits.subscriptions) subscriptions; cancel one first.")
-    }
-
-    /// Whoever waits for the end of all requests, if they have ended.
-    mutating func takeIdle() -> CheckedContinuation<Void, Never>? {
-        guard running.isEmpty else { return nil }
-        defer { idle = nil }
-        return idle
     }
 }

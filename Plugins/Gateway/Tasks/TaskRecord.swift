@@ -28,6 +28,8 @@ package struct TaskRecord: Sendable {
     /// For people: how far it is, or what went wrong.
     private(set) var message: String?
     private(set) var result: JSONObject?
+    /// About how much it holds.
+    private(set) var size: Int
     private(set) var error: RPCError?
 
     /// What the client is asked, under names that are used once in a task.
@@ -46,8 +48,9 @@ package struct TaskRecord: Sendable {
         self.principal = principal
         self.tool = tool
         self.arguments = arguments
-        self.client = client
+        self.client = client.kept
         self.state = state
+        size = JSON.object(arguments).approximateSize
         created = now
         updated = now
     }
@@ -114,6 +117,7 @@ extension TaskRecord {
             status = .completed
             self.result = result
             self.result?["resultType"] = "complete"
+            size += JSON.object(result).approximateSize
             message = nil
         case .failure(let error):
             status = .failed
@@ -193,6 +197,7 @@ extension TaskRecord {
         self.status = status
         message = json["statusMessage"]?.stringValue
         result = json["result"]?.objectValue
+        size += json["result"]?.approximateSize ?? 0
         error = json["error"].flatMap(RPCError.init)
         requests = json["inputRequests"]?.objectValue ?? JSONObject()
         keys = json["keys"]?.objectValue ?? JSONObject()

@@ -17,6 +17,8 @@ package actor TaskStore {
     /// Those of one principal and of all: more are refused, because each holds its result for an hour.
     static let maximumOfOne = 1000
     static let maximum = 10_000
+    /// What the tasks of one principal may hold together, in bytes.
+    static let maximumBytesOfOne = 256 << 20
 
     private var records: [String: TaskRecord] = [:]
     private var running: [String: Task<Void, Never>] = [:]
@@ -54,8 +56,10 @@ package actor TaskStore {
         if records.values.count(where: { $0.principal == principal }) >= Self.maximumOfOne {
             await forgetOldest(of: principal)
         }
+        await makeRoom(for: JSON.object(arguments).approximateSize, of: principal)
         guard records.count < Self.maximum,
-            records.values.count(where: { $0.principal == principal }) < Self.maximumOfOne
+            records.values.count(where: { $0.principal == principal }) < Self.maximumOfOne,
+            bytes(of: principal) < Self.maximumBytesOfOne
         else { throw RPCError(.internalError, "Too many tasks are at work; wait until some are over.") }
         let record = TaskRecord(
             id: randomText(), principal: principal, tool: tool, arguments: arguments, client: client, state: state,
@@ -117,6 +121,9 @@ package actor TaskStore {
             } catch {
                 outcome = .failure(RPCError(.internalError, "\(error)"))
             }
+            if case .success(.done(let result)) = outcome {
+                await makeRoom(for: JSON.object(result).approximateSize, of: record.principal)
+            }
             // It may have been cancelled meanwhile, which stays.
             guard let current = records[id], !current.status.isOver else {
                 running[id] = nil
@@ -171,11 +178,22 @@ package actor TaskStore {
     }
 
     /// Drops the task that has been over for longest.
-    private func forgetOldest(of principal: String) async {
+    private func bytes(of principal: String) -> Int {
+        records.values.reduce(0) { $0 + ($1.principal == principal ? $1.size : 0) }
+    }
+
+    /// Forgets the oldest results of a principal until another one fits beside them.
+    private func makeRoom(for size: Int, of principal: String) async {
+        while bytes(of: principal) + size > Self.maximumBytesOfOne, await forgetOldest(of: principal) {}
+    }
+
+    @discardableResult
+    private func forgetOldest(of principal: String) async -> Bool {
         let over = records.values.filter { $0.principal == principal && $0.status.isOver }
-        guard let oldest = over.min(by: { $0.updated.seconds < $1.updated.seconds }) else { return }
+        guard let oldest = over.min(by: { $0.updated.seconds < $1.updated.seconds }) else { return false }
         records[oldest.id] = nil
         await files?.remove(oldest.id)
+        return true
     }
 
     private func forgetExpired() async {
