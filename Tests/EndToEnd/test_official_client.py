@@ -147,6 +147,41 @@ def test_three_stdio_clients_and_a_server_share_one_vault_and_one_may_be_killed(
     asyncio.run(work())
 
 
+def test_a_line_longer_than_the_token_budget_is_read_in_parts(place):
+    long = "".join(chr(0x100 + number % 5000) for number in range(4000)) + "🙂" * 500
+    (place.vault / "Long.md").write_text(f"before\n{long}\nafter")
+
+    async def work():
+        async with Client(stdio(place)) as client:
+            parts, position = [], {"offset": 1, "column": 0}
+            while position["offset"] == 1:
+                result = await client.call_tool("read_note", {"path": "Long.md", "max_tokens": 500, **position})
+                assert not result.is_error and len(result.content[0].text.encode()) <= 500 * 4
+                answer = json.loads(result.content[-1].text)
+                parts.append(result.content[0].text)
+                position = {"offset": answer.get("next_offset", 3), "column": answer.get("next_column", 0)}
+            assert len(parts) > 4 and "".join(parts).split("\n") == [long, "after"]
+
+    asyncio.run(work())
+
+
+def test_a_folder_of_many_folders_is_listed_within_the_token_budget(place):
+    for number in range(300):
+        (place.vault / f"Folder {number:03}").mkdir()
+        (place.vault / f"Folder {number:03}" / "Note.md").write_text("")
+
+    async def work():
+        async with Client(stdio(place)) as client:
+            place.wait_until_indexed()
+            answers = [json.loads((await client.call_tool("list_notes", {"max_tokens": 800, "limit": 20, "offset": offset}))
+                                  .content[-1].text) for offset in [0, 20]]
+            assert answers[0]["folders"] and answers[1]["folders"] == []
+            shown = len(answers[0]["folders"])
+            assert 50 < shown < 250 and answers[0]["more_folders"] >= 300 - shown
+
+    asyncio.run(work())
+
+
 @pytest.mark.parametrize("tool, arguments, entries", [
     ("read_note", {"path": "Long.md"}, lambda answer, text: text.split("\n")),
     ("search_notes", {"query": "needle", "limit": 100}, lambda answer, text: answer["notes"]),

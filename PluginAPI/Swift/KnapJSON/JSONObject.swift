@@ -79,7 +79,9 @@ struct MemberName: Hashable, Sendable {
     init(_ text: String) { self.text = text }
 
     static func == (left: MemberName, right: MemberName) -> Bool {
-        left.text.utf8.count == right.text.utf8.count && left.text.utf8.elementsEqual(right.text.utf8)
+        // Swift's own comparison finds most differences at once.
+        left.text.utf8.count == right.text.utf8.count && left.text == right.text
+            && left.text.utf8.elementsEqual(right.text.utf8)
     }
 
     func hash(into hasher: inout Hasher) {

@@ -32,6 +32,7 @@ struct RequestTable: Sendable {
     private var waitingIDs: Set<RequestID> = []
     private var runningSize = 0
     private var waitingSize = 0
+    private var subscriptionCount = 0
     /// A client may use an id again once its request was cancelled, while that still ends.
     private var nextNumber = 0
 
@@ -51,7 +52,7 @@ struct RequestTable: Sendable {
             return .refused(RPCError(.invalidRequest, "A request with this id is still running."))
         }
         if asked.isSubscription {
-            guard subscriptions.count >= limits.subscriptions else { return .begins }
+            guard subscriptionCount >= limits.subscriptions else { return .begins }
             let reason = "There are already \(limits.subscriptions) subscriptions; cancel one first."
             return .refused(RPCError(.invalidRequest, reason))
         }
@@ -62,7 +63,7 @@ struct RequestTable: Sendable {
 
     /// Where nothing runs there always is: nobody would make any.
     private func hasRoom(for asked: Asked, unread: Int, asking: Int, _ limits: StdioSession.Limits) -> Bool {
-        let requests = running.count - subscriptions.count - asking
+        let requests = running.count - subscriptionCount - asking
         if requests <= 0 { return true }
         return requests < limits.requests && runningSize + asked.size <= limits.requestBytes && unread <= limits.unreadBytes
     }
@@ -71,6 +72,7 @@ struct RequestTable: Sendable {
         nextNumber += 1
         running[asked.request.id] = Running(number: nextNumber, asked: asked, task: start(nextNumber))
         runningSize += asked.size
+        if asked.isSubscription { subscriptionCount += 1 }
     }
 
     mutating func wait(_ asked: Asked) {
@@ -109,6 +111,7 @@ struct RequestTable: Sendable {
     private mutating func removeRunning(_ id: RequestID) -> Running? {
         guard let removed = running.removeValue(forKey: id) else { return nil }
         runningSize -= removed.asked.size
+        if removed.asked.isSubscription { subscriptionCount -= 1 }
         return removed
     }
 

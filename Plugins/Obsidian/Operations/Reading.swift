@@ -50,6 +50,7 @@ extension ObsidianPlugin {
         var path: String
         var heading: String?
         var offset: Int?
+        var column: Int?
         var limit: Int?
         var max_tokens: Int?
         var vault: String?
@@ -61,6 +62,7 @@ extension ObsidianPlugin {
         var content: String
         var lines: Int
         var next_offset: Int?
+        var next_column: Int?
     }
 
     /// Lines, because that is what search answers with; and never more characters than a client takes.
@@ -72,8 +74,19 @@ extension ObsidianPlugin {
         var part = text[...]
         if let heading = input.heading { part = try Section.find(heading, in: text, path: path).whole }
         let lines = part.split(separator: "\n", omittingEmptySubsequences: false)
+        var wanted = Array(lines.dropFirst(page.offset).prefix(page.limit))
         var budget = try TokenBudget(input.max_tokens)
-        let shown = budget.fitting(lines.dropFirst(page.offset).prefix(page.limit)) { $0.utf8.count }
+        if let first = wanted.first {
+            let column = max(0, input.column ?? 0)
+            let rest = Substring(first.unicodeScalars.dropFirst(column))
+            if let beginning = budget.beginning(of: rest) {
+                return ReadOutput(
+                    path: path.text, version: version, content: String(beginning), lines: lines.count,
+                    next_offset: page.offset, next_column: column + beginning.unicodeScalars.count)
+            }
+            wanted[0] = rest
+        }
+        let shown = budget.fitting(wanted) { $0.utf8.count }
         return ReadOutput(
             path: path.text, version: version, content: shown.joined(separator: "\n"), lines: lines.count,
             next_offset: page.next(shown: shown.count, of: lines.count))
@@ -90,7 +103,10 @@ extension ObsidianPlugin {
     struct ListOutput: Codable, Sendable {
         var total: Int
         var notes: [String]
+        /// On the first page.
         var folders: [String]
+        /// How many more folders there are.
+        var more_folders: Int?
         var next_offset: Int?
         var indexing: Indexing?
     }
@@ -111,14 +127,16 @@ extension ObsidianPlugin {
             prefix = String(example.prefix(wanted.count))
         }
         let inside = all.filter { folded($0).hasPrefix(folded(prefix)) }.sorted()
-        var budget = try TokenBudget(input.max_tokens)
-        let shown = budget.fitting(inside.dropFirst(page.offset).prefix(page.limit)) { $0.utf8.count + 2 }
         let folders = Set(inside.compactMap { path -> String? in
             let rest = path.dropFirst(prefix.count)
             return rest.firstIndex(of: "/").map { prefix + rest[..<$0] + "/" }
         })
+        var budget = try TokenBudget(input.max_tokens)
+        let shown = budget.fitting(inside.dropFirst(page.offset).prefix(page.limit)) { $0.utf8.count + 2 }
+        let shownFolders = page.offset == 0 ? budget.fitting(folders.sorted()) { $0.utf8.count + 2 } : []
+        let hidden = page.offset == 0 ? folders.count - shownFolders.count : 0
         return ListOutput(
-            total: inside.count, notes: shown, folders: folders.sorted(),
+            total: inside.count, notes: shown, folders: shownFolders, more_folders: hidden > 0 ? hidden : nil,
             next_offset: page.next(shown: shown.count, of: inside.count), indexing: Indexing(vault))
     }
 }

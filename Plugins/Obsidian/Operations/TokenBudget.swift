@@ -25,4 +25,12 @@ struct TokenBudget {
         }
         return fitting
     }
+
+    /// The beginning of a text that is too long alone; nil for one that fits.
+    func beginning(of text: Substring) -> Substring? {
+        guard text.utf8.count > left else { return nil }
+        var end = text.utf8.index(text.startIndex, offsetBy: left)
+        while text.utf8[end] & 0xC0 == 0x80 { end = text.utf8.index(before: end) }
+        return text[..<end]
+    }
 }
