@@ -89,6 +89,8 @@ public final class GatewayPlugin: Plugin, Draining {
         for reading in running?.reading ?? [] { reading.cancel() }
         running?.listening.cancel()
         running?.feeds.close()
+        // What listens only later could not be stopped.
+        await running?.listening.value
         await listener.stopAccepting()
         server.feed.close()
         streams.close()
@@ -96,7 +98,6 @@ public final class GatewayPlugin: Plugin, Draining {
         await listener.stop()
         httpSessions.giveUp()
         await tasks
-        await running?.listening.value
     }
 
     /// Where the key cannot be kept, as on a full disk, what is signed is good until the next start.

@@ -89,6 +89,5 @@ extension HTTPField.Name {
     static let mcpMethod = HTTPField.Name("Mcp-Method").unsafelyUnwrapped
     static let mcpName = HTTPField.Name("Mcp-Name").unsafelyUnwrapped
     static let lastEventID = HTTPField.Name("Last-Event-ID").unsafelyUnwrapped
-    static let accelBuffering = HTTPField.Name("X-Accel-Buffering").unsafelyUnwrapped
     static let referrerPolicy = HTTPField.Name("Referrer-Policy").unsafelyUnwrapped
 }

@@ -32,6 +32,8 @@ final class HTTPConnection: ChannelDuplexHandler {
         var bytes = 0
         var held = ByteBuffer()
         var wanted: (limit: Int, reader: CheckedContinuation<HTTPExchange.Body, Never>)?
+        /// Why there will be no body.
+        var failure: HTTPExchange.Body?
         var bodyHasEnded = false
 
         /// The head of the answer is out.
@@ -48,13 +50,18 @@ final class HTTPConnection: ChannelDuplexHandler {
             wanted = nil
             held = ByteBuffer()
         }
+
+        mutating func fail(_ reason: HTTPExchange.Body) {
+            failure = reason
+            hand(reason)
+        }
     }
 
     private let limits: ConnectionLimits
     private let connections: Connections
     private let bodies: BodyBudget
     private let respond: Responder
-    // From the handler's addition until its removal, which are the first and the last that it hears.
+    // Set from the handler's addition until its removal, which are the first and the last that it hears.
     private var context: ChannelHandlerContext!
 
     private var current: Current?
@@ -85,6 +92,14 @@ final class HTTPConnection: ChannelDuplexHandler {
 
     func handlerAdded(context: ChannelHandlerContext) { self.context = context }
 
+    /// Each of the two holds the other.
+    func handlerRemoved(context: ChannelHandlerContext) {
+        look?.scheduled.cancel()
+        look = nil
+        current = nil
+        self.context = nil
+    }
+
     func channelActive(context: ChannelHandlerContext) {
         headSince = .now()
         watch()
@@ -114,9 +129,11 @@ extension HTTPConnection {
         let part = Self.unwrapInboundIn(data)
         guard let current, current.bodyHasEnded else { return take(part) }
         // A client may send its next requests before the answer; that is read once, with what came before.
-        if case .body(let bytes) = part { pendingBytes += bytes.readableBytes }
+        pendingBytes += part.approximateSize
+        guard pendingBytes <= limits.pendingBytes else {
+            return refuse(RequestRefusal(.payloadTooLarge, "Too much was sent before the answer to what came first."))
+        }
         pending.append(part)
-        if pendingBytes > limits.pendingBytes { isDeaf = true }
     }
 
     private func take(_ part: HTTPServerRequestPart) {
@@ -127,7 +144,7 @@ extension HTTPConnection {
             guard current != nil else { return }
             current?.bodyHasEnded = true
             if let held = current?.held, current?.wanted != nil { current?.hand(.whole(Array(held.readableBytesView))) }
-            settle()
+            goOn()
         }
     }
 
@@ -159,9 +176,10 @@ extension HTTPConnection {
             return
         }
         served.awaitsContinue = false
-        guard served.wanted == nil || served.bytes <= served.wanted?.limit ?? 0 else { return served.hand(.tooLarge) }
+        guard served.failure == nil else { return }
+        if let limit = served.wanted?.limit, served.bytes > limit { return served.fail(.tooLarge) }
         if served.held.readableBytes == 0 { served.held = bytes } else { served.held.writeImmutableBuffer(bytes) }
-        if !served.exchange.reserve(served.held.readableBytes) { served.hand(.busy) }
+        if !served.exchange.reserve(served.held.readableBytes) { served.fail(.busy) }
     }
 
     /// Hands a request's body over once it is there.
@@ -170,8 +188,9 @@ extension HTTPConnection {
             return reader.resume(returning: .gone)
         }
         current?.wanted = (limit, reader)
+        if let failure = served.failure { current?.hand(failure) }
         if served.bytes > limit { current?.hand(.tooLarge) }
-        if served.bodyHasEnded { current?.hand(.whole(Array(served.held.readableBytesView))) }
+        if served.bodyHasEnded, current?.wanted != nil { current?.hand(.whole(Array(served.held.readableBytesView))) }
         if served.awaitsContinue, current?.wanted != nil {
             current?.awaitsContinue = false
             writeInterim(.continue)
@@ -265,7 +284,7 @@ extension HTTPConnection {
         var head = head
         if served.isOld { head.version = .http1_0 }
         // Who was not told to send the body may send it or not, and another request cannot be told from it.
-        if served.awaitsContinue { served.isLast = true }
+        if served.awaitsContinue, !served.bodyHasEnded { served.isLast = true }
         if served.isLast { head.headers.replaceOrAdd(name: "Connection", value: "close") }
         served.hasBegun = true
         current = served
@@ -291,7 +310,7 @@ extension HTTPConnection {
         connections.requestEnds()
         exchange.finished()
         let sent = context.eventLoop.makePromise(of: Void.self)
-        sent.futureResult.assumeIsolated().whenComplete { [self] _ in settle(sent: exchange) }
+        sent.futureResult.assumeIsolated().whenComplete { [self] _ in self.sent(exchange) }
         // The end of a response without a body would be a chunk.
         let end = served.isHEAD ? OutboundOut.body(.byteBuffer(ByteBuffer())) : .end(nil)
         context.writeAndFlush(Self.wrapOutboundOut(end), promise: sent)
@@ -310,21 +329,21 @@ extension HTTPConnection {
 
 extension HTTPConnection {
     /// The answer is out.
-    private func settle(sent exchange: HTTPExchange) {
+    private func sent(_ exchange: HTTPExchange) {
         guard current?.exchange === exchange else { return }
         current?.isSent = true
-        settle()
+        goOn()
     }
 
     /// Goes on to the next request when this one is over.
-    private func settle() {
+    private func goOn() {
         guard let served = current, served.isSent else { return }
         guard served.bodyHasEnded || served.isLast else {
             readOn()
             return watch()
         }
         current = nil
-        if served.isLast { return finishOutput() }
+        if served.isLast { return finishOutput(patience: served.bodyHasEnded ? limits.closing : limits.rest) }
         headSince = .now()
         advance()
     }
@@ -332,7 +351,7 @@ extension HTTPConnection {
     private func advance() {
         while let part = pending.first, current == nil || current?.bodyHasEnded == false {
             pending.removeFirst()
-            if case .body(let bytes) = part { pendingBytes -= bytes.readableBytes }
+            pendingBytes -= part.approximateSize
             take(part)
         }
         if pending.isEmpty, let refusal, current?.bodyHasEnded != true {
@@ -373,16 +392,21 @@ extension HTTPConnection {
     }
 
     /// Nothing more is sent; the client's end is waited for, so that it reads the last answer.
-    private func finishOutput() {
+    private func finishOutput(patience: TimeAmount? = nil) {
         guard closing == nil else { return }
         isDeaf = true
-        closing = .now() + limits.closing
+        closing = .now() + (patience ?? limits.closing)
         context.close(mode: .output, promise: nil)
         readOn()
         watch()
     }
 
-    private func close() { context.close(promise: nil) }
+    /// With TLS this takes a while, in which nothing is served any more.
+    private func close() {
+        isDeaf = true
+        if closing == nil { closing = .now() + limits.closing }
+        context.close(promise: nil)
+    }
 }
 
 // MARK: - Time
@@ -413,5 +437,17 @@ extension HTTPConnection {
         guard let deadline, deadline <= .now() else { return watch() }
         guard closing == nil, current?.bodyHasEnded == false, current?.isAnswered == false else { return close() }
         refuse(RequestRefusal(.requestTimeout, "The body took too long."))
+    }
+}
+
+extension HTTPServerRequestPart {
+    /// About how much memory it takes.
+    fileprivate var approximateSize: Int {
+        switch self {
+        case .head(let head):
+            head.headers.reduce(1024 + head.uri.utf8.count) { $0 + $1.name.utf8.count + $1.value.utf8.count + 64 }
+        case .body(let bytes): bytes.readableBytes + 64
+        case .end: 64
+        }
     }
 }

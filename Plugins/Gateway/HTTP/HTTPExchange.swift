@@ -22,9 +22,7 @@ final class HTTPExchange: Sendable {
 
     private struct State {
         var task: Task<Void, Never>?
-        var left: (@Sendable () -> Void)?
-        /// The client has left.
-        var isAlone = false
+        var ended: (@Sendable () -> Void)?
         var isOver = false
         /// What was written and has not gone out, in bytes.
         var unread = 0
@@ -68,10 +66,10 @@ final class HTTPExchange: Sendable {
         }
     }
 
-    /// Takes a part of the memory for bodies, until the answer is out. False where there is no more.
-    func reserve(_ size: Int) -> Bool {
-        state.withLock { $0.isOver ? true : bodies.grow(&$0.share, to: size) }
-    }
+    /// Takes a part of the memory for bodies, for as long as the exchange is held. False where there is no more.
+    func reserve(_ size: Int) -> Bool { state.withLock { bodies.grow(&$0.share, to: size) } }
+
+    deinit { bodies.giveBack(state.withLock { $0.share }) }
 
     // MARK: - The answer
 
@@ -118,13 +116,13 @@ final class HTTPExchange: Sendable {
     /// Ends the stream so that the client sees that it is not whole.
     func breakOff() { onLoop { $0.breakOff(self) } }
 
-    /// Has something done, once, when the client leaves before the answer is out; at once if it has.
-    func whenClientLeaves(_ action: @escaping @Sendable () -> Void) {
-        let isAlone = state.withLock { state in
-            if !state.isOver { state.left = action }
-            return state.isAlone
+    /// Sets what is done, once, when the answer is written or the client has left; at once if that has been.
+    func whenOver(_ action: @escaping @Sendable () -> Void) {
+        let isOver = state.withLock { state in
+            if !state.isOver { state.ended = action }
+            return state.isOver
         }
-        if isAlone { action() }
+        if isOver { action() }
     }
 
     /// Cancels the task that answers.
@@ -161,31 +159,26 @@ extension HTTPExchange {
     }
 
     /// All of the answer is written.
-    func finished() { _ = end(alone: false) }
+    func finished() { end() }
 
     /// The client has left, or is not listened to any more.
-    func clientLeft() {
-        let state = end(alone: true)
-        state.task?.cancel()
-        state.left?()
-    }
+    func clientLeft() { end()?.cancel() }
 
-    /// Answers what it was before.
-    private func end(alone: Bool) -> State {
-        let before = state.withLock { state in
+    /// Answers the task that may still be at work.
+    @discardableResult
+    private func end() -> Task<Void, Never>? {
+        let (task, ended, writers) = state.withLock { state in
             defer {
-                state.isAlone = state.isAlone || alone && !state.isOver
                 state.isOver = true
                 state.task = nil
-                state.left = nil
+                state.ended = nil
                 state.writers = []
-                state.share = 0
             }
-            return state
+            return (state.task, state.ended, state.writers)
         }
-        bodies.giveBack(before.share)
-        for writer in before.writers { writer.resume() }
-        return before
+        for writer in writers { writer.resume() }
+        ended?()
+        return task
     }
 }
 

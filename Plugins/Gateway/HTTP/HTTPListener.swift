@@ -42,6 +42,9 @@ package final class HTTPListener: Sendable {
     /// For answers under way, and then for clients to read what was sent: together less than the hook may take.
     private static let patience = Duration.seconds(8), readingPatience = Duration.seconds(2)
 
+    /// Connections at one time that are told to come later; others are closed.
+    private static let turnedAway = 64
+
     private let limits: ConnectionLimits
     private let bodies = BodyBudget()
     private let accepts = Atomic(true)
@@ -92,7 +95,11 @@ package final class HTTPListener: Sendable {
     private func add(_ connection: any Channel, to site: HTTPSite, _ certificate: ServerCertificate?) throws {
         let pipeline = connection.pipeline.syncOperations
         if let certificate { try pipeline.addHandler(NIOSSLServerHandler(context: certificate.context())) }
-        guard connections.count < limits.connections else { return try pipeline.addHandler(TurnedAway()) }
+        let count = connections.count
+        // Those that are turned away take a descriptor too, for as long as it takes to say so.
+        guard count < limits.connections + Self.turnedAway else { throw Failure(message: "There are too many connections.") }
+        connections.add(connection)
+        guard count < limits.connections else { return try pipeline.addHandler(TurnedAway()) }
         var decoder = NIOHTTPDecoderLimitConfiguration()
         decoder.maxHeaderListSize = 80 * 1024
         decoder.maxHeaderFieldCount = 1000
@@ -101,7 +108,6 @@ package final class HTTPListener: Sendable {
             withEncoderConfiguration: .init(), withDecoderLimitConfiguration: decoder)
         try pipeline.addHandler(
             HTTPConnection(limits: limits, connections: connections, bodies: bodies) { await site.respond(to: $0) })
-        connections.add(connection)
     }
 
     /// Remembers why there is no HTTP.
@@ -198,13 +204,5 @@ extension HTTPListener {
             address.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(socket, $0, &size) }
         }
         return status == 0 ? Int(UInt16(bigEndian: address.sin_port)) : 0
-    }
-}
-
-extension ServerBootstrap {
-    fileprivate func bind<Output: Sendable>(
-        socket: Int32, initializer: @escaping @Sendable (any Channel) -> EventLoopFuture<Output>
-    ) async throws -> NIOAsyncChannel<Output, Never> {
-        try await bind(socket, cleanupExistingSocketFile: false, childChannelInitializer: initializer)
     }
 }

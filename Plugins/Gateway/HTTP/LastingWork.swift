@@ -7,11 +7,16 @@ final class LastingWork: Sendable {
         var next = 0
     }
 
+    /// More is not begun.
+    static let maximum = 1024
+
     private let state = Mutex(State())
 
-    func begin(_ work: @escaping @Sendable () async -> Void) {
+    /// False where there is too much.
+    func begin(_ work: @escaping @Sendable () async -> Void) -> Bool {
         // Under the lock, so that it cannot end before it is registered.
         state.withLock { state in
+            guard state.tasks.count < Self.maximum else { return false }
             let number = state.next
             state.next += 1
             let task = Task {
@@ -19,6 +24,7 @@ final class LastingWork: Sendable {
                 self.state.withLock { _ = $0.tasks.removeValue(forKey: number) }
             }
             state.tasks[number] = task
+            return true
         }
     }
 

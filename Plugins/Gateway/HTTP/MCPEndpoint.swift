@@ -162,16 +162,19 @@ extension MCPEndpoint {
                 in: Exchange(envelope: envelope, backend: backend, session: nil) {
                     await response.send(ServerSentEvent.message($0.json))
                 })
-            if !response.settle(Answer(answer, isModern: isModern)) {
+            if !response.answer(whole: Answer(answer, isModern: isModern)) {
                 await response.send(ServerSentEvent.message(answer.json))
                 response.finish()
             }
         }
         // Closing the response is the cancel of the modern era; in the legacy one a disconnect is none. A task of its
         // own holds no more than it needs, however long it waits.
-        guard isModern else { return lasting.begin(answering) }
-        let work = Task(operation: answering)
-        exchange.whenClientLeaves { work.cancel() }
+        if isModern {
+            let work = Task(operation: answering)
+            exchange.whenOver { work.cancel() }
+        } else if !lasting.begin(answering) {
+            exchange.send(.busy)
+        }
     }
 
     /// A request of a session: its stream can be gone back to.
@@ -183,8 +186,10 @@ extension MCPEndpoint {
         let prime = envelope.revision >= .november2025 ? stream.prime() : nil
         let response = StreamingAnswer(to: exchange, prime: prime, heartbeat)
         stream.attach(response)
-        let refusal = session.begin(message.id) {
+        let refusal = session.begin(message.id, on: stream) {
             Task { [server] in
+                // Also when its client has left: the message is held, and counts.
+                defer { withExtendedLifetime(exchange) {} }
                 let answer = await server.answer(
                     message,
                     in: Exchange(envelope: envelope, backend: backend, session: session.session) {
@@ -193,15 +198,16 @@ extension MCPEndpoint {
                         guard !Task.isCancelled || $0.isWithdrawal else { return }
                         await stream.send($0.json)
                     })
+                session.release(message.id, of: stream)
                 if !Task.isCancelled { await stream.send(answer) }
-                session.ended(message.id, stream)
+                session.ended(stream)
             }
         }
         if let refusal {
-            stream.detach(response)
+            session.forget(stream)
             return exchange.send(Answer(Response(id: message.id, .failure(refusal)), isModern: false))
         }
-        exchange.whenClientLeaves { stream.detach(response) }
+        exchange.whenOver { stream.detach(response) }
     }
 }
 
@@ -219,7 +225,8 @@ extension MCPEndpoint {
         case .success(nil):
             let response = StreamingAnswer(to: exchange, prime: ServerSentEvent.keepAlive, heartbeat)
             response.begin()
-            push(server.watch(for: nil), exchange, response) { await response.send(ServerSentEvent.message($0.json)) }
+            let work = push(server.watch(for: nil), response) { await response.send(ServerSentEvent.message($0.json)) }
+            exchange.whenOver { work.cancel() }
         case .success(let session?): resume(session, exchange)
         }
     }
@@ -227,32 +234,38 @@ extension MCPEndpoint {
     private func resume(_ session: HTTPSession, _ exchange: HTTPExchange) {
         let lastID = exchange.request.headerFields[.lastEventID]
         let resumed = lastID.flatMap(session.stream)
-        guard lastID == nil || resumed != nil else {
-            // Not 404, which would end the session.
-            let error = RPCError(.invalidRequest, "There is no such event any more; send the request again.")
-            return exchange.send(.json(Rejection(error: error).json, status: 400))
-        }
-        let stream = resumed?.stream ?? session.general
-        let isGeneral = stream === session.general
+        guard let stream = lastID == nil ? session.general : resumed?.stream else { return exchange.send(Self.noEvent) }
         let knowsPrimes = (session.session.facts.revision ?? .assumedWithoutHeader) >= .november2025
-        let opening = isGeneral && knowsPrimes && lastID == nil ? stream.prime() : ServerSentEvent.keepAlive
+        let opening = lastID == nil && knowsPrimes ? session.general.prime() : ServerSentEvent.keepAlive
         let response = StreamingAnswer(to: exchange, prime: opening, heartbeat)
-        response.begin()
-        stream.attach(response, after: resumed?.place)
-        exchange.whenClientLeaves { stream.detach(response) }
-        if isGeneral { push(session.changes, exchange, response) { await stream.send($0.json) } }
+        if let resumed {
+            guard stream.attach(response, after: resumed.place) else { return exchange.send(Self.noEvent) }
+        } else {
+            stream.attach(response)
+            response.begin()
+        }
+        let isGeneral = stream === session.general
+        let work = isGeneral ? push(session.changes, response) { await stream.send($0.json) } : nil
+        exchange.whenOver {
+            work?.cancel()
+            stream.detach(response)
+        }
     }
 
-    /// Writes what a watch tells until the client goes.
+    /// Not 404, which would end the session.
+    private static let noEvent = Answer.json(
+        Rejection(error: RPCError(.invalidRequest, "There is no such event any more; send the request again.")).json,
+        status: 400)
+
+    /// Writes what a watch tells until it is cancelled.
     private func push(
-        _ changes: CatalogWatch, _ exchange: HTTPExchange, _ response: StreamingAnswer,
+        _ changes: CatalogWatch, _ response: StreamingAnswer,
         _ send: @escaping @Sendable (Notification) async -> Void
-    ) {
-        let work = Task { [server] in
+    ) -> Task<Void, Never> {
+        Task { [server] in
             await server.push(changes, send)
             response.finish()
         }
-        exchange.whenClientLeaves { work.cancel() }
     }
 
     private func delete(_ request: HTTPRequest, _ backend: any Backend) -> Answer {

@@ -55,7 +55,7 @@ final class StreamingAnswer: Sendable {
     func room() async { await exchange.room() }
 
     /// Answers whole. False where something was sent before.
-    func settle(_ answer: Answer) -> Bool {
+    func answer(whole answer: Answer) -> Bool {
         let isFirst = progress.withLock { progress in
             guard case .undecided = progress else { return false }
             progress = .over

@@ -45,7 +45,7 @@ struct MethodStream: Sendable {
         } catch {
             let problem = ProblemDetails(told(error))
             // Nothing was sent, so a failure can still be the whole answer.
-            if answer.settle(problem.answer) { return }
+            if answer.answer(whole: problem.answer) { return }
             guard isEvents else { return answer.breakOff() }
             var text: [UInt8] = []
             problem.json.write(into: &text)

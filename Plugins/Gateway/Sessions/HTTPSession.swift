@@ -4,14 +4,17 @@ import Synchronization
 /// A session over HTTP: what the client said, what runs for it, and the streams that it may come back to.
 final class HTTPSession: Sendable {
     private struct State {
-        var running: [RequestID: Task<Void, Never>] = [:]
+        /// By the number of their stream, until they have ended.
+        var running: [Int: Task<Void, Never>] = [:]
+        /// Those that were not cancelled.
+        var numbers: [RequestID: Int] = [:]
         /// By their number; the youngest are kept after their end.
         var streams: [Int: SessionStream] = [:]
         var nextStream = 1
         var isEnded = false
     }
 
-    /// Streams that a client can still go back to.
+    /// Streams that a client can still go back to once they have ended.
     private static let keptStreams = 16
     /// Requests that may run at once.
     private static let maximumRunning = 256
@@ -38,9 +41,8 @@ final class HTTPSession: Sendable {
             let stream = SessionStream(tag, state.nextStream, budget)
             state.streams[state.nextStream] = stream
             state.nextStream += 1
-            if state.streams.count > Self.keptStreams, let oldest = state.streams.keys.min() {
-                state.streams[oldest] = nil
-            }
+            let ended = state.streams.keys.filter { state.running[$0] == nil }
+            if ended.count > Self.keptStreams, let oldest = ended.min() { state.streams[oldest] = nil }
             return stream
         }
     }
@@ -50,37 +52,45 @@ final class HTTPSession: Sendable {
         for stream in state.withLock({ Array($0.streams.values) }) + [general] { stream.forgetEvents() }
     }
 
-    /// The stream that an event's id is of, and the event's place in it; nil also where what came after it is gone.
+    /// The stream that an event's id is of, and the event's place in it.
     func stream(of eventID: String) -> (stream: SessionStream, place: Int)? {
         let parts = eventID.split(separator: "-")
         guard parts.count == 3, parts[0] == tag, let number = Int(parts[1]), let place = Int(parts[2])
         else { return nil }
-        let stream: SessionStream? = number == 0 ? general : state.withLock { $0.streams[number] }
-        guard let stream, stream.isWhole(after: place) else { return nil }
-        return (stream, place)
+        if number == 0 { return (general, place) }
+        return state.withLock { $0.streams[number] }.map { ($0, place) }
     }
 
     /// Starts the task of a request, so that the client can cancel it. Answers why it cannot be.
-    func begin(_ id: RequestID, _ start: () -> Task<Void, Never>) -> RPCError? {
+    func begin(_ id: RequestID, on stream: SessionStream, _ start: () -> Task<Void, Never>) -> RPCError? {
         state.withLock { state in
             if state.isEnded { return RPCError(.sessionNotFound, "The session has ended; initialize again.") }
-            guard state.running[id] == nil else {
+            guard state.numbers[id] == nil else {
                 return RPCError(.invalidRequest, "A request with this id is still running.")
             }
             guard state.running.count < Self.maximumRunning else {
                 return RPCError(
                     .internalError, "This session has \(Self.maximumRunning) requests running; wait for one.")
             }
-            state.running[id] = start()
+            state.running[stream.number] = start()
+            state.numbers[id] = stream.number
             return nil
         }
     }
 
+    /// A request's id may be used again: clients do as soon as they have the answer.
+    func release(_ id: RequestID, of stream: SessionStream) {
+        state.withLock { state in
+            // It may be another request's by now.
+            if state.numbers[id] == stream.number { state.numbers[id] = nil }
+        }
+    }
+
     /// A request is over. A stream on which nothing can be gone back to is forgotten.
-    func ended(_ id: RequestID, _ stream: SessionStream) {
+    func ended(_ stream: SessionStream) {
         stream.finish()
         state.withLock { state in
-            state.running[id] = nil
+            state.running[stream.number] = nil
             if stream.isEmpty { state.streams[stream.number] = nil }
         }
     }
@@ -91,7 +101,12 @@ final class HTTPSession: Sendable {
         for task in state.withLock({ Array($0.running.values) }) { task.cancel() }
     }
 
-    func cancel(_ id: RequestID) { state.withLock { $0.running.removeValue(forKey: id) }?.cancel() }
+    func cancel(_ id: RequestID) {
+        state.withLock { state in state.numbers.removeValue(forKey: id).flatMap { state.running[$0] } }?.cancel()
+    }
+
+    /// Nothing was begun on a stream.
+    func forget(_ stream: SessionStream) { state.withLock { _ = $0.streams.removeValue(forKey: stream.number) } }
 
     /// The client has ended the session, or it has been given up.
     func end() {

@@ -7,9 +7,15 @@ final class SessionStream: Sendable {
     private struct State {
         var events: [(place: Int, bytes: ByteBuffer)] = []
         var next = 1
-        /// The response that is open now.
+        /// The response that is open now, once it has all that came before.
         var response: StreamingAnswer?
+        /// The one that is sent what came before.
+        var resuming: StreamingAnswer?
         var isFinished = false
+
+        func isWhole(after place: Int) -> Bool {
+            (0..<next).contains(place) && (events.first?.place ?? next) <= place + 1
+        }
 
         /// Drops the oldest events; answers their size.
         mutating func drop(_ count: Int) -> Int {
@@ -40,11 +46,7 @@ final class SessionStream: Sendable {
     var isEmpty: Bool { state.withLock { $0.events.isEmpty } }
 
     /// Whether everything after an event can still be sent.
-    func isWhole(after place: Int) -> Bool {
-        state.withLock { state in
-            (0..<state.next).contains(place) && (state.events.first?.place ?? state.next) <= place + 1
-        }
-    }
+    func isWhole(after place: Int) -> Bool { state.withLock { $0.isWhole(after: place) } }
 
     /// Goes to the client, or waits for it to come back.
     func send(_ message: JSON) async {
@@ -64,30 +66,69 @@ final class SessionStream: Sendable {
     /// A response that comes first is the whole answer, which is no stream and cannot be gone back to.
     func send(_ answer: Response) async {
         let response = state.withLock { $0.next == 1 ? $0.response : nil }
-        if response?.settle(Answer(answer, isModern: false)) != true { await send(answer.json) }
+        if response?.answer(whole: Answer(answer, isModern: false)) != true { await send(answer.json) }
     }
 
     /// An event from which the client can go on with what comes next.
     func prime() -> ByteBuffer { ServerSentEvent.prime(id: state.withLock { "\(name)-\($0.next - 1)" }) }
 
-    /// Has a response carry the stream from an event on; the one that carried it before ends.
-    func attach(_ response: StreamingAnswer, after place: Int? = nil) {
+    /// Has a response carry what comes; the one that carried it before ends.
+    func attach(_ response: StreamingAnswer) {
         let (earlier, isFinished) = state.withLock { state in
-            if let place {
-                response.begin()
-                for event in state.events where event.place > place { response.put(event.bytes) }
-            }
-            let earlier = state.response
+            let earlier = [state.response, state.resuming].compactMap(\.self)
+            state.resuming = nil
             state.response = state.isFinished ? nil : response
             return (earlier, state.isFinished)
         }
-        earlier?.finish()
+        for response in earlier { response.finish() }
         if isFinished { response.finish() }
+    }
+
+    /// Has a response carry the stream from an event on, as fast as its client reads. False where not all of it is left.
+    func attach(_ response: StreamingAnswer, after place: Int) -> Bool {
+        let earlier = state.withLock { state -> [StreamingAnswer]? in
+            guard state.isWhole(after: place) else { return nil }
+            defer {
+                state.response = nil
+                state.resuming = response
+            }
+            return [state.response, state.resuming].compactMap(\.self)
+        }
+        guard let earlier else { return false }
+        for response in earlier { response.finish() }
+        response.begin()
+        Task { await resume(response, after: place) }
+        return true
+    }
+
+    private func resume(_ response: StreamingAnswer, after place: Int) async {
+        var place = place
+        while let next = next(for: response, after: place) {
+            place = next.place
+            await response.send(next.bytes)
+        }
+    }
+
+    /// The event after another one; nil where there is none, from where on the response carries what comes.
+    private func next(for response: StreamingAnswer, after place: Int) -> (place: Int, bytes: ByteBuffer)? {
+        let (event, ends) = state.withLock { state -> ((place: Int, bytes: ByteBuffer)?, Bool) in
+            guard state.resuming === response else { return (nil, false) }
+            // What was dropped meanwhile is lost to a client that reads too slowly; it can see that by the ids.
+            if let event = state.events.first(where: { $0.place > place }) { return (event, false) }
+            state.resuming = nil
+            state.response = state.isFinished ? nil : response
+            return (nil, state.isFinished)
+        }
+        if ends { response.finish() }
+        return event
     }
 
     /// The response is gone; what comes waits.
     func detach(_ response: StreamingAnswer) {
-        state.withLock { if $0.response === response { $0.response = nil } }
+        state.withLock { state in
+            if state.response === response { state.response = nil }
+            if state.resuming === response { state.resuming = nil }
+        }
     }
 
     /// Nothing more will come.

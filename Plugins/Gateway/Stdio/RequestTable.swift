@@ -1,4 +1,5 @@
 import KnapJSON
+import NIOCore
 
 /// The requests of one client on stdio: those that run, and those that wait until some have been answered.
 struct RequestTable: Sendable {
@@ -28,7 +29,7 @@ struct RequestTable: Sendable {
 
     private var running: [RequestID: Running] = [:]
     /// In the order in which they came.
-    private var waiting: [Asked] = []
+    private var waiting = CircularBuffer<Asked>()
     private var waitingIDs: Set<RequestID> = []
     private var runningSize = 0
     private var waitingSize = 0
@@ -61,11 +62,12 @@ struct RequestTable: Sendable {
         return mayWait || waiting.isEmpty ? .waits : .full
     }
 
-    /// Where nothing runs there always is: nobody would make any.
+    /// Where nothing runs there always is: nobody would make any. A request may ask many questions at once, so they make
+    /// room for no more than as many again.
     private func hasRoom(for asked: Asked, unread: Int, asking: Int, _ limits: StdioSession.Limits) -> Bool {
-        let requests = running.count - subscriptionCount - asking
-        if requests <= 0 { return true }
-        return requests < limits.requests && runningSize + asked.size <= limits.requestBytes && unread <= limits.unreadBytes
+        let requests = running.count - subscriptionCount
+        if requests == 0 { return true }
+        return requests - min(asking, limits.requests) < limits.requests && runningSize + asked.size <= limits.requestBytes && unread <= limits.unreadBytes
     }
 
     mutating func begin(_ asked: Asked, _ start: (_ number: Int) -> Task<Void, Never>) {
@@ -84,7 +86,7 @@ struct RequestTable: Sendable {
     /// Takes out the one that waits first, if there is room for it.
     mutating func next(unread: Int, asking: Int, _ limits: StdioSession.Limits) -> Asked? {
         guard let first = waiting.first, hasRoom(for: first, unread: unread, asking: asking, limits) else { return nil }
-        return removeWaiting(at: 0)
+        return removeWaiting(at: waiting.startIndex)
     }
 
     // MARK: - Ends
@@ -100,7 +102,7 @@ struct RequestTable: Sendable {
     }
 
     @discardableResult
-    private mutating func removeWaiting(at place: Int) -> Asked {
+    private mutating func removeWaiting(at place: CircularBuffer<Asked>.Index) -> Asked {
         let removed = waiting.remove(at: place)
         waitingIDs.remove(removed.request.id)
         waitingSize -= removed.size

@@ -74,7 +74,10 @@ package final class StdioSession: Sendable {
         if isMoving { reading.cancel() }
         do {
             // Whoever cancels this task gives the client up.
-            let read = try await withTaskCancellationHandler { try await reading.value } onCancel: { reading.cancel() }
+            let read = try await withTaskCancellationHandler { try await reading.value } onCancel: {
+                reading.cancel()
+                stop()
+            }
             if state.withLock({ $0.isMoving }) {
                 return await withTaskCancellationHandler { await leave(consumed: read.consumed) } onCancel: { stop() }
             }
@@ -246,7 +249,7 @@ package final class StdioSession: Sendable {
     /// Returns when one more may be begun, or wait.
     private func room(for asked: RequestTable.Asked) async {
         var isFull = true
-        while isFull {
+        while isFull, !Task.isCancelled {
             await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
                 let goesOn = state.withLock { state in
                     if case .full = state.requests.admission(of: asked, unread: writer.unread, asking: session.questions.count, limits) {
@@ -301,13 +304,14 @@ package final class StdioSession: Sendable {
     }
 
     private func stop() {
-        let (tasks, idle) = state.withLock { state in
+        let (tasks, reader, idle) = state.withLock { state in
             let tasks = state.requests.removeAll() + [state.pushing].compactMap(\.self)
             state.pushing = nil
-            return (tasks, state.takeIdle())
+            return (tasks, state.room.take(), state.takeIdle())
         }
         for task in tasks { task.cancel() }
         session.questions.close()
+        reader?.resume()
         idle?.resume()
     }
 }

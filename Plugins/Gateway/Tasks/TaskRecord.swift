@@ -101,6 +101,7 @@ extension TaskRecord {
             guard requests[name] != nil, let key = keys[name]?.stringValue else { continue }
             requests[name] = nil
             responses[key] = answer
+            size += answer.approximateSize
             updated = now
             hasTaken = true
         }
@@ -117,15 +118,13 @@ extension TaskRecord {
             status = .completed
             self.result = result
             self.result?["resultType"] = "complete"
-            size += JSON.object(result).approximateSize
             message = nil
         case .failure(let error):
             status = .failed
             self.error = error
             message = error.message
         }
-        requests = JSONObject()
-        updated = now
+        close(now)
         return true
     }
 
@@ -134,9 +133,17 @@ extension TaskRecord {
         guard !status.isOver else { return false }
         status = .cancelled
         message = nil
-        requests = JSONObject()
-        updated = now
+        close(now)
         return true
+    }
+
+    /// Drops what only another round would have needed.
+    private mutating func close(_ now: Instant) {
+        requests = JSONObject()
+        responses = JSONObject()
+        state = nil
+        size = JSON.object(arguments).approximateSize + (result.map { JSON.object($0).approximateSize } ?? 0)
+        updated = now
     }
 }
 

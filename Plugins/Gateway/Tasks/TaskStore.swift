@@ -64,12 +64,14 @@ package actor TaskStore {
         let record = TaskRecord(
             id: randomText(), principal: principal, tool: tool, arguments: arguments, client: client, state: state,
             now: .now)
+        // Before anything is waited for, so that it counts for the next one.
+        records[record.id] = record
         do {
             try await files?.write(record.json, record.id)
         } catch {
+            records[record.id] = nil
             throw RPCError(.internalError, "The task could not be kept, so it was not started: \(error)")
         }
-        records[record.id] = record
         start(record, work)
         return record
     }
@@ -177,7 +179,6 @@ package actor TaskStore {
         if writes[id] == write { writes[id] = nil }
     }
 
-    /// Drops the task that has been over for longest.
     private func bytes(of principal: String) -> Int {
         records.values.reduce(0) { $0 + ($1.principal == principal ? $1.size : 0) }
     }
@@ -187,6 +188,7 @@ package actor TaskStore {
         while bytes(of: principal) + size > Self.maximumBytesOfOne, await forgetOldest(of: principal) {}
     }
 
+    /// Drops the task that has been over for longest.
     @discardableResult
     private func forgetOldest(of principal: String) async -> Bool {
         let over = records.values.filter { $0.principal == principal && $0.status.isOver }
