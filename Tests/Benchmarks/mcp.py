@@ -9,6 +9,7 @@ import pathlib
 import re
 import resource
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -121,6 +122,55 @@ def measure_peers():
         finally:
             process.kill()
             process.wait()
+
+
+PARTS = {
+    "client": "the client, wrk",
+    "network": "TCP and epoll, in the kernel",
+    "http": "HTTP: SwiftNIO's loop and parser, the Gateway's handlers",
+    "threads": "from the loop to a task and back, in the kernel",
+    "mcp": "MCP: JSON, access, catalogue, schema, answer; Swift's tasks",
+    "call": "the host's call and its ring to the worker",
+    "worker": "the plugin's worker",
+}
+
+
+def part(thread, library):
+    """Whose a sample is, by its thread and library; None for what is not of the call."""
+    in_kernel = "kernel" in library
+    if thread == "wrk":
+        return "client"
+    if thread.startswith("NIO-"):
+        return "network" if in_kernel else "http"
+    if thread.startswith("knap-worker"):
+        return "worker"
+    # The pool of Swift's tasks; the kernel keeps the end of a thread's name.
+    if thread.endswith("default-qos"):
+        return "threads" if in_kernel else "call" if library == "knap" else "mcp"
+    return None
+
+
+def measure_where(endpoint, token):
+    """Where the processors' time goes while 16 connections call, sampled over the whole machine."""
+    with tempfile.TemporaryDirectory() as folder:
+        samples = f"{folder}/samples"
+        perf = subprocess.Popen(["perf", "record", "-a", "-F", "999", "-o", samples], stderr=subprocess.PIPE)
+        wrk(endpoint, False, 16, token)
+        perf.send_signal(signal.SIGINT)
+        perf.communicate()
+        report = subprocess.run(
+            ["perf", "report", "-i", samples, "--stdio", "--no-children", "--sort", "comm,dso", "--field-separator", ";"],
+            capture_output=True, text=True).stdout
+    shares = dict.fromkeys(PARTS, 0.0)
+    for share, thread, library in re.findall(r"^ *([\d.]+)% *; *([^;]+?) *; *(\S+)", report, re.MULTILINE):
+        if whose := part(thread, library):
+            shares[whose] += float(share)
+    if total := sum(shares.values()):
+        print("where the time of a call goes, 16 connections, handshake era")
+        for whose, text in PARTS.items():
+            print(f"  {text:64} {shares[whose] / total:4.0%}")
+    else:
+        print("where the time goes is not measured: perf may not sample this machine")
 
 
 FIXED = r"""
@@ -271,6 +321,7 @@ def main():
             assert answers(endpoint, modern, place.token)
             for connections in (4, 16, 64):
                 row(f"Knap, {era}, {connections} connections", wrk(endpoint, modern, connections, place.token))
+        measure_where(endpoint, place.token)
         measure_limit(place.root)
         measure_peers()
         print("tools/call over stdio, pipelined")
