@@ -17,46 +17,6 @@ final class HTTPConnection: ChannelDuplexHandler {
     /// Answers a request, or hands it to somebody who will.
     typealias Responder = @Sendable (HTTPExchange) async -> Void
 
-    /// The request that is served.
-    private struct Current {
-        let exchange: HTTPExchange
-        let isHEAD: Bool
-        /// HTTP/1.0.
-        let isOld: Bool
-        /// The connection ends with its answer.
-        var isLast: Bool
-        /// The client sends the body once it is told to (RFC 9110, section 10.1.1).
-        var awaitsContinue: Bool
-
-        var since = NIODeadline.now()
-        var bytes = 0
-        var held = ByteBuffer()
-        var wanted: (limit: Int, reader: CheckedContinuation<HTTPExchange.Body, Never>)?
-        /// Why there will be no body.
-        var failure: HTTPExchange.Body?
-        var bodyHasEnded = false
-
-        /// The head of the answer is out.
-        var hasBegun = false
-        /// The answer is a stream of events.
-        var isEvents = false
-        /// All of the answer is written.
-        var isAnswered = false
-        /// It has gone out.
-        var isSent = false
-
-        mutating func hand(_ body: HTTPExchange.Body) {
-            wanted?.reader.resume(returning: body)
-            wanted = nil
-            held = ByteBuffer()
-        }
-
-        mutating func fail(_ reason: HTTPExchange.Body) {
-            failure = reason
-            hand(reason)
-        }
-    }
-
     private let limits: ConnectionLimits
     private let connections: Connections
     private let bodies: BodyBudget
@@ -64,7 +24,7 @@ final class HTTPConnection: ChannelDuplexHandler {
     // Set from the handler's addition until its removal, which are the first and the last that it hears.
     private var context: ChannelHandlerContext!
 
-    private var current: Current?
+    private var current: ServedRequest?
     /// What was read after the request that is served.
     private var pending = CircularBuffer<HTTPServerRequestPart>()
     private var pendingBytes = 0
@@ -113,7 +73,7 @@ final class HTTPConnection: ChannelDuplexHandler {
         pending.removeAll()
         if var gone = current {
             current = nil
-            gone.hand(.gone)
+            gone.giveUpBody()
             if !gone.isAnswered { connections.requestEnds() }
             gone.exchange.clientLeft()
         }
@@ -141,9 +101,7 @@ extension HTTPConnection {
         case .head(let head): begin(head)
         case .body(let bytes): take(bytes)
         case .end:
-            guard current != nil else { return }
-            current?.bodyHasEnded = true
-            if let held = current?.held, current?.wanted != nil { current?.hand(.whole(Array(held.readableBytesView))) }
+            current?.endBody()
             goOn()
         }
     }
@@ -151,50 +109,25 @@ extension HTTPConnection {
     private func begin(_ head: HTTPRequestHead) {
         if let refusal = RequestRefusal(of: head) { return refuse(refusal) }
         guard let request = HTTPRequest(head) else { return refuse(RequestRefusal(.invalidMethod)) }
-        let isOld = head.version != .http1_1
         let exchange = HTTPExchange(
             request, connection: NIOLoopBound(self, eventLoop: context.eventLoop), on: context.eventLoop, bodies: bodies)
-        current = Current(
-            exchange: exchange, isHEAD: head.method == .HEAD, isOld: isOld,
-            // The parser reads nothing more after a request that wants another protocol, which it does not get.
-            isLast: isOld || !head.isKeepAlive || head.headers.contains(name: "upgrade"),
-            awaitsContinue: !isOld && head.headers.first(name: "expect")?.lowercased() == "100-continue")
+        current = ServedRequest(head, exchange)
         isFirst = false
         connections.requestBegins(on: context.channel)
         exchange.serve(respond)
     }
 
     private func take(_ bytes: ByteBuffer) {
-        guard var served = current else { return }
-        // Not copied while it is changed.
-        current = nil
-        served.bytes += bytes.readableBytes
-        defer { current = served }
-        // Nobody wants the rest.
-        if served.isAnswered {
-            if served.bytes > limits.restBytes { close() }
-            return
-        }
-        served.awaitsContinue = false
-        guard served.failure == nil else { return }
-        if let limit = served.wanted?.limit, served.bytes > limit { return served.fail(.tooLarge) }
-        if served.held.readableBytes == 0 { served.held = bytes } else { served.held.writeImmutableBuffer(bytes) }
-        if !served.exchange.reserve(served.held.readableBytes) { served.fail(.busy) }
+        current?.take(bytes)
+        if let current, current.isAnswered, current.bytes > limits.restBytes { close() }
     }
 
     /// Hands a request's body over once it is there.
     func wantBody(upTo limit: Int, of exchange: HTTPExchange, _ reader: CheckedContinuation<HTTPExchange.Body, Never>) {
-        guard let served = current, served.exchange === exchange, !served.isAnswered else {
+        guard current?.exchange === exchange, current?.isAnswered == false else {
             return reader.resume(returning: .gone)
         }
-        current?.wanted = (limit, reader)
-        if let failure = served.failure { current?.hand(failure) }
-        if served.bytes > limit { current?.hand(.tooLarge) }
-        if served.bodyHasEnded, current?.wanted != nil { current?.hand(.whole(Array(served.held.readableBytesView))) }
-        if served.awaitsContinue, current?.wanted != nil {
-            current?.awaitsContinue = false
-            writeInterim(.continue)
-        }
+        if current?.want(upTo: limit, reader) == true { writeInterim(.continue) }
         readOn()
     }
 
@@ -206,8 +139,7 @@ extension HTTPConnection {
     private var wantsMore: Bool {
         // What still comes is read, else closing would reset the connection and the last answer would be lost.
         if isDeaf || closing != nil { return closing != nil }
-        guard let current else { return pending.isEmpty }
-        return !current.bodyHasEnded && (current.isAnswered || current.wanted != nil)
+        return current?.wantsMore ?? pending.isEmpty
     }
 
     private func readOn() {
@@ -274,21 +206,12 @@ extension HTTPConnection {
 
     func begin(_ head: HTTPResponseHead, for exchange: HTTPExchange) {
         guard let served = current, served.exchange === exchange, !served.hasBegun else { return }
-        current?.isEvents = head.headers.first(name: "content-type") == ServerSentEvent.mediaType
         writeHead(head)
         context.flush()
     }
 
     private func writeHead(_ head: HTTPResponseHead) {
-        guard var served = current else { return }
-        var head = head
-        if served.isOld { head.version = .http1_0 }
-        // Who was not told to send the body may send it or not, and another request cannot be told from it.
-        if served.awaitsContinue, !served.bodyHasEnded { served.isLast = true }
-        if served.isLast { head.headers.replaceOrAdd(name: "Connection", value: "close") }
-        served.hasBegun = true
-        current = served
-        write(.head(head))
+        if let head = current?.begin(head) { write(.head(head)) }
     }
 
     /// Tells the exchange when it has gone out.
@@ -303,10 +226,7 @@ extension HTTPConnection {
     /// Ends the answer that has begun.
     func finish(_ exchange: HTTPExchange) {
         guard let served = current, served.exchange === exchange, served.hasBegun, !served.isAnswered else { return }
-        current?.isAnswered = true
-        current?.since = .now()
-        current?.bytes = 0
-        current?.held = ByteBuffer()
+        current?.end()
         connections.requestEnds()
         exchange.finished()
         let sent = context.eventLoop.makePromise(of: Void.self)
@@ -372,9 +292,8 @@ extension HTTPConnection {
         guard var served = current else { return answer(refusal) }
         // Its answer has begun, and another one would seem to be that of the next request.
         guard !served.hasBegun else { return close() }
-        served.hand(.gone)
+        served.giveUpBody()
         served.isLast = true
-        served.bodyHasEnded = true
         current = served
         served.exchange.clientLeft()
         send(refusal.answer, for: served.exchange)
