@@ -89,6 +89,36 @@ def test_a_client_that_never_reads_holds_up_its_own_calls_and_costs_little(serve
         wire.close()
 
 
+def test_of_what_is_sent_before_the_answer_only_some_is_kept(served):
+    with Wire(served.endpoint) as wire:
+        wire.send(request(call("chat", 7, times=5_000)) + b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n" * 1_000).finish()
+        answers = []
+        while not answers or answers[-1].status != 413:
+            answers.append(wire.response())
+        assert b'"id":7' in next(each for each in answers if each.status == 200).body
+        assert 50 < sum(each.body == b'{"status":"ok"}' for each in answers) < 500
+        assert answers[-1].closes and wire.rest() == b""
+
+
+def test_an_id_may_be_used_again_once_its_request_was_cancelled(served):
+    with Wire(served.endpoint) as wire:
+        session = b"Mcp-Session-Id: " + wire.ask(request(INITIALIZE)).fields["mcp-session-id"].encode() + b"\r\n"
+        cancel = json.dumps({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 5}}).encode()
+        for _ in range(3):
+            with Wire(served.endpoint) as first, Wire(served.endpoint) as second:
+                first.send(request(call("wait", 5), session))
+                wait_for(lambda: lasting(served) == 1, "the call")
+                assert wire.ask(request(cancel, session)).status == 202
+                second.send(request(call("wait", 5), session))
+                assert first.response().status == 202
+                wait_for(lambda: lasting(served) == 1, "the second call")
+                # The end of the first is not that of the second, which can still be cancelled.
+                assert wire.ask(request(call("wait", 5), session)).status == 400
+                assert wire.ask(request(cancel, session)).status == 202
+                assert second.response().status == 202
+                wait_for(lambda: lasting(served) == 0, "the end of both")
+
+
 def open_streams(served, count):
     wires = []
     for number in range(count):
