@@ -16,7 +16,7 @@ public final class ObsidianPlugin: Plugin, HealthReporting {
         .blocking("vault.delete_note", deleteNote), .blocking("vault.note_links", noteLinks),
         .blocking("vault.list_tags", listTags), .blocking("vault.query_notes", queryNotes),
         .blocking("vault.recent_changes", recentChanges), .blocking("vault.read_resource", readResource),
-        .blocking("vault.status", status),
+        .blocking("vault.history", history), .blocking("vault.undo", undo), .blocking("vault.status", status),
     ]
 
     private struct Settings: Codable {
@@ -50,7 +50,10 @@ public final class ObsidianPlugin: Plugin, HealthReporting {
         var roots: [String] = []
         for path in settings.vaults.map(Self.realPath) where !roots.contains(path) { roots.append(path) }
         for (path, name) in zip(roots, VaultNames.unique(roots)) {
-            let vault = try Vault(root: path, name: name, indexPath: directory + "/" + Self.indexName(path))
+            let id = ContentVersion.of(Array(path.utf8)).prefix(12)
+            let vault = try Vault(
+                root: path, name: name, indexPath: "\(directory)/index-\(id).sqlite",
+                journalPath: "\(directory)/history-\(id).sqlite")
             let watcher = try VaultWatcher(vault: vault) { [log = host.log] error in
                 log.error("vault could not be indexed", ["vault": path, "reason": "\(error)"])
             }
@@ -68,11 +71,6 @@ public final class ObsidianPlugin: Plugin, HealthReporting {
             return open
         }
         for watcher in closed.watchers { watcher.stop() }
-    }
-
-    /// One index for each vault, by the vault's real path.
-    private static func indexName(_ path: String) -> String {
-        "index-" + ContentVersion.of(Array(path.utf8)).prefix(12) + ".sqlite"
     }
 
     /// The path itself when there is nothing there: opening it says so.

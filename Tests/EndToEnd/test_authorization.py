@@ -22,7 +22,7 @@ from knap_host import wait_for
 from test_http import post
 from test_official_client import http, text
 
-WRITING = {"write_note", "edit_note", "move_note", "delete_note"}
+WRITING = {"write_note", "edit_note", "move_note", "delete_note", "undo"}
 
 
 @pytest.fixture

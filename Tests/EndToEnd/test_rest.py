@@ -22,7 +22,8 @@ CALLS = [
     ("edit_note", {"path": "New", "find": "See", "content": "Look at"}), ("read_note", {"path": "New.md", "limit": 1}),
     ("note_links", {"path": "Welcome.md"}), ("move_note", {"path": "Welcome.md", "to": "Start.md"}),
     ("read_note", {"path": "New.md"}), ("list_tags", {}), ("query_notes", {"tag": "fresh"}), ("delete_note", {"path": "New.md"}),
-    ("recent_changes", {"limit": 3}), ("find_tools", {"query": "rename a note"}),
+    ("recent_changes", {"limit": 3}), ("history", {"limit": 2}), ("history", {"change": 1}), ("undo", {"changes": [4]}),
+    ("find_tools", {"query": "rename a note"}),
 ]
 
 
@@ -34,7 +35,7 @@ def site(place):
 def without_times(value):
     """The vaults' notes were not copied at the same moment."""
     if isinstance(value, dict):
-        return {key: without_times(each) for key, each in value.items() if key not in ("modified", "changed", "created")}
+        return {key: without_times(each) for key, each in value.items() if key not in ("modified", "changed", "created", "time")}
     return [without_times(each) for each in value] if isinstance(value, list) else value
 
 

@@ -14,7 +14,7 @@ struct VaultTests {
 
     private func open(_ name: String = "vault") throws -> Vault {
         mkdir(folder.path + "/" + name, 0o755)
-        let vault = try Vault(root: folder.path + "/" + name, indexPath: folder.path + "/index.sqlite")
+        let vault = try Vault(root: folder.path + "/" + name, indexPath: folder.path + "/index.sqlite", journalPath: folder.path + "/history.sqlite")
         try vault.synchronize { false }
         return vault
     }
@@ -43,10 +43,10 @@ struct VaultTests {
             let error = #expect(throws: VaultError.self) { try vault.files.read(VaultPath(trusted: path)) }
             #expect(error?.code == .permissionDenied)
         }
-        #expect(throws: VaultError.self) { try vault.files.write(VaultPath(trusted: "out/new.md"), [1]) }
+        #expect(throws: VaultError.self) { try vault.files.apply([.write(VaultPath(trusted: "out/new.md"), before: nil, after: [1])], id: "x") }
         #expect(access(folder.path + "/outside/new.md", F_OK) != 0)
         // A link in the place of a note is not written through.
-        #expect(throws: VaultError.self) { try vault.files.write(VaultPath(trusted: "link.md"), [1]) }
+        #expect(throws: VaultError.self) { try vault.files.apply([.write(VaultPath(trusted: "link.md"), before: [2], after: [1])], id: "x") }
     }
 
     @Test("a note is found as soon as the write that made it is answered")
@@ -62,7 +62,7 @@ struct VaultTests {
     func versions() throws {
         let vault = try open()
         let path = try VaultPath("n.md")
-        let first = try vault.change { try vault.write(path, "one") }
+        let first = try vault.change { try vault.write(path, "one").version }
         _ = try vault.change { try vault.write(path, "two", expecting: first) }
         let error = #expect(throws: VaultError.self) { try vault.change { try vault.write(path, "three", expecting: first) } }
         #expect(error?.code == .aborted)
@@ -76,8 +76,10 @@ struct VaultTests {
         defer { try? folder.run("umount", "-l", folder.path + "/small") }
         let files = try VaultFiles(root: folder.path + "/small")
         let path = try VaultPath("n.md")
-        try files.write(path, Array("short".utf8))
-        let error = #expect(throws: VaultError.self) { try files.write(path, [UInt8](repeating: 65, count: 1 << 20)) }
+        _ = try files.apply([.write(path, before: nil, after: Array("short".utf8))], id: "x")
+        let error = #expect(throws: VaultError.self) {
+            try files.apply([.write(path, before: Array("short".utf8), after: [UInt8](repeating: 65, count: 1 << 20))], id: "x")
+        }
         #expect(error?.code == .resourceExhausted)
         #expect(try files.read(path).bytes == Array("short".utf8))
         var names: [String] = []
@@ -89,7 +91,7 @@ struct VaultTests {
     func indexSurvives() throws {
         let count = try copyOfRealVault("docs").index.count()
         #expect(count == 115)
-        let again = try Vault(root: folder.path + "/vault", indexPath: folder.path + "/index.sqlite")
+        let again = try Vault(root: folder.path + "/vault", indexPath: folder.path + "/index.sqlite", journalPath: folder.path + "/history.sqlite")
         #expect(try again.index.count() == 115)
         let file = try #require(fopen(folder.path + "/index.sqlite", "r+"))
         for _ in 0..<2000 { fputs("garbage!", file) }

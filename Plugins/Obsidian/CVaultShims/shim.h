@@ -1,4 +1,9 @@
 #pragma once
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <errno.h>
+#include <fcntl.h>
 #include <openssl/evp.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
@@ -16,6 +21,25 @@ static inline long knap_openat2(int directory, const char *path, const void *how
 static inline int knap_rename_new(int from, const char *name, int to, const char *new_name) {
    return (int)syscall(SYS_renameat2, from, name, to, new_name, 1);
 }
+
+// renameat2(2) with RENAME_EXCHANGE: each takes the place of the other.
+static inline int knap_exchange(int folder, const char *name, const char *other) {
+   return (int)syscall(SYS_renameat2, folder, name, folder, other, 2);
+}
+
+// Whether somebody has the file open for writing: a read lease, which is given back at once, is then refused
+// (fcntl(2), F_SETLEASE). False also where leases cannot be had.
+#ifndef F_SETLEASE
+#define F_SETLEASE 1024
+#endif
+static inline int knap_has_writer(int file) {
+   if (fcntl(file, F_SETLEASE, F_RDLCK) != 0) return errno == EAGAIN;
+   fcntl(file, F_SETLEASE, F_UNLCK);
+   return 0;
+}
+
+// syncfs(2): all of a file system that is not on its disk yet.
+static inline int knap_syncfs(int file) { return (int)syscall(SYS_syncfs, file); }
 
 static inline int knap_vault_eventfd(void) { return eventfd(0, EFD_CLOEXEC); }
 static inline int knap_vault_inotify(void) { return inotify_init1(IN_NONBLOCK | IN_CLOEXEC); }

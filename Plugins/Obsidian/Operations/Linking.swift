@@ -11,6 +11,8 @@ extension ObsidianPlugin {
     struct MoveOutput: Codable, Sendable {
         var path: String
         var updated: [String]
+        /// Its number in the history.
+        var change: Int64?
         var warning: String?
     }
 
@@ -21,32 +23,45 @@ extension ObsidianPlugin {
         if from.isNote { to = to.asNote }
         guard to != from else { throw VaultError(.invalidArgument, "to is where '\(from)' already is") }
         return try vault.change {
-            MoveOutput(path: to.text, updated: try Self.move(from, to, in: vault), warning: vault.warning)
+            let moved = try Self.move(from, to, in: vault)
+            return MoveOutput(path: to.text, updated: moved.updated, change: moved.change, warning: vault.warning)
         }
     }
 
-    /// Renames first, then rewrites links note by note: a crash in between leaves links that can be repaired, never a
-    /// note that is lost. Returns the notes that were rewritten.
-    static func move(_ from: VaultPath, _ to: VaultPath, in vault: Vault) throws -> [String] {
+    /// Renames, and rewrites the links that would lead elsewhere, all of it or nothing. Returns the notes that were
+    /// rewritten.
+    static func move(
+        _ from: VaultPath, _ to: VaultPath, in vault: Vault
+    ) throws -> (updated: [String], change: Int64?) {
         let before = vault.resolver
+        var after = before
+        after.remove(from.text)
+        after.insert(to.text)
         // Only links whose last part is the old or the new name can change where they lead, and the note's own.
         let keys = Set([NoteIndex.key(ofTarget: from.text), NoteIndex.key(ofTarget: to.text)])
         var sources = Set(try keys.flatMap { try vault.index.links(withKey: $0) }.map(\.source))
         sources.insert(from.text)
-        try vault.rename(from, to: to)
-        let after = vault.resolver
-        var updated: [String] = []
+        var changes: [FileChange] = []
         for source in sources.sorted() {
-            let now = source == from.text ? to : VaultPath(trusted: source)
-            guard now.isNote, let (text, version, _) = try? vault.readText(now),
+            let path = VaultPath(trusted: source)
+            let now = path == from ? to : path
+            var content = FileChange.Content.kept
+            if path.isNote, let (text, _, _) = try? vault.readText(path),
                 let rewritten = LinkRewriter.rewrite(
                     text: text, ofNoteAt: source, nowAt: now.text, resolverBefore: before, resolverAfter: after,
                     moved: [from.text: to.text])
-            else { continue }
-            _ = try vault.write(now, rewritten, expecting: version)
-            updated.append(now.text)
+            {
+                content = .written(before: Array(text.utf8), after: Array(rewritten.utf8))
+            }
+            if path == from {
+                changes.append(.move(from, to: to, content))
+            } else if content != .kept {
+                changes.append(FileChange(path: path, content: content))
+            }
         }
-        return updated
+        let done = try vault.apply("move", changes)
+        let updated = changes.filter { $0.content != .kept }.map(\.path.text)
+        return (updated, done.id)
     }
 
     struct LinksInput: Codable, Sendable {

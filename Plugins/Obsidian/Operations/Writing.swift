@@ -14,6 +14,8 @@ extension ObsidianPlugin {
         var path: String
         var version: String
         var created: Bool
+        /// Its number in the history; none where nothing changed.
+        var change: Int64?
         var warning: String?
     }
 
@@ -31,8 +33,10 @@ extension ObsidianPlugin {
                     "there is already a note '\(existing)'; use edit_note to change it, or overwrite: true to replace it")
             }
             let target = existing ?? path
-            let version = try vault.write(target, input.content, expecting: input.version)
-            return WriteOutput(path: target.text, version: version, created: existing == nil, warning: vault.warning)
+            let made = try vault.write(target, input.content, expecting: input.version)
+            return WriteOutput(
+                path: target.text, version: made.version, created: existing == nil, change: made.change,
+                warning: vault.warning)
         }
     }
 
@@ -61,6 +65,8 @@ extension ObsidianPlugin {
         var version: String
         /// The lines around the change, to see that it hit the right place.
         var content: String
+        /// Its number in the history; none where nothing changed.
+        var change: Int64?
         var warning: String?
     }
 
@@ -71,9 +77,10 @@ extension ObsidianPlugin {
         return try vault.change {
             let (text, version, _) = try vault.readText(path)
             let edited = try NoteEdit(input, text: text, path: path).applied()
-            let made = try vault.write(path, edited, expecting: input.version ?? version)
+            let made = try vault.write(path, edited, expecting: input.version ?? version, operation: "edit")
             return EditOutput(
-                path: path.text, version: made, content: Difference.shown(from: text, to: edited), warning: vault.warning)
+                path: path.text, version: made.version, content: Difference.shown(from: text, to: edited),
+                change: made.change, warning: vault.warning)
         }
     }
 
@@ -87,6 +94,8 @@ extension ObsidianPlugin {
         var trashed: String
         /// Notes whose links now lead nowhere.
         var broken_links_in: [String]
+        /// Its number in the history.
+        var change: Int64?
         var warning: String?
     }
 
@@ -95,9 +104,10 @@ extension ObsidianPlugin {
         let path = try vault.find(input.path)
         return try vault.change {
             let sources = try vault.backlinks(to: path.text).map(\.path)
-            let trashed = try vault.delete(path)
+            let done = try vault.apply("delete", [.delete(path, before: try vault.files.read(path).bytes)])
             return DeleteOutput(
-                path: path.text, trashed: trashed, broken_links_in: Set(sources).subtracting([path.text]).sorted(),
+                path: path.text, trashed: done.files[0].trashed ?? "",
+                broken_links_in: Set(sources).subtracting([path.text]).sorted(), change: done.id,
                 warning: vault.warning)
         }
     }

@@ -19,16 +19,19 @@ final class Vault: Sendable {
         var progress = Progress(done: 0, total: 0, isComplete: false)
         /// Why the index has not taken what was changed.
         var problem: String?
+        /// Why the journal has not taken what was changed last.
+        var journalProblem: String?
     }
 
     /// What tools call it; no two open vaults have the same.
     let name: String
     let files: VaultFiles
     let index: NoteIndex
+    let journal: ChangeJournal
     private let state = Mutex(State())
     private let changing = Mutex(())
 
-    init(root: String, name: String? = nil, indexPath: String) throws {
+    init(root: String, name: String? = nil, indexPath: String, journalPath: String) throws {
         files = try VaultFiles(root: root)
         self.name = name ?? VaultNames.unique([files.root])[0]
         do {
@@ -36,16 +39,29 @@ final class Vault: Sendable {
         } catch {
             throw VaultError(.failedPrecondition, "the index '\(indexPath)' cannot be opened or made: \(error)")
         }
+        do {
+            journal = try ChangeJournal(path: journalPath)
+        } catch {
+            throw VaultError(.failedPrecondition, "the journal '\(journalPath)' cannot be opened or made: \(error)")
+        }
+        try takeBackUnfinished()
     }
 
     var progress: Progress { state.withLock { $0.progress } }
 
-    /// What whoever changed the vault should know: the files are as they were told to be, but the index lags behind them.
+    /// What whoever changed the vault should know: the files are as they were told to be, but something lags behind them.
     var warning: String? {
-        state.withLock { $0.problem }.map {
-            "this is done and on disk, but search does not know it yet: \($0); it is indexed when that is mended"
-        }
+        let (index, journal) = state.withLock { ($0.problem, $0.journalProblem) }
+        let warnings = [
+            index.map { "search does not know it yet: \($0); it is indexed when that is mended" },
+            journal.map { "it cannot be undone, because the journal did not take it: \($0)" },
+        ].compactMap(\.self)
+        return warnings.isEmpty ? nil : "this is done and on disk, but " + warnings.joined(separator: "; and ")
     }
+
+    private func unjournaled(_ error: any Error) { state.withLock { $0.journalProblem = "\(error)" } }
+    private func journaled() { state.withLock { $0.journalProblem = nil } }
+
     /// Why the index lags behind the files; nil when it does not.
     var indexProblem: String? { state.withLock { $0.problem } }
 
@@ -83,11 +99,81 @@ final class Vault: Sendable {
 
     // MARK: Changing notes; inside `change`
 
-    /// Writes a note and indexes it; `expected` is the version it must still have.
-    func write(_ path: VaultPath, _ text: String, expecting expected: String? = nil) throws -> String {
+    /// A change that was made.
+    struct Done: Sendable {
+        /// Its number in the journal; nil where that could not take it.
+        var id: Int64?
+        var files: [VaultFiles.Changed]
+    }
+
+    /// Makes a change of the vault's files, all of it or nothing, and has the index know it.
+    ///
+    /// - Parameter undone: The change of the past that this one undoes.
+    @discardableResult
+    func apply(_ operation: String, _ changes: [FileChange], undoing undone: Int64? = nil) throws -> Done {
+        var id: Int64?
+        do {
+            id = try journal.prepare(operation, changes, undoing: undone, now: Self.now)
+        } catch {
+            // The vault goes on without a history rather than not at all; several files would not be all or none then.
+            guard changes.count == 1 else {
+                throw VaultError(
+                    .failedPrecondition, "the change was not made, because it could not be noted in the journal first: \(error)")
+            }
+            unjournaled(error)
+        }
+        do {
+            let files = try files.apply(changes, id: id.map(String.init) ?? "\(getpid())-\(UInt64.random(in: 0 ... .max))")
+            if let id {
+                let trashed = files.enumerated().compactMap { place, file in file.trashed.map { (place, $0) } }
+                try? journal.finish(id, trashed: Dictionary(uniqueKeysWithValues: trashed))
+                journaled()
+            }
+            indexing { try take(changes, files) }
+            return Done(id: id, files: files)
+        } catch {
+            if let id { try? journal.forget(id) }
+            throw error
+        }
+    }
+
+    private static var now: Double {
+        var time = timespec()
+        clock_gettime(CLOCK_REALTIME, &time)
+        return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
+    }
+
+    /// Brings the index to what changes have made of the files.
+    private func take(_ changes: [FileChange], _ files: [VaultFiles.Changed]) throws {
+        var gone: [String] = []
+        var others: [String] = []
+        var notes: [IndexedNote] = []
+        for (change, file) in zip(changes, files) {
+            if let from = change.from { gone.append(from.text) }
+            switch change.content {
+            case .deleted: gone.append(change.path.text)
+            case .written(_, let bytes):
+                guard change.path.isNote, let stamp = file.stamp, let text = String(validating: bytes, as: UTF8.self)
+                else {
+                    others.append(change.path.text)
+                    continue
+                }
+                notes.append(note(change.path.text, text, ContentVersion.of(bytes), stamp))
+            case .kept: others.append(change.path.text)
+            }
+        }
+        if !gone.isEmpty { try drop(gone) }
+        if !notes.isEmpty { try put(notes) }
+        if !others.isEmpty { try refresh(others) }
+    }
+
+    /// Writes a note; `expected` is the version it must still have.
+    func write(
+        _ path: VaultPath, _ text: String, expecting expected: String? = nil, operation: String = "write"
+    ) throws -> (version: String, change: Int64?) {
+        let current = try? files.read(path).bytes
         if let expected {
-            let current = try? files.read(path)
-            let version = current.map { ContentVersion.of($0.bytes) } ?? "none"
+            let version = current.map(ContentVersion.of) ?? "none"
             guard version == expected else {
                 throw VaultError(
                     .aborted, "'\(path)' has changed since you read it: its version is \(version), not \(expected); read it again",
@@ -95,26 +181,12 @@ final class Vault: Sendable {
             }
         }
         let bytes = Array(text.utf8)
-        let stamp = try files.write(path, bytes)
         let version = ContentVersion.of(bytes)
-        indexing { try put([note(path.text, text, version, stamp)]) }
-        return version
+        if current == bytes { return (version, nil) }
+        return (version, try apply(operation, [.write(path, before: current, after: bytes)]).id)
     }
 
-    func delete(_ path: VaultPath) throws -> String {
-        let trashed = try files.trash(path)
-        indexing { try drop([path.text]) }
-        return trashed
-    }
-
-    /// Renames a file and takes it over in the index; links are the caller's business.
-    func rename(_ from: VaultPath, to: VaultPath) throws {
-        try files.move(from, to: to)
-        indexing {
-            try drop([from.text])
-            try refresh([to.text])
-        }
-    }
+    // MARK: The index
 
     /// What is in the files is done, whatever becomes of the index: it is made to agree later.
     private func indexing(_ body: () throws -> Void) {

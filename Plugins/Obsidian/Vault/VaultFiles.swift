@@ -38,6 +38,10 @@ final class VaultFiles: Sendable {
     func read(_ path: VaultPath) throws(VaultError) -> (bytes: [UInt8], stamp: Stamp) {
         let file = try openBeneath(path, O_RDONLY | O_NONBLOCK)
         defer { close(file) }
+        return try read(file, path)
+    }
+
+    func read(_ file: Int32, _ path: VaultPath) throws(VaultError) -> (bytes: [UInt8], stamp: Stamp) {
         var status = stat()
         guard fstat(file, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
             throw VaultError(.invalidArgument, "'\(path)' is not a file")
@@ -97,35 +101,6 @@ final class VaultFiles: Sendable {
 
     // MARK: Writing
 
-    /// Puts `bytes` in place of the note, or of nothing: a crash leaves the old or the new content, whole.
-    @discardableResult
-    func write(_ path: VaultPath, _ bytes: [UInt8]) throws(VaultError) -> Stamp {
-        let folder = try openFolder(path.folder, creating: true)
-        defer { close(folder) }
-        let temporary = ".knap-\(getpid())-\(UInt64.random(in: 0 ... .max))"
-        var mode: mode_t = 0o644
-        var status = stat()
-        if fstatat(folder, path.name, &status, AT_SYMLINK_NOFOLLOW) == 0 {
-            guard status.st_mode & S_IFMT == S_IFREG else {
-                throw VaultError(.failedPrecondition, "'\(path)' is not an ordinary file and is not overwritten")
-            }
-            mode = status.st_mode & 0o777
-        }
-        let file = openat(folder, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode)
-        guard file >= 0 else { throw failure("write", path) }
-        var done = false
-        defer {
-            close(file)
-            if !done { unlinkat(folder, temporary, 0) }
-        }
-        guard fchmod(file, mode) == 0, writeAll(file, bytes), fsync(file) == 0, fstat(file, &status) == 0,
-            renameat(folder, temporary, folder, path.name) == 0
-        else { throw failure("write", path) }
-        done = true
-        fsync(folder)
-        return Stamp(status)
-    }
-
     /// Renames without ever replacing anything.
     func move(_ from: VaultPath, to: VaultPath) throws(VaultError) {
         let source = try openFolder(from.folder, creating: false)
@@ -152,7 +127,7 @@ final class VaultFiles: Sendable {
         throw VaultError(.resourceExhausted, "the vault's .trash is full of '\(path.name)'; empty it")
     }
 
-    private func rename(
+    func rename(
         _ source: Int32, _ name: String, _ target: Int32, _ newName: String, what: VaultPath
     ) throws(VaultError) {
         // File systems without it get the check and the rename as two steps.
@@ -170,7 +145,7 @@ final class VaultFiles: Sendable {
         fsync(source)
     }
 
-    private func writeAll(_ file: Int32, _ bytes: [UInt8]) -> Bool {
+    func writeAll(_ file: Int32, _ bytes: [UInt8]) -> Bool {
         var rest = bytes[...]
         while !rest.isEmpty {
             let count = rest.withUnsafeBytes { Glibc.write(file, $0.baseAddress, $0.count) }
@@ -197,7 +172,7 @@ final class VaultFiles: Sendable {
         return Int32(truncatingIfNeeded: knap_openat2(descriptor, path, &how, UInt(MemoryLayout.size(ofValue: how))))
     }
 
-    private func openFolder(_ path: String, creating: Bool) throws(VaultError) -> Int32 {
+    func openFolder(_ path: String, creating: Bool) throws(VaultError) -> Int32 {
         if path.isEmpty { return dup(descriptor) }
         let folder = openBeneath(path, O_RDONLY | O_DIRECTORY)
         if folder >= 0 { return folder }
@@ -209,7 +184,7 @@ final class VaultFiles: Sendable {
         return try openFolder(path, creating: false)
     }
 
-    private func failure(_ action: String, _ path: VaultPath) -> VaultError {
+    func failure(_ action: String, _ path: VaultPath) -> VaultError {
         let number = errno
         switch number {
         case ENOENT: return VaultError(.notFound, "there is no '\(path)' in the vault")

@@ -1,0 +1,239 @@
+import struct Foundation.Data
+import GRDB
+import Glibc
+
+/// What Knap did to a vault, with all that is needed to undo it: outside of the vault, and on disk before the vault
+/// changes, so that what a crash cut off is found and taken back.
+final class ChangeJournal: Sendable {
+    /// A change of the past.
+    struct Entry: Sendable {
+        struct File: Sendable {
+            var change: FileChange
+            /// Where the vault's trash has it, for a file that was deleted.
+            var trashed: String?
+        }
+
+        /// From 1, in the order in which they were made.
+        var id: Int64
+        /// Seconds since 1970.
+        var time: Double
+        var operation: String
+        /// The change that this one undid.
+        var undoes: Int64?
+        /// The change that undid this one.
+        var undoneBy: Int64?
+        var files: [File]
+    }
+
+    private static let schemaVersion = 1
+    /// What is kept; the oldest go first.
+    static let maximumChanges = 10_000
+    static let maximumBytes = 1 << 30
+
+    private let database: DatabasePool
+
+    /// A journal that is broken is put aside, never deleted: it may hold what a person wants back.
+    init(path: String) throws {
+        do {
+            database = try Self.open(path)
+        } catch let error as DatabaseError where [.SQLITE_CORRUPT, .SQLITE_NOTADB].contains(error.resultCode) {
+            for suffix in ["", "-wal", "-shm"] { rename(path + suffix, "\(path).broken-\(time(nil))\(suffix)") }
+            database = try Self.open(path)
+        }
+    }
+
+    private static func open(_ path: String) throws -> DatabasePool {
+        var configuration = GRDB.Configuration()
+        configuration.maximumReaderCount = 2
+        configuration.prepareDatabase { database in
+            // A commit is on disk when it returns.
+            try database.execute(sql: "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA cache_size = -1000")
+        }
+        let database = try DatabasePool(path: path, configuration: configuration)
+        try database.write { database in
+            guard try Int.fetchOne(database, sql: "PRAGMA user_version") == 0 else { return }
+            try database.execute(sql: schema)
+            try database.execute(sql: "PRAGMA user_version = \(schemaVersion)")
+        }
+        return database
+    }
+
+    private static let schema = """
+        CREATE TABLE change (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, time REAL NOT NULL, operation TEXT NOT NULL,
+            undoes INTEGER, done INTEGER NOT NULL);
+        CREATE INDEX change_undoes ON change (undoes);
+        CREATE TABLE content (id INTEGER PRIMARY KEY, hash TEXT NOT NULL UNIQUE, bytes BLOB NOT NULL);
+        CREATE TABLE file (
+            change INTEGER NOT NULL REFERENCES change ON DELETE CASCADE, place INTEGER NOT NULL,
+            path TEXT NOT NULL, source TEXT, kind TEXT NOT NULL,
+            before INTEGER REFERENCES content, after INTEGER REFERENCES content, trashed TEXT,
+            PRIMARY KEY (change, place)) WITHOUT ROWID;
+        CREATE INDEX file_path ON file (path);
+        CREATE INDEX file_before ON file (before);
+        CREATE INDEX file_after ON file (after);
+        """
+
+    // MARK: - Writing
+
+    /// Notes what is about to be done, and answers its number. It is on disk when this returns.
+    func prepare(_ operation: String, _ changes: [FileChange], undoing undone: Int64? = nil, now: Double) throws -> Int64 {
+        try database.write { database in
+            try database.execute(
+                sql: "INSERT INTO change (time, operation, undoes, done) VALUES (?, ?, ?, 0)",
+                arguments: [now, operation, undone])
+            let id = database.lastInsertedRowID
+            for (place, change) in changes.enumerated() {
+                let contents = change.contents
+                try database.execute(
+                    sql: """
+                        INSERT INTO file (change, place, path, source, kind, before, after) VALUES (?, ?, ?, ?, ?, ?, ?)
+                        """,
+                    arguments: [
+                        id, place, change.path.text, change.from?.text, change.kind,
+                        try contents.before.map { try Self.keep($0, database) },
+                        try contents.after.map { try Self.keep($0, database) },
+                    ])
+            }
+            return id
+        }
+    }
+
+    /// The number of a content, which is kept once however often it was written.
+    private static func keep(_ bytes: [UInt8], _ database: Database) throws -> Int64 {
+        let hash = ContentVersion.of(bytes)
+        if let known = try Int64.fetchOne(database, sql: "SELECT id FROM content WHERE hash = ?", arguments: [hash]) {
+            return known
+        }
+        try database.execute(
+            sql: "INSERT INTO content (hash, bytes) VALUES (?, ?)", arguments: [hash, Data(bytes)])
+        return database.lastInsertedRowID
+    }
+
+    /// What was prepared has been done.
+    ///
+    /// - Parameter trashed: Where deleted files went, by their place in the change.
+    func finish(_ id: Int64, trashed: [Int: String]) throws {
+        try database.write { database in
+            for (place, name) in trashed {
+                try database.execute(
+                    sql: "UPDATE file SET trashed = ? WHERE change = ? AND place = ?", arguments: [name, id, place])
+            }
+            try database.execute(sql: "UPDATE change SET done = 1 WHERE id = ?", arguments: [id])
+            if id % 100 == 0 { try Self.prune(database) }
+        }
+    }
+
+    /// What was prepared was not done, or was taken back.
+    func forget(_ id: Int64) throws {
+        try database.write { database in
+            try database.execute(sql: "DELETE FROM change WHERE id = ?", arguments: [id])
+            try Self.dropContents(database)
+        }
+    }
+
+    private static func prune(_ database: Database) throws {
+        try database.execute(
+            sql: "DELETE FROM change WHERE done AND id <= (SELECT max(id) FROM change) - ?", arguments: [maximumChanges])
+        try dropContents(database)
+        var bytes = try Int.fetchOne(database, sql: "SELECT total(length(bytes)) FROM content") ?? 0
+        while bytes > maximumBytes {
+            // At least the last ones stay, however large.
+            let oldest = try Int64.fetchAll(database, sql: "SELECT id FROM change WHERE done ORDER BY id LIMIT 100")
+            guard oldest.count == 100, let last = oldest.last else { return }
+            try database.execute(sql: "DELETE FROM change WHERE done AND id <= ?", arguments: [last])
+            try dropContents(database)
+            bytes = try Int.fetchOne(database, sql: "SELECT total(length(bytes)) FROM content") ?? 0
+        }
+    }
+
+    private static func dropContents(_ database: Database) throws {
+        try database.execute(
+            sql: """
+                DELETE FROM content WHERE NOT EXISTS (SELECT 1 FROM file WHERE before = content.id)
+                AND NOT EXISTS (SELECT 1 FROM file WHERE after = content.id)
+                """)
+    }
+
+    // MARK: - Reading
+
+    /// The change of a number; nil where there is none, or no longer.
+    func entry(_ id: Int64) throws -> Entry? {
+        try database.read { database in
+            try Row.fetchOne(database, sql: Self.select + " WHERE done AND change.id = ?", arguments: [id])
+                .map { try Self.entry($0, database) }
+        }
+    }
+
+    /// The newest first.
+    ///
+    /// - Parameter path: A file, or a folder, that they are about; nil for all.
+    func entries(about path: String?, limit: Int, offset: Int) throws -> (entries: [Entry], total: Int) {
+        try database.read { database in
+            var condition = " WHERE done"
+            var arguments = StatementArguments()
+            if let path {
+                condition += """
+                     AND id IN (SELECT change FROM file WHERE path IN (:path, :note) OR source IN (:path, :note)
+                    OR substr(path, 1, length(:path) + 1) = :path || '/')
+                    """
+                arguments = ["path": path, "note": path + ".md"]
+            }
+            let total = try Int.fetchOne(database, sql: "SELECT count(*) FROM change" + condition, arguments: arguments)
+            let page = StatementArguments(["limit": limit, "offset": offset])
+            let rows = try Row.fetchAll(
+                database, sql: Self.select + condition + " ORDER BY id DESC LIMIT :limit OFFSET :offset",
+                arguments: arguments &+ page)
+            return (try rows.map { try Self.entry($0, database) }, total ?? 0)
+        }
+    }
+
+    /// What was prepared and never finished, the newest first: the process ended in between.
+    func unfinished() throws -> [Entry] {
+        try database.read { database in
+            try Row.fetchAll(database, sql: Self.select + " WHERE NOT done ORDER BY id DESC")
+                .map { try Self.entry($0, database) }
+        }
+    }
+
+    private static let select = """
+        SELECT id, time, operation, undoes, (SELECT max(id) FROM change later WHERE later.undoes = change.id AND later.done)
+        AS undone FROM change
+        """
+
+    private static func entry(_ row: Row, _ database: Database) throws -> Entry {
+        let id: Int64 = row["id"]
+        let files = try Row.fetchAll(
+            database,
+            sql: """
+                SELECT path, source, kind, trashed, b.bytes AS before, a.bytes AS after FROM file
+                LEFT JOIN content b ON b.id = file.before LEFT JOIN content a ON a.id = file.after
+                WHERE change = ? ORDER BY place
+                """, arguments: [id])
+        return Entry(
+            id: id, time: row["time"], operation: row["operation"], undoes: row["undoes"], undoneBy: row["undone"],
+            files: files.map { .init(change: FileChange($0), trashed: $0["trashed"]) })
+    }
+}
+
+extension FileChange {
+    fileprivate var kind: String {
+        switch content {
+        case .kept: "kept"
+        case .written: "written"
+        case .deleted: "deleted"
+        }
+    }
+
+    fileprivate init(_ row: Row) {
+        let before = (row["before"] as Data?).map { Array($0) }
+        let after = (row["after"] as Data?).map { Array($0) }
+        let source: String? = row["source"]
+        self.init(path: VaultPath(trusted: row["path"]), from: source.map(VaultPath.init(trusted:)), content: .kept)
+        switch row["kind"] as String {
+        case "written": content = .written(before: before, after: after ?? [])
+        case "deleted": content = .deleted(before: before ?? [])
+        default: break
+        }
+    }
+}

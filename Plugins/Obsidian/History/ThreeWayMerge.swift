@@ -1,0 +1,75 @@
+/// Puts two changes of one text together, line by line (Khanna, Kunal and Pierce, "A Formal Investigation of Diff3",
+/// 2007).
+enum ThreeWayMerge {
+    enum Outcome: Hashable {
+        case merged(String)
+        /// Where both changed the same lines, or lines side by side, each in its own way.
+        case conflicts([Conflict])
+    }
+
+    struct Conflict: Hashable {
+        /// The first line in `ours`, from 0.
+        var line: Int
+        var base: String
+        var ours: String
+        var theirs: String
+    }
+
+    static func merge(base: String, ours: String, theirs: String) -> Outcome {
+        let left = LineDifference(from: base, to: ours)
+        let right = LineDifference(from: base, to: theirs)
+        let lines = left.old
+        var merged = ""
+        var conflicts: [Conflict] = []
+        var (leftRest, rightRest) = (left.hunks[...], right.hunks[...])
+        var at = 0
+        // How far `ours` is ahead of the base.
+        var shift = 0
+        while let start = [leftRest.first, rightRest.first].compactMap({ $0?.old.lowerBound }).min() {
+            merged += lines[at..<start].joined()
+            // All hunks of both sides that touch one another make one region.
+            var (leftHunks, rightHunks): ([LineDifference.Hunk], [LineDifference.Hunk]) = ([], [])
+            var end = start
+            while true {
+                if let next = leftRest.first, next.old.lowerBound <= end {
+                    leftHunks.append(leftRest.removeFirst())
+                    end = max(end, next.old.upperBound)
+                } else if let next = rightRest.first, next.old.lowerBound <= end {
+                    rightHunks.append(rightRest.removeFirst())
+                    end = max(end, next.old.upperBound)
+                } else {
+                    break
+                }
+            }
+            let region = start..<end
+            let base = lines[region].joined()
+            let ours = text(of: region, leftHunks, left)
+            let theirs = text(of: region, rightHunks, right)
+            if leftHunks.isEmpty || ours.utf8.elementsEqual(theirs.utf8) {
+                merged += theirs
+            } else if rightHunks.isEmpty {
+                merged += ours
+            } else {
+                conflicts.append(Conflict(line: start + shift, base: base, ours: ours, theirs: theirs))
+            }
+            shift += leftHunks.reduce(0) { $0 + $1.new.count - $1.old.count }
+            at = end
+        }
+        merged += lines[at...].joined()
+        return conflicts.isEmpty ? .merged(merged) : .conflicts(conflicts)
+    }
+
+    /// What a side has in place of a region of the base.
+    private static func text(
+        of region: Range<Int>, _ hunks: [LineDifference.Hunk], _ side: LineDifference
+    ) -> String {
+        var text = ""
+        var at = region.lowerBound
+        for hunk in hunks {
+            text += side.old[at..<hunk.old.lowerBound].joined()
+            text += side.new[hunk.new].joined()
+            at = hunk.old.upperBound
+        }
+        return text + side.old[at..<region.upperBound].joined()
+    }
+}

@@ -1,0 +1,168 @@
+import KnapPlugin
+
+/// history, undo.
+extension ObsidianPlugin {
+    struct HistoryInput: Codable, Sendable {
+        var change: Int64?
+        var path: String?
+        var limit: Int?
+        var offset: Int?
+        var max_tokens: Int?
+        var vault: String?
+    }
+
+    struct HistoryOutput: Codable, Sendable {
+        struct Change: Codable, Sendable {
+            struct File: Codable, Sendable {
+                var path: String
+                /// Where it was before.
+                var from: String?
+                /// created, edited, deleted or moved.
+                var what: String
+                /// Where the vault's trash has it.
+                var trashed: String?
+            }
+            var change: Int64
+            var time: String
+            /// write, edit, move, delete or undo.
+            var operation: String
+            var undoes: Int64?
+            var undone_by: Int64?
+            var files: [File]
+            /// How many more files it changed.
+            var more_files: Int?
+        }
+        var total: Int
+        var changes: [Change]
+        /// Of the change that was asked for: the unified format.
+        var diff: String?
+        var next_offset: Int?
+    }
+
+    /// What Knap changed, newest first; or one change and its difference.
+    func history(_ input: HistoryInput, _ call: Call) throws -> HistoryOutput {
+        let vault = try vaults.vault(input.vault)
+        var budget = try TokenBudget(input.max_tokens)
+        if let id = input.change {
+            let entry = try Self.entry(id, in: vault)
+            let lines = LineDifference.lines(of: Self.diff(of: entry.files.map(\.change)))
+            let page = try Page(limit: input.limit, offset: input.offset, standard: 2000, most: 100_000)
+            let shown = budget.fitting(lines.dropFirst(page.offset).prefix(page.limit)) { $0.utf8.count }
+            return HistoryOutput(
+                total: 1, changes: [Self.shown(entry)], diff: shown.joined(),
+                next_offset: page.next(shown: shown.count, of: lines.count))
+        }
+        let page = try Page(limit: input.limit, offset: input.offset, standard: 20, most: 500)
+        let path = try input.path.map { try VaultPath($0.hasSuffix("/") ? String($0.dropLast()) : $0).text }
+        let (entries, total) = try vault.journal.entries(about: path, limit: page.limit, offset: page.offset)
+        let shown = budget.fitting(entries.map(Self.shown)) { change in
+            change.files.reduce(80) { $0 + $1.path.utf8.count + 40 }
+        }
+        return HistoryOutput(
+            total: total, changes: shown, next_offset: page.next(shown: shown.count, of: total))
+    }
+
+    private static func entry(_ id: Int64, in vault: Vault) throws -> ChangeJournal.Entry {
+        guard let entry = try vault.journal.entry(id) else {
+            throw VaultError(.notFound, "there is no change \(id); history lists those that there are")
+        }
+        return entry
+    }
+
+    /// The change that undid another one and was not undone itself.
+    private static func undoer(of entry: ChangeJournal.Entry, in vault: Vault) throws -> Int64? {
+        guard let by = entry.undoneBy, let undoer = try vault.journal.entry(by) else { return nil }
+        return try Self.undoer(of: undoer, in: vault) == nil ? by : nil
+    }
+
+    private static let shownFiles = 20
+
+    private static func shown(_ entry: ChangeJournal.Entry) -> HistoryOutput.Change {
+        let files = entry.files.prefix(shownFiles).map { file in
+            let what =
+                switch file.change.content {
+                case .kept: "moved"
+                case .deleted: "deleted"
+                case .written(nil, _): "created"
+                case .written: file.change.from == nil ? "edited" : "moved"
+                }
+            return HistoryOutput.Change.File(
+                path: file.change.path.text, from: file.change.from?.text, what: what, trashed: file.trashed)
+        }
+        let more = entry.files.count - files.count
+        return HistoryOutput.Change(
+            change: entry.id, time: Timestamp.text(entry.time), operation: entry.operation, undoes: entry.undoes,
+            undone_by: entry.undoneBy, files: files, more_files: more > 0 ? more : nil)
+    }
+
+    /// In the unified format, one file after the other.
+    static func diff(of changes: [FileChange]) -> String {
+        changes.map { change in
+            let (old, new) = change.contents
+            let texts = [old, new].map { bytes in bytes.map { String(validating: $0, as: UTF8.self) } ?? "" }
+            let from = old == nil && change.content != .kept ? "/dev/null" : (change.from ?? change.path).text
+            let to = new == nil && change.content != .kept ? "/dev/null" : change.path.text
+            let head = "--- \(from)\n+++ \(to)\n"
+            guard let old = texts[0], let new = texts[1] else { return head + "Binary files differ\n" }
+            return head + LineDifference(from: old, to: new).unified()
+        }.joined()
+    }
+
+    struct UndoInput: Codable, Sendable {
+        var changes: [Int64]
+        var preview: Bool?
+        var vault: String?
+    }
+
+    struct UndoOutput: Codable, Sendable {
+        struct Undone: Codable, Sendable {
+            var change: Int64
+            /// The number of the undoing, which can itself be undone; none in a preview, or where nothing was left to do.
+            var by: Int64?
+            var files: [String]
+        }
+        var undone: [Undone]
+        /// The change at which it ended, because it could not be undone, and why.
+        var stopped_at: Int64?
+        var conflicts: [Vault.UndoConflict]?
+        /// Of a preview: the unified format.
+        var diff: String?
+        var warning: String?
+    }
+
+    /// Undoes changes, the newest first, each wholly or not at all. It ends at one that conflicts with what was edited
+    /// since, and says where.
+    func undo(_ input: UndoInput, _ call: Call) throws -> UndoOutput {
+        let vault = try vaults.vault(input.vault)
+        let ids = Set(input.changes).sorted(by: >)
+        guard !ids.isEmpty else { throw VaultError(.invalidArgument, "changes is empty; history lists those that there are") }
+        guard input.preview != true || ids.count == 1 else {
+            throw VaultError(.invalidArgument, "only one change can be previewed: the next one depends on what the first one does")
+        }
+        return try vault.change {
+            var output = UndoOutput(undone: [])
+            for id in ids {
+                let entry = try Self.entry(id, in: vault)
+                if let by = try Self.undoer(of: entry, in: vault) {
+                    throw VaultError(.failedPrecondition, "change \(id) was undone already, by \(by); undo that one to have it back")
+                }
+                switch vault.planUndo(of: entry) {
+                case .conflicts(let conflicts):
+                    (output.stopped_at, output.conflicts) = (id, conflicts)
+                    return output
+                case .possible(let changes):
+                    let files = changes.map(\.path.text).sorted()
+                    if input.preview == true {
+                        output.undone.append(.init(change: id, files: files))
+                        output.diff = Self.diff(of: changes)
+                        return output
+                    }
+                    let done = changes.isEmpty ? nil : try vault.apply("undo", changes, undoing: id)
+                    output.undone.append(.init(change: id, by: done?.id, files: files))
+                }
+            }
+            output.warning = vault.warning
+            return output
+        }
+    }
+}

@@ -1,0 +1,279 @@
+import Glibc
+import KnapPlugin
+import TestSupport
+import Testing
+
+@testable import Obsidian
+
+private struct Generator: RandomNumberGenerator {
+    var state: UInt64
+
+    /// SplitMix64.
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+        return z ^ (z >> 31)
+    }
+}
+
+private func randomText(_ generator: inout Generator, lines: Int = 12) -> String {
+    let words = ["a", "b", "c", "é", "🙂", ""]
+    let text = (0..<Int.random(in: 0...lines, using: &generator)).map { _ in
+        words.randomElement(using: &generator) ?? ""
+    }.joined(separator: "\n")
+    return text + (Bool.random(using: &generator) ? "\n" : "")
+}
+
+@Suite("Differences and merges")
+struct MergeTests {
+    @Test("a difference leads from one text to the other", arguments: 0..<300 as Range<UInt64>)
+    func differences(seed: UInt64) {
+        var generator = Generator(state: seed)
+        let (old, new) = (randomText(&generator), randomText(&generator))
+        let difference = LineDifference(from: old, to: new)
+        var made: [Substring] = []
+        var at = 0
+        for hunk in difference.hunks {
+            #expect(hunk.old.lowerBound >= at && !(hunk.old.isEmpty && hunk.new.isEmpty))
+            made += difference.old[at..<hunk.old.lowerBound] + difference.new[hunk.new]
+            at = hunk.old.upperBound
+        }
+        made += difference.old[at...]
+        #expect(made.joined() == new, "seed \(seed)")
+        #expect(difference.hunks.isEmpty == (old == new))
+    }
+
+    @Test("a difference is shown as diff -u shows it")
+    func unified() throws {
+        let folder = try TemporaryFolder()
+        for seed in 0..<60 as Range<UInt64> {
+            var generator = Generator(state: seed)
+            let old = randomText(&generator, lines: 40)
+            let new = randomText(&generator, lines: 40)
+            try folder.write("old", old)
+            try folder.write("patch", "--- old\n+++ old\n" + LineDifference(from: old, to: new).unified())
+            if old != new { try folder.run("patch", "-s", folder.path + "/old", folder.path + "/patch") }
+            #expect(try folder.read("old") == new, "seed \(seed)")
+        }
+    }
+
+    @Test(
+        "changes apart are put together, and those of the same lines conflict",
+        arguments: [
+            ("1\n2\n3\n4\n5\n", "1\nx\n3\n4\n5\n", "1\n2\n3\n4\ny\n", "1\nx\n3\n4\ny\n"),
+            ("1\n2\n3\n", "0\n1\n2\n3\n", "1\n2\n3\n4\n", "0\n1\n2\n3\n4\n"),
+            ("1\n2\n3\n4\n", "1\n4\n", "1\n2\n3\n4\n5\n", "1\n4\n5\n"),
+            ("1\n2\n", "1\nx\n", "1\nx\n", "1\nx\n"),
+            ("1\n2\n", "1\nx\n", "1\ny\n", nil), ("1\n2\n3\n", "1\n3\n", "1\nx\n3\n", nil), ("", "a\n", "b\n", nil),
+            ("a", "a\n", "a", "a\n"), ("1\n2\n", "", "1\n2\n", ""),
+        ] as [(String, String, String, String?)])
+    func merges(base: String, ours: String, theirs: String, expected: String?) {
+        for (left, right) in [(ours, theirs), (theirs, ours)] {
+            switch ThreeWayMerge.merge(base: base, ours: left, theirs: right) {
+            case .merged(let text): #expect(text == expected)
+            case .conflicts(let conflicts): #expect(expected == nil && !conflicts.isEmpty)
+            }
+        }
+    }
+
+    @Test("a side that changed nothing leaves the other as it is", arguments: 0..<200 as Range<UInt64>)
+    func oneSide(seed: UInt64) {
+        var generator = Generator(state: seed)
+        let (base, other) = (randomText(&generator), randomText(&generator))
+        #expect(ThreeWayMerge.merge(base: base, ours: other, theirs: base) == .merged(other))
+        #expect(ThreeWayMerge.merge(base: base, ours: base, theirs: other) == .merged(other))
+        #expect(ThreeWayMerge.merge(base: base, ours: other, theirs: other) == .merged(other))
+    }
+}
+
+@Suite("The history of a vault")
+struct HistoryTests {
+    let folder: TemporaryFolder
+
+    init() throws {
+        folder = try TemporaryFolder()
+        mkdir(folder.path + "/vault", 0o755)
+    }
+
+    private func open() throws -> Vault {
+        let vault = try Vault(
+            root: folder.path + "/vault", indexPath: folder.path + "/index.sqlite",
+            journalPath: folder.path + "/history.sqlite")
+        try vault.synchronize { false }
+        return vault
+    }
+
+    private func contents(_ vault: Vault) -> [String: String] {
+        var found: [String: String] = [:]
+        vault.files.scan { path, _ in
+            found[path] = (try? vault.files.read(VaultPath(trusted: path)).bytes).map { String(decoding: $0, as: UTF8.self) }
+        }
+        return found
+    }
+
+    private func undo(_ id: Int64, in vault: Vault) throws -> [Vault.UndoConflict] {
+        switch vault.planUndo(of: try #require(try vault.journal.entry(id))) {
+        case .conflicts(let conflicts): return conflicts
+        case .possible(let changes):
+            if !changes.isEmpty { try vault.change { _ = try vault.apply("undo", changes, undoing: id) } }
+            return []
+        }
+    }
+
+    @Test("whatever was done, undoing all of it leads back, also after restarts", arguments: 0..<20 as Range<UInt64>)
+    func leadsBack(seed: UInt64) throws {
+        var generator = Generator(state: seed)
+        var vault = try open()
+        for number in 0..<6 {
+            let text = "Note \(number)\n[[n\((number + 1) % 6)]] and [[f/n\(number)|x]]\n" + randomText(&generator)
+            try folder.write("vault/n\(number).md", text)
+        }
+        vault = try open()
+        let before = contents(vault)
+        var made: [Int64] = []
+        for _ in 0..<30 {
+            let path = try #require(vault.paths.sorted().randomElement(using: &generator))
+            let note = VaultPath(trusted: path)
+            let id: Int64? = try vault.change {
+                switch Int.random(in: 0..<4, using: &generator) {
+                case 0: return try vault.write(note, randomText(&generator)).change
+                case 1:
+                    let name = "new \(Int.random(in: 0..<1_000_000, using: &generator)).md"
+                    return try vault.write(VaultPath(trusted: "f/" + name), randomText(&generator)).change
+                case 2:
+                    let to = VaultPath(trusted: "g/moved \(Int.random(in: 0..<1_000_000, using: &generator)).md")
+                    return try ObsidianPlugin.move(note, to, in: vault).change
+                default:
+                    guard vault.paths.count > 3 else { return nil }
+                    return try vault.apply("delete", [.delete(note, before: try vault.files.read(note).bytes)]).id
+                }
+            }
+            if let id { made.append(id) }
+            if Int.random(in: 0..<8, using: &generator) == 0 { vault = try open() }
+        }
+        for id in made.reversed() {
+            let conflicts = try undo(id, in: vault)
+            #expect(conflicts == [], "seed \(seed), change \(id)")
+        }
+        #expect(contents(vault) == before, "seed \(seed)")
+        // The index agrees with the files.
+        #expect(vault.paths == Set(before.keys))
+        // And undoing what undid leads forward again.
+        let (entries, _) = try vault.journal.entries(about: nil, limit: 1000, offset: 0)
+        #expect(entries.count == made.count * 2 && entries.allSatisfy { $0.undoes != nil || $0.undoneBy != nil })
+    }
+
+    @Test("what a person edited since stays, and what contradicts it is shown and not done")
+    func editsSince() throws {
+        let vault = try open()
+        let path = try VaultPath("n.md")
+        _ = try vault.change { try vault.write(path, "1\n2\n3\n4\n5\n") }
+        let edit = try vault.change { try vault.write(path, "1\nagent\n3\n4\n5\n") }.change
+        try folder.write("vault/n.md", "1\nagent\n3\n4\nperson\n")
+        #expect(try undo(try #require(edit), in: vault) == [])
+        #expect(try folder.read("vault/n.md") == "1\n2\n3\n4\nperson\n")
+
+        let again = try vault.change { try vault.write(path, "1\nagent\n3\n4\nperson\n") }.change
+        try folder.write("vault/n.md", "1\nagent and person\n3\n4\nperson\n")
+        let conflicts = try undo(try #require(again), in: vault)
+        #expect(conflicts.count == 1 && conflicts[0].line == 2)
+        #expect(conflicts[0].now == "agent and person\n" && conflicts[0].wanted == "2\n")
+        #expect(try folder.read("vault/n.md") == "1\nagent and person\n3\n4\nperson\n")
+        // A note that the change made and a person went on with is not thrown away.
+        let made = try vault.change { try vault.write(try VaultPath("made.md"), "agent\n") }.change
+        try folder.write("vault/made.md", "agent\nperson\n")
+        #expect(try undo(try #require(made), in: vault).count == 1)
+        #expect(try folder.read("vault/made.md") == "agent\nperson\n")
+    }
+
+    @Test("several files change together or not at all")
+    func allOrNothing() throws {
+        let vault = try open()
+        for name in ["a", "b", "c"] { try folder.write("vault/\(name).md", name) }
+        let before = contents(vault)
+        func change(_ name: String, _ expected: String) -> FileChange {
+            .write(VaultPath(trusted: name + ".md"), before: Array(expected.utf8), after: Array("new".utf8))
+        }
+        let renamed = FileChange.move(VaultPath(trusted: "a.md"), to: VaultPath(trusted: "d/e.md"))
+        // The last one is not what it is expected to be.
+        for changes in [[renamed, change("b", "b"), change("c", "x")], [change("a", "a"), change("b", "x"), renamed]] {
+            #expect(throws: VaultError.self) { try vault.change { try vault.apply("test", changes) } }
+            #expect(contents(vault) == before)
+            #expect(try vault.journal.entries(about: nil, limit: 10, offset: 0).total == 0)
+        }
+        var hidden: [String] = []
+        try folder.run("sh", "-c", "ls -A '\(folder.path)/vault' > '\(folder.path)/names'")
+        hidden = try folder.read("names").split(separator: "\n").map(String.init).filter { $0.hasPrefix(".knap") }
+        #expect(hidden == [])
+    }
+
+    @Test("a change that was cut off is taken back at the next start, and one that was complete is kept", arguments: 0...4)
+    func cutOff(made: Int) throws {
+        var vault = try open()
+        for name in ["a", "b", "c"] { try folder.write("vault/\(name).md", name) }
+        let before = contents(vault)
+        let paths = ["a", "b", "c"].map { VaultPath(trusted: $0 + ".md") }
+        let changes: [FileChange] = [
+            .move(paths[0], to: VaultPath(trusted: "f/a.md"), .written(before: Array("a".utf8), after: Array("A".utf8))),
+            .write(paths[1], before: Array("b".utf8), after: Array("B".utf8)),
+            .delete(paths[2], before: Array("c".utf8)), .write(VaultPath(trusted: "d.md"), before: nil, after: [68]),
+        ]
+        let id = try vault.journal.prepare("test", changes, now: 0)
+        _ = try vault.files.apply(Array(changes.prefix(made)), id: "other")
+        try folder.write("vault/.knap-\(id)-1", "half")
+        vault = try open()
+        let expected = made == 4 ? ["f/a.md": "A", "b.md": "B", "d.md": "D"] : before
+        #expect(contents(vault) == expected)
+        #expect(access(folder.path + "/vault/.knap-\(id)-1", F_OK) != 0)
+        #expect(try vault.journal.unfinished().isEmpty)
+        #expect(try vault.journal.entries(about: nil, limit: 10, offset: 0).total == (made == 4 ? 1 : 0))
+    }
+
+    @Test("a file that another program has just changed, or is writing, is left to it")
+    func otherPrograms() throws {
+        let vault = try open()
+        let path = try VaultPath("n.md")
+        try folder.write("vault/n.md", "person")
+        let stale = FileChange.write(path, before: Array("old".utf8), after: Array("agent".utf8))
+        let error = #expect(throws: VaultError.self) { try vault.change { try vault.apply("write", [stale]) } }
+        #expect(error?.code == .aborted)
+        #expect(try folder.read("vault/n.md") == "person")
+        let writer = Glibc.open(folder.path + "/vault/n.md", O_WRONLY)
+        let fresh = FileChange.write(path, before: Array("person".utf8), after: Array("agent".utf8))
+        let busy = #expect(throws: VaultError.self) { try vault.change { try vault.apply("write", [fresh]) } }
+        #expect(busy?.message.contains("open") == true)
+        #expect(pwrite(writer, "PERSON", 6, 0) == 6)
+        close(writer)
+        #expect(try folder.read("vault/n.md") == "PERSON")
+    }
+
+    @Test("a broken journal is put aside, and a history begins anew")
+    func broken() throws {
+        _ = try open()
+        try folder.run("rm", "-f", folder.path + "/history.sqlite-wal", folder.path + "/history.sqlite-shm")
+        try folder.write("history.sqlite", String(repeating: "garbage!", count: 4096))
+        let vault = try open()
+        #expect(try vault.change { try vault.write(try VaultPath("n.md"), "text") }.change == 1)
+        try folder.run("sh", "-c", "ls '\(folder.path)' > '\(folder.path)/names'")
+        #expect(try folder.read("names").contains("history.sqlite.broken-"))
+    }
+}
+
+extension TemporaryFolder {
+    fileprivate func write(_ name: String, _ text: String) throws {
+        let file = try #require(fopen(path + "/" + name, "w"), "\(name): \(String(cString: strerror(errno)))")
+        defer { fclose(file) }
+        let bytes = Array(text.utf8)
+        try #require(fwrite(bytes, 1, bytes.count, file) == bytes.count)
+    }
+
+    fileprivate func read(_ name: String) throws -> String {
+        let file = try #require(fopen(path + "/" + name, "r"), "\(name): \(String(cString: strerror(errno)))")
+        defer { fclose(file) }
+        var bytes = [UInt8](repeating: 0, count: 1 << 20)
+        let count = fread(&bytes, 1, 1 << 20, file)
+        return String(decoding: bytes.prefix(count), as: UTF8.self)
+    }
+}
