@@ -72,7 +72,7 @@ def test_a_mistake_is_answered_with_what_is_allowed_and_what_was_meant(place):
             assert "did you mean 'Garden/Tomatoes.md'" in result.content[0].text
             result = await client.call_tool("search_notes", {"query": "x", "limit": 0})
             assert result.is_error
-            assert "'limit' must be at least 1" in result.content[0].text
+            assert "limit must be between 1 and 100, not 0" in result.content[0].text
             result = await client.call_tool("write_note", {"path": "../out.md", "content": "x"})
             assert result.is_error
             assert "climbs out of the vault" in result.content[0].text
