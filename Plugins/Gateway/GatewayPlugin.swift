@@ -26,7 +26,7 @@ public final class GatewayPlugin: Plugin, Draining {
     private let host: PluginHost
     private let settings: Settings
     private let server: Server
-    private let routes = RouteFeed()
+    private let routes = LiveRoutes()
     private let streams = OpenStreams()
     private let httpSessions: SessionStore
     private let listener: HTTPListener
@@ -37,12 +37,12 @@ public final class GatewayPlugin: Plugin, Draining {
         self.host = host
         settings = try host.configuration()
         let identity = ServerIdentity(name: "knap", title: "Knap", version: Self.version)
-        let feed = CatalogFeed(
+        let catalog = LiveCatalog(
             budget: ListBudget(whole: settings.listBudgetBytes), lint: SchemaLint(isStrict: settings.strictSchemas))
         let state = try host.stateDirectory
         server = Server(
-            feed: feed, identity: identity, seal: Seal(key: Self.sealKey(in: state, host)),
-            tasks: TaskStore(feed: feed, files: TaskFolder(path: state + "/tasks")))
+            catalog: catalog, identity: identity, seal: Seal(key: Self.sealKey(in: state, host)),
+            tasks: TaskStore(catalog: catalog, files: TaskFolder(path: state + "/tasks")))
         httpSessions = SessionStore(server: server)
         listener = HTTPListener()
     }
@@ -50,23 +50,23 @@ public final class GatewayPlugin: Plugin, Draining {
     public func activate(_ hook: Call) async throws {
         // What feeds say is the plugins' own: no client is behind the call.
         let ownBackend = HostBackend(host: host, startup: nil, parent: nil, caller: Caller(principal: ""))
-        let feeds = PluginFeeds(catalog: server.feed, backend: ownBackend) { [host] in
+        let feeds = PluginFeeds(catalog: server.catalog, backend: ownBackend) { [host] in
             try await host.timers.sleep(for: $0)
         }
         let startup = Startup(host: host, feeds: feeds)
         // They were closed where an instance goes on because what was to replace it failed.
-        server.feed.open()
+        server.catalog.open()
         streams.open()
         await server.tasks.load()
         // Before the first request: after a reload clients go on with tools that they know.
         let present = try host.registry.snapshot(of: "mcp").contributions
-        if !present.isEmpty { server.feed.publish(present.map(Offer.init)) }
-        feeds.follow(server.feed.current.feeds)
+        if !present.isEmpty { server.catalog.publish(present.map(Offer.init)) }
+        feeds.follow(server.catalog.current.feeds)
         routes.publish(try host.registry.snapshot(of: "http").contributions.map(Offer.init))
         let reading = Task { [host, server] in
             for await snapshot in host.registry.snapshots(of: "mcp") {
-                server.feed.publish(snapshot.contributions.map(Offer.init))
-                feeds.follow(server.feed.current.feeds)
+                server.catalog.publish(snapshot.contributions.map(Offer.init))
+                feeds.follow(server.catalog.current.feeds)
             }
         }
         let routing = Task { [host, routes] in
@@ -90,7 +90,7 @@ public final class GatewayPlugin: Plugin, Draining {
         running?.listening.cancel()
         running?.feeds.close()
         await listener.stopAccepting()
-        server.feed.close()
+        server.catalog.close()
         streams.close()
         async let tasks: Void = server.tasks.stop(after: Self.patience)
         await listener.stop()
@@ -216,7 +216,7 @@ extension GatewayPlugin {
     private func status(_ input: Empty, _ call: Call) async throws -> JSON {
         // Where it listens is known once it has tried.
         await running.withLock { $0?.listening }?.value
-        let catalog = server.feed.current
+        let catalog = server.catalog.current
         var status: JSONObject = ["http": listener.status]
         status["revisions"] = .array(Revision.allCases.map { .string($0.rawValue) })
         status["tools"] = .array(
@@ -236,7 +236,7 @@ extension GatewayPlugin {
         ["problems": .array(allProblems.map(\.json))]
     }
 
-    private var allProblems: [Problem] { server.feed.current.problems + routes.current.problems }
+    private var allProblems: [Problem] { server.catalog.current.problems + routes.current.problems }
 }
 
 // MARK: - Health

@@ -61,13 +61,13 @@ import Testing
     }
 
     @Test func `several changes while nobody looks are told once, and no change is told of an equal catalog`() async {
-        let feed = CatalogFeed()
-        let watch = feed.watch()
-        feed.publish([.tool("a")])
-        feed.publish([.tool("a"), .tool("b")])
-        feed.publish([.tool("a"), .tool("b")])
+        let catalog = LiveCatalog()
+        let watch = catalog.watch()
+        catalog.publish([.tool("a")])
+        catalog.publish([.tool("a"), .tool("b")])
+        catalog.publish([.tool("a"), .tool("b")])
         #expect(await watch.next() == Changes(lists: .tools))
-        feed.close()
+        catalog.close()
         #expect(await watch.next() == nil)
     }
 

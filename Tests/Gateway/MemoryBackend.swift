@@ -91,10 +91,10 @@ extension Offer {
 
 extension Server {
     static func sample(_ offers: [Offer] = Offer.samples) -> Server {
-        let feed = CatalogFeed()
-        feed.publish(offers)
+        let catalog = LiveCatalog()
+        catalog.publish(offers)
         return Server(
-            feed: feed, identity: ServerIdentity(name: "knap", title: "Knap", version: "0.1.0"),
-            seal: Seal(key: Array(repeating: 7, count: 32)), tasks: TaskStore(feed: feed))
+            catalog: catalog, identity: ServerIdentity(name: "knap", title: "Knap", version: "0.1.0"),
+            seal: Seal(key: Array(repeating: 7, count: 32)), tasks: TaskStore(catalog: catalog))
     }
 }

@@ -38,13 +38,13 @@ package final class PluginFeeds: Sendable {
     private static let shortestPause = Duration.milliseconds(50)
     private static let longestPause = Duration.seconds(30)
 
-    private let catalog: CatalogFeed
+    private let catalog: LiveCatalog
     private let backend: any Backend
     private let sleep: @Sendable (Duration) async throws -> Void
     private let state = Mutex(State())
 
     package init(
-        catalog: CatalogFeed, backend: any Backend, sleep: @escaping @Sendable (Duration) async throws -> Void
+        catalog: LiveCatalog, backend: any Backend, sleep: @escaping @Sendable (Duration) async throws -> Void
     ) {
         self.catalog = catalog
         self.backend = backend

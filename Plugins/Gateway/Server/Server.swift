@@ -22,13 +22,13 @@ package struct Exchange: Sendable {
 
 /// Answers MCP requests, whatever the transport. It keeps nothing between two requests but the catalog and the tasks.
 package struct Server: Sendable {
-    package let feed: CatalogFeed
+    package let catalog: LiveCatalog
     package let identity: ServerIdentity
     package let seal: Seal
     package let tasks: TaskStore
 
-    package init(feed: CatalogFeed, identity: ServerIdentity, seal: Seal, tasks: TaskStore) {
-        self.feed = feed
+    package init(catalog: LiveCatalog, identity: ServerIdentity, seal: Seal, tasks: TaskStore) {
+        self.catalog = catalog
         self.identity = identity
         self.seal = seal
         self.tasks = tasks

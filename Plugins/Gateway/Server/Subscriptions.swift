@@ -8,7 +8,7 @@ extension Server {
         if filter.hasResources { try exchange.backend.caller.demand(.resources) }
         let meta: JSON = .object([MetaKey.subscriptionID: request.id.json])
         // Before the acknowledgement, so that no change after it is missed.
-        let changes = feed.watch { filter.subjects.contains($0) }
+        let changes = catalog.watch { filter.subjects.contains($0) }
         await exchange.send(
             .notification(Notification(Self.acknowledged, ["_meta": meta, "notifications": .object(filter.honoured)])))
         // A task may have ended before it was listened for.
@@ -34,7 +34,7 @@ extension Server {
 
     /// What a client of the handshake era hears of: the lists unasked, and what its session subscribed to.
     package func watch(for session: Session?) -> CatalogWatch {
-        feed.watch { subject in
+        catalog.watch { subject in
             if case .resource(let uri) = subject { session?.isSubscribed(to: uri) ?? false } else { false }
         }
     }

@@ -1,7 +1,7 @@
 import Synchronization
 
 /// The catalog that is served now, and word of every change to those who wait for it.
-package final class CatalogFeed: Sendable {
+package final class LiveCatalog: Sendable {
     /// Weak: whoever watches holds the watch.
     private struct Watcher {
         weak var watch: CatalogWatch?
@@ -79,13 +79,13 @@ package final class CatalogFeed: Sendable {
         announce(Changes(lists: lists))
     }
 
-    /// The changes from now on, for as long as somebody holds the watch and the feed is not closed. A slow reader
+    /// The changes from now on, for as long as somebody holds the watch and the catalog is not closed. A slow reader
     /// misses none: several changes become one.
     ///
     /// - Parameter wants: Whether the watcher cares for a subject; asked under a lock, so it must be quick.
     package func watch(wants: @escaping @Sendable (Subject) -> Bool = { _ in false }) -> CatalogWatch {
         state.withLock { state in
-            let watch = CatalogWatch(feed: self, id: state.nextWatcher, wants: wants)
+            let watch = CatalogWatch(catalog: self, id: state.nextWatcher, wants: wants)
             state.watchers[state.nextWatcher] = Watcher(watch: watch)
             state.nextWatcher += 1
             return watch
