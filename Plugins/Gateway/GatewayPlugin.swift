@@ -195,7 +195,7 @@ extension GatewayPlugin {
         let backend = HostBackend(host: host, startup: startup, parent: call, caller: Caller(principal: call.principal))
         let moved = (try? JSON.parse(input)).flatMap(MovedSession.init)
         let session = StdioSession(server: server, backend: backend, resuming: moved) { bytes in
-            try await call.sendInParts(bytes)
+            try await call.send(bytes)
         }
         if let moved { await session.resume(moved) }
         sessions.withLock { $0[ObjectIdentifier(session)] = session }
@@ -263,15 +263,4 @@ extension Offer {
 extension Items {
     /// The bodies alone.
     fileprivate var bytes: AsyncMapSequence<Items, [UInt8]> { map(\.body) }
-}
-
-extension DuplexCall {
-    /// Long messages go in parts, so that no item is larger than the host's rings like.
-    fileprivate func sendInParts(_ bytes: [UInt8]) async throws {
-        let part = 64 * 1024
-        guard bytes.count > part else { return try await send(bytes) }
-        for start in stride(from: 0, to: bytes.count, by: part) {
-            try await send(Array(bytes[start..<min(start + part, bytes.count)]))
-        }
-    }
 }

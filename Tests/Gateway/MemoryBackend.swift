@@ -42,12 +42,14 @@ final class MemoryBackend: Backend {
             }
             record.withLock { $0.append("cancelled") }
             throw CallFailure(.cancelled, "The call was cancelled.")
-        case "test.read": return BackendReply(["contents": [["uri": call.body["uri"] ?? "", "text": "hello"]]])
+        case "test.read":
+            let uri = (try? JSON.parse(call.body))?["uri"]
+            return BackendReply(["contents": [["uri": uri ?? "", "text": "hello"]]])
         case "test.list": return BackendReply(["resources": [["uri": "note:///a.md", "name": "a"]]])
         case "test.prompt":
             return BackendReply(["messages": [["role": "user", "content": ["type": "text", "text": "Hi"]]]])
         case "test.complete": return BackendReply(["values": ["one", "two"], "total": 2])
-        default: return BackendReply(call.body)
+        default: return BackendReply(body: call.body)
         }
     }
 }

@@ -79,7 +79,7 @@ package final class PluginFeeds: Sendable {
         var pause = Self.shortestPause
         while !Task.isCancelled {
             let began = ContinuousClock.now
-            _ = try? await backend.call(BackendCall(method: feed.method, body: [:])) { note in
+            _ = try? await backend.call(BackendCall(feed.method)) { note in
                 guard case .data(let bytes) = note, let message = try? JSON.parse(bytes) else { return }
                 self.take(message, of: feed)
             }

@@ -113,6 +113,6 @@ extension Exchange {
     func call(_ method: String, _ body: JSON) async throws(CallFailure) -> BackendReply {
         let notes = CallNotes(exchange: self)
         return try await backend.call(
-            BackendCall(method: method, body: body, trace: envelope.trace), onNote: { await notes.forward($0) })
+            BackendCall(method, body, trace: envelope.trace), onNote: { await notes.forward($0) })
     }
 }
