@@ -53,7 +53,7 @@ public final class GatewayPlugin: Plugin, Draining {
         let feeds = PluginFeeds(catalog: server.catalog, backend: ownBackend) { [host] in
             try await host.timers.sleep(for: $0)
         }
-        let startup = Startup(host: host, feeds: feeds)
+        let startup = Startup(host: host, feeds: feeds, catalog: server.catalog)
         // They were closed where an instance goes on because what was to replace it failed.
         server.catalog.open()
         streams.open()
@@ -74,10 +74,11 @@ public final class GatewayPlugin: Plugin, Draining {
                 routes.publish(snapshot.contributions.map(Offer.init))
             }
         }
+        let settling = Task { [server] in if server.catalog.settled == nil { await startup.settled() } }
         // In the background: a port that is taken, or slow to bind, must not keep stdio from serving.
         let listening = Task { [self] in await listen(startup) }
         running.withLock {
-            $0 = Running(startup: startup, feeds: feeds, reading: [reading, routing], listening: listening)
+            $0 = Running(startup: startup, feeds: feeds, reading: [reading, routing, settling], listening: listening)
         }
     }
 
@@ -180,6 +181,7 @@ extension GatewayPlugin: Stateful {
 
     public func load(_ state: [UInt8], schema: UInt32) throws {
         guard schema == 1 else { return }
+        server.catalog.succeed()
         httpSessions.load(try JSON.parse(state))
     }
 }

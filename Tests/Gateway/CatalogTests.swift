@@ -71,6 +71,48 @@ import Testing
         #expect(await watch.next() == nil)
     }
 
+    @Test func `over a reload a client hears of the lists that are not as it knows them, once all plugins have spoken`()
+        async throws
+    {
+        let old = LiveCatalog()
+        old.publish([.tool("a")])
+        let saved = try #require(old.settled?.json.serialized())
+        let known = try #require(ListDigests(try JSON.parse(Array(saved.utf8))))
+        let new = LiveCatalog()
+        new.succeed()
+        let watch = new.watch(since: known)
+        new.publish([.tool("b")])
+        new.publish([.tool("a")])
+        #expect(new.settled == nil && watch.untold.isEmpty)
+        new.settle()
+        #expect(new.settled == known && watch.untold.isEmpty)
+        new.publish([.tool("a"), .tool("b")])
+        #expect(await watch.next() == Changes(lists: .tools))
+        // It comes back later than the catalog settles.
+        #expect(new.watch(since: known).untold == Changes(lists: .tools))
+        let newest = LiveCatalog()
+        newest.succeed()
+        let told = newest.watch(since: known)
+        newest.settle()
+        #expect(told.untold == Changes(lists: .tools))
+    }
+
+    @Test func `a session over HTTP is told after a reload of what it was not told before`() async throws {
+        let old = Server.sample()
+        let sessions = SessionStore(server: old)
+        let id = sessions.add(Session(), of: "me")
+        old.catalog.announce(Changes(lists: .prompts))
+        let saved = try JSON.parse(Array(sessions.save().serialized().utf8))
+        let new = Server.sample(Offer.samples + [.tool("new")])
+        new.catalog.succeed()
+        let loaded = SessionStore(server: new)
+        loaded.load(saved)
+        let changes = try #require(loaded.find(id, of: "me")).changes
+        #expect(changes.untold == Changes(lists: .prompts))
+        new.catalog.settle()
+        #expect(changes.untold == Changes(lists: [.tools, .prompts]))
+    }
+
     @Test func `URI templates give back their variables`() throws {
         let template = try #require(URITemplate("note:///{+path}"))
         #expect(template.match("note:///a%20b/c.md")?.map(\.value) == ["a b/c.md"])

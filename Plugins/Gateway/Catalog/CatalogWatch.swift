@@ -64,6 +64,9 @@ package final class CatalogWatch: Sendable {
         if let (reader, changes) = woken { reader.resume(returning: changes) }
     }
 
+    /// What the reader has not been told.
+    var untold: Changes { state.withLock { $0.pending } }
+
     /// Sends the reader away; the watch goes on collecting.
     func dismiss() { state.withLock { $0.reader.take() }?.resume(returning: nil) }
 }

@@ -15,6 +15,8 @@ package final class SessionStore: Sendable {
         /// Those that their clients ended, the latest last.
         var ended: [String] = []
         var clock: UInt64 = 0
+        /// The lists as the sessions of the generation before know them.
+        var known: ListDigests?
     }
 
     /// Past it the one that has been idle for longest is dropped; its id still says how to begin it again.
@@ -75,8 +77,11 @@ package final class SessionStore: Sendable {
     }
 
     @discardableResult
-    private func insert(_ session: Session, _ id: String, _ principal: String) -> HTTPSession {
-        let made = HTTPSession(session: session, changes: server.watch(for: session), budget: budget)
+    private func insert(
+        _ session: Session, _ id: String, _ principal: String, since known: ListDigests? = nil
+    ) -> HTTPSession {
+        let changes = server.watch(for: session, since: known)
+        let made = HTTPSession(session: session, changes: changes, budget: budget)
         let (kept, dropped) = state.withLock { state -> (HTTPSession, HTTPSession?) in
             // Two requests may have begun it again at once.
             if let entry = state.sessions[id] { return (entry.session, nil) }
@@ -102,18 +107,30 @@ extension SessionStore {
     }
 
     package func save() -> JSON {
-        state.withLock { state in
+        // First: what changes meanwhile may be told twice, and is not missed.
+        let lists = server.catalog.settled
+        return state.withLock { state in
             let sessions = state.sessions.map { id, entry -> JSON in
-                ["id": .string(id), "principal": .string(entry.principal), "facts": entry.session.session.facts.json]
+                [
+                    "id": .string(id), "principal": .string(entry.principal),
+                    "facts": entry.session.session.facts.json, "untold": entry.session.changes.untold.json,
+                ]
             }
-            return ["sessions": .array(sessions), "ended": .array(state.ended.map(JSON.string))]
+            let known = lists ?? state.known
+            return [
+                "sessions": .array(sessions), "ended": .array(state.ended.map(JSON.string)),
+                "lists": known?.json ?? .null,
+            ]
         }
     }
 
     package func load(_ json: JSON) {
+        let known = ListDigests(json["lists"])
+        state.withLock { $0.known = known }
         for entry in json["sessions"]?.arrayValue ?? [] {
             guard let id = entry["id"]?.stringValue, let principal = entry["principal"]?.stringValue else { continue }
-            insert(Session(Session.Facts(entry["facts"] ?? [:])), id, principal)
+            let session = insert(Session(Session.Facts(entry["facts"] ?? [:])), id, principal, since: known)
+            session.changes.tell(Changes(entry["untold"]))
         }
         let ended = (json["ended"]?.arrayValue ?? []).compactMap(\.stringValue)
         state.withLock { $0.ended = ended + $0.ended }
