@@ -18,7 +18,7 @@ public final class GatewayPlugin: Plugin, Draining {
     private struct Running {
         var startup: Startup
         var feeds: PluginFeeds
-        /// What follows the registry.
+        /// What follows the registry and the time.
         var reading: [Task<Void, Never>]
         var listening: Task<Void, Never>
     }
@@ -43,7 +43,7 @@ public final class GatewayPlugin: Plugin, Draining {
         server = Server(
             catalog: catalog, identity: identity, seal: Seal(key: Self.sealKey(in: state, host)),
             tasks: TaskStore(catalog: catalog, files: TaskFolder(path: state + "/tasks")))
-        httpSessions = SessionStore(server: server)
+        httpSessions = SessionStore(server: server, endedFile: state + "/ended-sessions.json")
         listener = HTTPListener()
     }
 
@@ -58,6 +58,7 @@ public final class GatewayPlugin: Plugin, Draining {
         server.catalog.open()
         streams.open()
         await server.tasks.load()
+        await httpSessions.ended.load()
         // Before the first request: after a reload clients go on with tools that they know.
         let present = try host.registry.snapshot(of: "mcp").contributions
         if !present.isEmpty { server.catalog.publish(present.map(Offer.init)) }
@@ -75,10 +76,14 @@ public final class GatewayPlugin: Plugin, Draining {
             }
         }
         let settling = Task { [server] in if server.catalog.settled == nil { await startup.settled() } }
+        let dropping = Task { [host, httpSessions] in
+            while (try? await host.timers.sleep(for: .seconds(60 * 60))) != nil { httpSessions.dropIdle() }
+        }
         // In the background: a port that is taken, or slow to bind, must not keep stdio from serving.
         let listening = Task { [self] in await listen(startup) }
         running.withLock {
-            $0 = Running(startup: startup, feeds: feeds, reading: [reading, routing, settling], listening: listening)
+            $0 = Running(
+                startup: startup, feeds: feeds, reading: [reading, routing, settling, dropping], listening: listening)
         }
     }
 
@@ -96,6 +101,7 @@ public final class GatewayPlugin: Plugin, Draining {
         async let tasks: Void = server.tasks.stop(after: Self.patience)
         await listener.stop()
         httpSessions.giveUp()
+        await httpSessions.ended.written()
         await tasks
         await running?.listening.value
     }

@@ -97,22 +97,6 @@ import Testing
         #expect(told.untold == Changes(lists: .tools))
     }
 
-    @Test func `a session over HTTP is told after a reload of what it was not told before`() async throws {
-        let old = Server.sample()
-        let sessions = SessionStore(server: old)
-        let id = sessions.add(Session(), of: "me")
-        old.catalog.announce(Changes(lists: .prompts))
-        let saved = try JSON.parse(Array(sessions.save().serialized().utf8))
-        let new = Server.sample(Offer.samples + [.tool("new")])
-        new.catalog.succeed()
-        let loaded = SessionStore(server: new)
-        loaded.load(saved)
-        let changes = try #require(loaded.find(id, of: "me")).changes
-        #expect(changes.untold == Changes(lists: .prompts))
-        new.catalog.settle()
-        #expect(changes.untold == Changes(lists: [.tools, .prompts]))
-    }
-
     @Test func `URI templates give back their variables`() throws {
         let template = try #require(URITemplate("note:///{+path}"))
         #expect(template.match("note:///a%20b/c.md")?.map(\.value) == ["a b/c.md"])

@@ -6,30 +6,31 @@ package final class SessionStore: Sendable {
     private struct Entry {
         var session: HTTPSession
         var principal: String
-        /// Rises with every use; the lowest has been idle for longest.
-        var used: UInt64
+        /// The last time.
+        var used: ContinuousClock.Instant
     }
 
     private struct State {
         var sessions: [String: Entry] = [:]
-        /// Those that their clients ended, the latest last.
-        var ended: [String] = []
-        var clock: UInt64 = 0
         /// The lists as the sessions of the generation before know them.
         var known: ListDigests?
     }
 
     /// Past it the one that has been idle for longest is dropped; its id still says how to begin it again.
     static let maximum = 10_000
-    static let rememberedEnds = 10_000
+    /// One that nobody used for so long is dropped in the same way.
+    static let idleEnd = Duration.seconds(24 * 60 * 60)
 
+    package let ended: EndedSessions
     private let ids: SessionID
     private let server: Server
     private let budget = ReplayBudget()
     private let state = Mutex(State())
 
-    package init(server: Server) {
+    /// - Parameter endedFile: Keeps the ends of sessions over restarts; nil for memory alone.
+    package init(server: Server, endedFile: String? = nil) {
         self.server = server
+        ended = EndedSessions(path: endedFile)
         ids = SessionID(seal: server.seal)
         budget.onExcess { [weak self] in self?.forgetEvents() }
     }
@@ -40,6 +41,8 @@ package final class SessionStore: Sendable {
         for entry in oldestFirst where budget.excess > 0 { entry.session.forgetEvents() }
     }
 
+    var count: Int { state.withLock { $0.sessions.count } }
+
     /// Keeps a session whose handshake is done, and answers its id.
     func add(_ session: Session, of principal: String) -> String {
         let id = ids.make(session.facts, for: principal)
@@ -49,14 +52,13 @@ package final class SessionStore: Sendable {
 
     /// The session of an id; nil for one that is unknown, somebody else's, or over.
     func find(_ id: String, of principal: String) -> HTTPSession? {
-        let (known, isEnded) = state.withLock { state -> (HTTPSession?, Bool) in
-            state.clock += 1
-            guard let entry = state.sessions[id] else { return (nil, state.ended.contains(id)) }
+        let (known, isForeign) = state.withLock { state -> (HTTPSession?, Bool) in
+            guard let entry = state.sessions[id] else { return (nil, false) }
             guard entry.principal == principal else { return (nil, true) }
-            state.sessions[id]?.used = state.clock
+            state.sessions[id]?.used = .now
             return (entry.session, false)
         }
-        if known != nil || isEnded { return known }
+        if known != nil || isForeign || ended.contains(id) { return known }
         guard let facts = ids.read(id, for: principal) else { return nil }
         let session = insert(Session(facts), id, principal)
         // It may have been away while things changed.
@@ -67,13 +69,21 @@ package final class SessionStore: Sendable {
     /// Ends a session. False where there is none of this principal's.
     func end(_ id: String, of principal: String) -> Bool {
         guard let session = find(id, of: principal) else { return false }
-        state.withLock { state in
-            state.sessions[id] = nil
-            state.ended.append(id)
-            if state.ended.count > Self.rememberedEnds { state.ended.removeFirst() }
-        }
+        ended.insert(id)
+        state.withLock { $0.sessions[id] = nil }
         session.end()
         return true
+    }
+
+    /// Drops those that have been idle for too long; their ids still say how to begin them again.
+    package func dropIdle(_ now: ContinuousClock.Instant = .now) {
+        let idle = state.withLock { state in
+            for (id, entry) in state.sessions where entry.session.isInUse { state.sessions[id]?.used = now }
+            let idle = state.sessions.filter { now - $0.value.used >= Self.idleEnd }
+            for id in idle.keys { state.sessions[id] = nil }
+            return idle.values.map(\.session)
+        }
+        for session in idle { session.end() }
     }
 
     @discardableResult
@@ -85,8 +95,7 @@ package final class SessionStore: Sendable {
         let (kept, dropped) = state.withLock { state -> (HTTPSession, HTTPSession?) in
             // Two requests may have begun it again at once.
             if let entry = state.sessions[id] { return (entry.session, nil) }
-            state.clock += 1
-            state.sessions[id] = Entry(session: made, principal: principal, used: state.clock)
+            state.sessions[id] = Entry(session: made, principal: principal, used: .now)
             guard state.sessions.count > Self.maximum,
                 let oldest = state.sessions.min(by: { $0.value.used < $1.value.used })
             else { return (made, nil) }
@@ -117,10 +126,7 @@ extension SessionStore {
                 ]
             }
             let known = lists ?? state.known
-            return [
-                "sessions": .array(sessions), "ended": .array(state.ended.map(JSON.string)),
-                "lists": known?.json ?? .null,
-            ]
+            return ["sessions": .array(sessions), "lists": known?.json ?? .null]
         }
     }
 
@@ -132,7 +138,5 @@ extension SessionStore {
             let session = insert(Session(Session.Facts(entry["facts"] ?? [:])), id, principal, since: known)
             session.changes.tell(Changes(entry["untold"]))
         }
-        let ended = (json["ended"]?.arrayValue ?? []).compactMap(\.stringValue)
-        state.withLock { $0.ended = ended + $0.ended }
     }
 }
