@@ -97,6 +97,19 @@ import Testing
         #expect(told.untold == Changes(lists: .tools))
     }
 
+    @Test func `what a plugin offers while it runs is checked by the point's schema, and left out where it does not fit`()
+        async throws
+    {
+        let catalog = LiveCatalog()
+        catalog.publish([Offer(plugin: "p", isFirstParty: false, item: ["kind": "feed", "method": "test.feed"])])
+        let feeds = PluginFeeds(catalog: catalog, backend: MemoryBackend()) { try await Task.sleep(for: $0) }
+        feeds.follow(catalog.current.feeds)
+        while feeds.areStarting { await Task.yield() }
+        feeds.close()
+        #expect(catalog.current.tool(named: "fits") != nil && catalog.current.tool(named: "unfit") == nil)
+        #expect(catalog.current.problems.map(\.reason) == ["Left out: /title must be a string."])
+    }
+
     @Test func `URI templates give back their variables`() throws {
         let template = try #require(URITemplate("note:///{+path}"))
         #expect(template.match("note:///a%20b/c.md")?.map(\.value) == ["a b/c.md"])

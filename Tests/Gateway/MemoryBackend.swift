@@ -48,6 +48,19 @@ final class MemoryBackend: Backend {
         case "test.list": return BackendReply(["resources": [["uri": "note:///a.md", "name": "a"]]])
         case "test.prompt":
             return BackendReply(["messages": [["role": "user", "content": ["type": "text", "text": "Hi"]]]])
+        case "test.feed":
+            let items: JSON = [
+                "items": [
+                    ["kind": "tool", "name": "fits", "method": "test.echo"],
+                    ["kind": "tool", "name": "unfit", "method": "test.echo", "title": 1],
+                ]
+            ]
+            await onNote(.data(Array(items.serialized().utf8)))
+            return BackendReply([:])
+        case "host.check_contributions":
+            let items = (try? JSON.parse(call.body))?["items"]?.arrayValue ?? []
+            let problems = items.map { $0["title"]?.numberValue == nil ? JSON.null : "/title must be a string" }
+            return BackendReply(["problems": .array(problems)])
         case "test.complete": return BackendReply(["values": ["one", "two"], "total": 2])
         default: return BackendReply(body: call.body)
         }
