@@ -110,6 +110,39 @@ import Testing
         #expect(catalog.current.problems.map(\.reason) == ["Left out: /title must be a string."])
     }
 
+    @Test(
+        arguments: [
+            ["a": ["type": "string", "x-mcp-header": ""]], ["a": ["type": "string", "x-mcp-header": "A B"]],
+            ["a": ["type": "string", "x-mcp-header": "A\r\nB"]], ["a": ["type": "string", "x-mcp-header": 1]],
+            ["a": ["type": "number", "x-mcp-header": "A"]], ["a": ["type": "object", "x-mcp-header": "A"]],
+            ["a": ["x-mcp-header": "A"]],
+            ["a": ["type": "string", "x-mcp-header": "A"], "b": ["type": "string", "x-mcp-header": "a"]],
+            ["a": ["type": "array", "items": ["type": "string", "x-mcp-header": "A"]]],
+            ["a": ["anyOf": [["type": "string", "x-mcp-header": "A"]]]],
+        ] as [JSONObject])
+    func `a tool whose arguments cannot be repeated in headers as it says is left out, with a reason`(
+        properties: JSONObject
+    ) {
+        let input: JSON = ["type": "object", "properties": .object(properties)]
+        let built = catalog([.tool("good"), .tool("bad", ["input": input])])
+        #expect(built.tool(named: "bad") == nil && built.tool(named: "good") != nil)
+        #expect(built.problems.count == 1 && built.problems[0].reason.contains("x-mcp-header"), "\(built.problems)")
+    }
+
+    @Test func `an argument within another can be repeated in a header, and is checked there`() throws {
+        let options: JSON = [
+            "type": "object", "properties": ["region": ["type": "string", "x-mcp-header": "Region"]],
+        ]
+        // The second is a name, not an annotation.
+        let properties: JSON = ["options": options, "x-mcp-header": ["type": "array"]]
+        let built = catalog([.tool("a", ["input": ["type": "object", "properties": properties]])])
+        let headers = try #require(built.tool(named: "a")).headerArguments
+        let given = RoutingHeaders(version: [], method: [], name: []) { $0 == "Region" ? ["north"] : [] }
+        #expect(throws: Never.self) { try given.check(["options": ["region": "north"]], headers) }
+        #expect(throws: RPCError.self) { try given.check(["options": ["region": "south"]], headers) }
+        #expect(throws: RPCError.self) { try given.check([:], headers) }
+    }
+
     @Test func `URI templates give back their variables`() throws {
         let template = try #require(URITemplate("note:///{+path}"))
         #expect(template.match("note:///a%20b/c.md")?.map(\.value) == ["a b/c.md"])
