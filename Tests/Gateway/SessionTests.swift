@@ -41,6 +41,17 @@ import Testing
         #expect(ended.contains("facts.\(EndedSessions.maximum)"))
     }
 
+    @Test func `where there are too many sessions, those that were idle for longest are dropped together`() throws {
+        let store = SessionStore(server: .sample())
+        let ids = (0..<SessionStore.maximum).map { _ in store.add(Session(), of: "me") }
+        let used = try #require(store.find(ids[0], of: "me"))
+        _ = store.add(Session(), of: "me")
+        #expect(store.count == SessionStore.maximum + 1 - SessionStore.dropped)
+        #expect(store.find(ids[0], of: "me") === used)
+        #expect(try #require(store.find(ids[1], of: "me")).changes.untold.lists == [.tools, .resources, .prompts])
+        #expect(try #require(store.find(ids[SessionStore.dropped + 1], of: "me")).changes.untold.isEmpty)
+    }
+
     @Test func `a session that is idle for a day is dropped, unless something runs in it, and its id brings it back`()
         throws
     {

@@ -16,8 +16,10 @@ package final class SessionStore: Sendable {
         var known: ListDigests?
     }
 
-    /// Past it the one that has been idle for longest is dropped; its id still says how to begin it again.
+    /// Past it those that have been idle for longest are dropped; their ids still say how to begin them again.
     static let maximum = 10_000
+    /// So many at once: to find them is to look at all.
+    static let dropped = maximum / 16
     /// One that nobody used for so long is dropped in the same way.
     static let idleEnd = Duration.seconds(24 * 60 * 60)
 
@@ -92,17 +94,16 @@ package final class SessionStore: Sendable {
     ) -> HTTPSession {
         let changes = server.watch(for: session, since: known)
         let made = HTTPSession(session: session, changes: changes, budget: budget)
-        let (kept, dropped) = state.withLock { state -> (HTTPSession, HTTPSession?) in
+        let (kept, dropped) = state.withLock { state -> (HTTPSession, [HTTPSession]) in
             // Two requests may have begun it again at once.
-            if let entry = state.sessions[id] { return (entry.session, nil) }
+            if let entry = state.sessions[id] { return (entry.session, []) }
             state.sessions[id] = Entry(session: made, principal: principal, used: .now)
-            guard state.sessions.count > Self.maximum,
-                let oldest = state.sessions.min(by: { $0.value.used < $1.value.used })
-            else { return (made, nil) }
-            state.sessions[oldest.key] = nil
-            return (made, oldest.value.session)
+            guard state.sessions.count > Self.maximum else { return (made, []) }
+            let oldest = state.sessions.sorted { $0.value.used < $1.value.used }.prefix(Self.dropped)
+            for (id, _) in oldest { state.sessions[id] = nil }
+            return (made, oldest.map(\.value.session))
         }
-        dropped?.end()
+        for session in dropped { session.end() }
         return kept
     }
 }
