@@ -293,14 +293,11 @@ package actor Host {
     /// Checks what a plugin contributes against the schemas of the points' owners and hands it over; an item that does
     /// not fit is left out alone, with a warning.
     func contribute(_ manifest: Manifest, isFirstParty: Bool) {
-        let points = Dictionary(
-            records.values.compactMap(\.artifact).flatMap(\.manifest.points).map { ($0.name, $0.schema) }
-        ) { first, _ in first }
         var contributions: [String: [ContributionRegistry.Entry]] = [:]
         for contribution in manifest.contributes {
-            let schema = points[contribution.point].flatMap { try? Schema.compile($0) }
+            let problems = problems(of: contribution.items, at: contribution.point)
             for (index, item) in contribution.items.enumerated() {
-                if let problem = schema?.validate(item).first?.message {
+                if let problem = problems[index] {
                     let place = "contributes.\(contribution.point)[\(index)]"
                     records[manifest.name]?.warnings.append("\(place) is left out: \(problem)")
                     logger.warning(
@@ -317,6 +314,13 @@ package actor Host {
             }
         }
         registry.set(contributions, of: manifest.name)
+    }
+
+    /// What is wrong with each item by the schema of the point's owner; nil where it fits, or nobody has the point.
+    func problems(of items: [JSON], at point: String) -> [String?] {
+        let points = records.values.lazy.compactMap(\.artifact).flatMap(\.manifest.points)
+        let schema = points.first { $0.name == point }.flatMap { try? Schema.compile($0.schema) }
+        return items.map { schema?.validate($0).first?.message }
     }
 
     // MARK: The host's own service

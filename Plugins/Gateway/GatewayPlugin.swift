@@ -18,7 +18,7 @@ public final class GatewayPlugin: Plugin, Draining {
     private struct Running {
         var startup: Startup
         var feeds: PluginFeeds
-        /// What follows the registry.
+        /// What follows the registry and the time.
         var reading: [Task<Void, Never>]
         var listening: Task<Void, Never>
     }
@@ -26,7 +26,7 @@ public final class GatewayPlugin: Plugin, Draining {
     private let host: PluginHost
     private let settings: Settings
     private let server: Server
-    private let routes = RouteFeed()
+    private let routes = LiveRoutes()
     private let streams = OpenStreams()
     private let httpSessions: SessionStore
     private let listener: HTTPListener
@@ -37,36 +37,37 @@ public final class GatewayPlugin: Plugin, Draining {
         self.host = host
         settings = try host.configuration()
         let identity = ServerIdentity(name: "knap", title: "Knap", version: Self.version)
-        let feed = CatalogFeed(
+        let catalog = LiveCatalog(
             budget: ListBudget(whole: settings.listBudgetBytes), lint: SchemaLint(isStrict: settings.strictSchemas))
         let state = try host.stateDirectory
         server = Server(
-            feed: feed, identity: identity, seal: Seal(key: Self.sealKey(in: state, host)),
-            tasks: TaskStore(feed: feed, files: TaskFolder(path: state + "/tasks")))
-        httpSessions = SessionStore(server: server)
+            catalog: catalog, identity: identity, seal: Seal(key: Self.sealKey(in: state, host)),
+            tasks: TaskStore(catalog: catalog, files: TaskFolder(path: state + "/tasks")))
+        httpSessions = SessionStore(server: server, endedFile: state + "/ended-sessions.json")
         listener = HTTPListener()
     }
 
     public func activate(_ hook: Call) async throws {
         // What feeds say is the plugins' own: no client is behind the call.
         let ownBackend = HostBackend(host: host, startup: nil, parent: nil, caller: Caller(principal: ""))
-        let feeds = PluginFeeds(catalog: server.feed, backend: ownBackend) { [host] in
+        let feeds = PluginFeeds(catalog: server.catalog, backend: ownBackend) { [host] in
             try await host.timers.sleep(for: $0)
         }
-        let startup = Startup(host: host, feeds: feeds)
+        let startup = Startup(host: host, feeds: feeds, catalog: server.catalog)
         // They were closed where an instance goes on because what was to replace it failed.
-        server.feed.open()
+        server.catalog.open()
         streams.open()
         await server.tasks.load()
+        await httpSessions.ended.load()
         // Before the first request: after a reload clients go on with tools that they know.
         let present = try host.registry.snapshot(of: "mcp").contributions
-        if !present.isEmpty { server.feed.publish(present.map(Offer.init)) }
-        feeds.follow(server.feed.current.feeds)
+        if !present.isEmpty { server.catalog.publish(present.map(Offer.init)) }
+        feeds.follow(server.catalog.current.feeds)
         routes.publish(try host.registry.snapshot(of: "http").contributions.map(Offer.init))
         let reading = Task { [host, server] in
             for await snapshot in host.registry.snapshots(of: "mcp") {
-                server.feed.publish(snapshot.contributions.map(Offer.init))
-                feeds.follow(server.feed.current.feeds)
+                server.catalog.publish(snapshot.contributions.map(Offer.init))
+                feeds.follow(server.catalog.current.feeds)
             }
         }
         let routing = Task { [host, routes] in
@@ -74,10 +75,15 @@ public final class GatewayPlugin: Plugin, Draining {
                 routes.publish(snapshot.contributions.map(Offer.init))
             }
         }
+        let settling = Task { [server] in if server.catalog.settled == nil { await startup.settled() } }
+        let dropping = Task { [host, httpSessions] in
+            while (try? await host.timers.sleep(for: .seconds(60 * 60))) != nil { httpSessions.dropIdle() }
+        }
         // In the background: a port that is taken, or slow to bind, must not keep stdio from serving.
         let listening = Task { [self] in await listen(startup) }
         running.withLock {
-            $0 = Running(startup: startup, feeds: feeds, reading: [reading, routing], listening: listening)
+            $0 = Running(
+                startup: startup, feeds: feeds, reading: [reading, routing, settling, dropping], listening: listening)
         }
     }
 
@@ -92,11 +98,12 @@ public final class GatewayPlugin: Plugin, Draining {
         // What listens only later could not be stopped.
         await running?.listening.value
         await listener.stopAccepting()
-        server.feed.close()
+        server.catalog.close()
         streams.close()
         async let tasks: Void = server.tasks.stop(after: Self.patience)
         await listener.stop()
         httpSessions.giveUp()
+        await httpSessions.ended.written()
         await tasks
     }
 
@@ -181,6 +188,7 @@ extension GatewayPlugin: Stateful {
 
     public func load(_ state: [UInt8], schema: UInt32) throws {
         guard schema == 1 else { return }
+        server.catalog.succeed()
         httpSessions.load(try JSON.parse(state))
     }
 }
@@ -196,7 +204,7 @@ extension GatewayPlugin {
         let backend = HostBackend(host: host, startup: startup, parent: call, caller: Caller(principal: call.principal))
         let moved = (try? JSON.parse(input)).flatMap(MovedSession.init)
         let session = StdioSession(server: server, backend: backend, resuming: moved) { bytes in
-            try await call.sendInParts(bytes)
+            try await call.send(bytes)
         }
         if let moved { await session.resume(moved) }
         sessions.withLock { $0[ObjectIdentifier(session)] = session }
@@ -217,7 +225,7 @@ extension GatewayPlugin {
     private func status(_ input: Empty, _ call: Call) async throws -> JSON {
         // Where it listens is known once it has tried.
         await running.withLock { $0?.listening }?.value
-        let catalog = server.feed.current
+        let catalog = server.catalog.current
         var status: JSONObject = ["http": listener.status]
         status["revisions"] = .array(Revision.allCases.map { .string($0.rawValue) })
         status["tools"] = .array(
@@ -237,7 +245,7 @@ extension GatewayPlugin {
         ["problems": .array(allProblems.map(\.json))]
     }
 
-    private var allProblems: [Problem] { server.feed.current.problems + routes.current.problems }
+    private var allProblems: [Problem] { server.catalog.current.problems + routes.current.problems }
 }
 
 // MARK: - Health
@@ -264,15 +272,4 @@ extension Offer {
 extension Items {
     /// The bodies alone.
     fileprivate var bytes: AsyncMapSequence<Items, [UInt8]> { map(\.body) }
-}
-
-extension DuplexCall {
-    /// Long messages go in parts, so that no item is larger than the host's rings like.
-    fileprivate func sendInParts(_ bytes: [UInt8]) async throws {
-        let part = 64 * 1024
-        guard bytes.count > part else { return try await send(bytes) }
-        for start in stride(from: 0, to: bytes.count, by: part) {
-            try await send(Array(bytes[start..<min(start + part, bytes.count)]))
-        }
-    }
 }

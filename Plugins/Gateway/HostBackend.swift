@@ -24,7 +24,7 @@ struct HostBackend: Backend {
         do throws(PluginError) {
             let outgoing = try await host.services.bind(call.method)
                 .open(
-                    call.bytes, parent: parent, principal: parent == nil ? principal : nil,
+                    call.body, parent: parent, principal: parent == nil ? principal : nil,
                     trace: parent == nil ? call.trace : nil, sends: false)
             // Cancelling this task makes `next` and `result` give the call up.
             var items = outgoing.items.makeAsyncIterator()

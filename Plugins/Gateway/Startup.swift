@@ -13,12 +13,14 @@ final class Startup: Sendable {
 
     private let host: PluginHost
     private let feeds: PluginFeeds
+    private let catalog: LiveCatalog
     private let end: Deadline
     private let isSettled = Atomic(false)
 
-    init(host: PluginHost, feeds: PluginFeeds) {
+    init(host: PluginHost, feeds: PluginFeeds, catalog: LiveCatalog) {
         self.host = host
         self.feeds = feeds
+        self.catalog = catalog
         end = .after(Self.patience)
     }
 
@@ -28,8 +30,10 @@ final class Startup: Sendable {
                 continue
             }
             // A cancelled wait says nothing about the plugins.
-            if !Task.isCancelled { isSettled.store(true, ordering: .relaxed) }
-            return
+            guard !Task.isCancelled else { return }
+            // Before a list is read: later changes are told.
+            catalog.settle()
+            isSettled.store(true, ordering: .relaxed)
         }
     }
 

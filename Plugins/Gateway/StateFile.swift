@@ -1,6 +1,7 @@
 import Glibc
+import NIOPosix
 
-/// Small files in the state directory: the token and the URL.
+/// Small files in the state directory.
 enum StateFile {
     struct Failure: Error, CustomStringConvertible {
         var path: String
@@ -33,6 +34,12 @@ enum StateFile {
             guard count > 0 else { return count == 0 ? all : nil }
             all += part.prefix(count)
         }
+    }
+
+    /// Runs what may wait for the disk. Nil only while the process ends and its threads have gone.
+    @discardableResult
+    static func onThread<R: Sendable>(_ body: @escaping @Sendable () -> R) async -> R? {
+        try? await NIOThreadPool.singleton.runIfActive(body)
     }
 
     /// Replaces the file at once: a reader sees the old text or the new one.

@@ -1,19 +1,20 @@
 import Glibc
 import KnapJSON
-import NIOPosix
 
 /// Tasks as files of the state directory, one each. Written on a thread for files.
 struct TaskFolder: TaskFiles {
     let path: String
 
     func write(_ task: JSON, _ id: String) async throws {
-        try await onThread { Result { try StateFile.write(task.serialized(), to: file(id), mode: 0o600) } }?.get()
+        try await StateFile.onThread {
+            Result { try StateFile.write(task.serialized(), to: file(id), mode: 0o600) }
+        }?.get()
     }
 
-    func remove(_ id: String) async { await onThread { _ = unlink(file(id)) } }
+    func remove(_ id: String) async { await StateFile.onThread { _ = unlink(file(id)) } }
 
     func readAll() async -> [JSON] {
-        await onThread {
+        await StateFile.onThread {
             mkdir(path, 0o700)
             guard let folder = opendir(path) else { return [] }
             defer { closedir(folder) }
@@ -30,10 +31,4 @@ struct TaskFolder: TaskFiles {
     }
 
     private func file(_ id: String) -> String { path + "/" + id + ".json" }
-
-    /// Nil only while the process ends and its threads have gone.
-    @discardableResult
-    private func onThread<R: Sendable>(_ body: @escaping @Sendable () -> R) async -> R? {
-        try? await NIOThreadPool.singleton.runIfActive(body)
-    }
 }

@@ -118,6 +118,14 @@ def test_the_registry_shows_contributions_and_tells_of_changes(extended):
     extended.knap("plugins", "enable", "obsidian", "--state", str(extended.state))
 
 
+def test_what_a_plugin_offers_while_it_runs_can_be_checked_as_what_its_manifest_offers_is(extended):
+    tool = {"kind": "tool", "name": "one", "method": "a.b"}
+    items = [tool, {**tool, "title": 1}, {**tool, "kind": "strange"}, {"kind": "feed"}, {**tool, "unknown": True}]
+    problems = extended.call("host.check_contributions", point="mcp", items=items)["problems"]
+    assert problems[0] is None and len(problems) == 5 and all(problems[1:]), problems
+    assert extended.call("host.check_contributions", point="nobody.has.it", items=[tool])["problems"] == [None]
+
+
 def test_services_are_described_and_bound_only_where_granted(extended):
     described = call(extended, "extensions.services", "test.extensions")
     assert described[0]["plugin"] == "extensions"

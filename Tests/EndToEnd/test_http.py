@@ -6,6 +6,8 @@ import urllib.parse
 
 import pytest
 
+from knap_host import wait_for
+
 LIST = {"jsonrpc": "2.0", "id": "a", "method": "tools/list"}
 
 
@@ -61,3 +63,29 @@ def test_health_needs_no_token_and_the_page_shows_vault_plugins_and_tools(place)
     for word in ["obsidian", "search_notes", "vault", "mcp"]:
         assert word in page
     connection.close()
+
+
+def test_a_session_that_was_ended_stays_so_when_the_host_is_started_again_and_another_goes_on(place):
+    initialize = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
+        "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}}
+
+    def ask(verb, endpoint, session=None):
+        url = urllib.parse.urlsplit(endpoint)
+        connection = http.client.HTTPConnection(url.hostname, url.port, timeout=10)
+        headers = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream",
+                   "Authorization": "Bearer test-token", **({"Mcp-Session-Id": session} if session else {})}
+        message = LIST if session else initialize
+        connection.request(verb, url.path, None if verb == "DELETE" else json.dumps(message), headers)
+        answer = connection.getresponse()
+        answer.read()
+        connection.close()
+        return answer
+
+    endpoint = place.serve()
+    ended, kept = (ask("POST", endpoint).getheader("Mcp-Session-Id") for _ in range(2))
+    assert ask("DELETE", endpoint, ended).status == 204
+    wait_for(lambda: list(place.state.rglob("ended-sessions.json")), "the end on disk")
+    place.processes[-1].kill()
+    place.processes[-1].wait()
+    endpoint = place.serve()
+    assert [ask("POST", endpoint, session).status for session in [ended, kept]] == [404, 200]

@@ -1,5 +1,6 @@
 """HTTP clients that leave early, never read, keep streams open by the thousand, or come in too great a number."""
 
+import itertools
 import json
 import os
 import re
@@ -270,19 +271,22 @@ def test_what_is_kept_for_clients_that_may_come_back_is_bounded(served):
     with Wire(served.endpoint) as wire:
         session = b"Mcp-Session-Id: " + wire.ask(request(INITIALIZE)).fields["mcp-session-id"].encode() + b"\r\n"
 
-        def ask(number, progress):
+        numbers = itertools.count(1)
+
+        def ask(progress):
+            number = next(numbers)
             answer = wire.ask(request(call("say" if progress is None else "chat", number, progress=progress,
                                            bytes=2_000_000, times=6), session))
             assert answer.status == 200 and f'"id":{number}'.encode() in answer.body, answer
 
-        for number in range(10):
-            ask(number, progress=None)
-            ask(number, progress=1)
+        for _ in range(10):
+            ask(progress=None)
+            ask(progress=1)
         before = kilobytes(host)
         # As answers, to which nobody can come back, and as events, of which the last are kept.
-        for number in range(60):
-            ask(number, progress=None)
-            ask(number, progress=1)
+        for _ in range(60):
+            ask(progress=None)
+            ask(progress=1)
         assert kilobytes(host) - before < 150_000, (before, kilobytes(host))
 
 

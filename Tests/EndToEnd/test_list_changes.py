@@ -3,11 +3,15 @@ transports, and then lists what is there."""
 
 import asyncio
 import contextlib
+import shutil
 
+import pytest
 from mcp import Client
 from mcp.client.streamable_http import create_mcp_http_client, streamable_http_client
 
 import plugins
+from knap_host import wait_for
+from mcp_wire import LEGACY, LIBRARY, MANIFEST, MODERN, connect
 from test_official_client import stdio
 from test_workers import info
 
@@ -117,3 +121,42 @@ def test_every_client_is_told_once_of_each_change_and_lists_what_is_there(place)
             assert [told.times for told in clients] == [len(changes) + 1] * len(clients)
 
     asyncio.run(work())
+
+
+@pytest.mark.parametrize("transport, revision", [("stdio", LEGACY), ("stdio", MODERN), ("http", LEGACY)])
+def test_over_a_reload_of_the_gateway_clients_hear_of_the_lists_that_differ_alone(place, transport, revision):
+    place.endpoint = place.serve()
+    library = place.root / "conformance.so"
+    shutil.copyfile(LIBRARY, library)
+    plugins.embed(library, MANIFEST)
+    plugins.drop(place, library)
+    place.wait_until_indexed()
+    wait_for(lambda: place.call("gateway.status")["prompts"] > 0, "the fixture's start")
+
+    def has_prompt(client):
+        return "test_dynamic_prompt" in [prompt["name"] for prompt in client.list("prompts")]
+
+    with connect(place, transport, revision) as client, contextlib.ExitStack() as streams:
+        def listen():
+            return streams.enter_context(
+                client.listening(toolsListChanged=True, promptsListChanged=True, resourcesListChanged=True))
+
+        def told(listener):
+            return listener.next()["method"].removeprefix("notifications/")
+
+        listener = listen()
+        client.call("test_trigger_prompt_change", {})
+        assert told(listener) == "prompts/list_changed" and has_prompt(client)
+        # What a plugin offers while it runs is offered again; nothing is told of it.
+        assert place.knap("plugins", "reload", "gateway", "--state", str(place.state)).returncode == 0
+        assert has_prompt(client)
+        listener = listen() if transport == "http" else listener
+        client.call("test_trigger_resource_list_change", {})
+        assert told(listener) == "resources/list_changed"
+        # Reloads it with less room for tools.
+        smaller = place.knap("config", "set", "gateway.list_budget_bytes", "2048", "--state", str(place.state))
+        assert smaller.returncode == 0, smaller.stderr
+        listener = listen() if transport == "http" else listener
+        assert told(listener) == "tools/list_changed" and has_prompt(client)
+        client.call("test_trigger_prompt_change", {})
+        assert told(listener) == "prompts/list_changed"

@@ -232,10 +232,10 @@ extension TokenVerifier {
     private static let writing = Use.tool(tool("write_note", readOnly: false))
 
     private static func tool(_ name: String, readOnly: Bool) -> Tool {
-        let feed = CatalogFeed()
-        feed.publish([.tool(name, ["annotations": ["readOnlyHint": .bool(readOnly)]])])
+        let catalog = LiveCatalog()
+        catalog.publish([.tool(name, ["annotations": ["readOnlyHint": .bool(readOnly)]])])
         // It was just published.
-        return feed.current.tool(named: name).unsafelyUnwrapped
+        return catalog.current.tool(named: name).unsafelyUnwrapped
     }
 
     @Test func `mcp:read covers what reads and mcp:write everything`() {

@@ -60,6 +60,17 @@ import Testing
         #expect(streams[1].isWhole(after: 1))
     }
 
+    @Test func `a long line goes in parts that are no larger than the host's rings like`() async throws {
+        let (parts, sink) = AsyncStream<[UInt8]>.makeStream()
+        let writer = LineWriter { sink.yield($0) }
+        await writer.write(message(200_000))
+        sink.finish()
+        var sent: [[UInt8]] = []
+        for await part in parts { sent.append(part) }
+        #expect(sent.map(\.count).max() == 64 * 1024)
+        #expect(try JSON.parse(Array(sent.joined().dropLast())) == message(200_000))
+    }
+
     private func asked(_ id: Int, _ method: RequestMethod = .callTool, size: Int = 1) throws -> RequestTable.Asked {
         let id = try #require(RequestID(.number(JSONNumber(id))))
         return .init(

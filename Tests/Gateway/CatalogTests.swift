@@ -61,14 +61,86 @@ import Testing
     }
 
     @Test func `several changes while nobody looks are told once, and no change is told of an equal catalog`() async {
-        let feed = CatalogFeed()
-        let watch = feed.watch()
-        feed.publish([.tool("a")])
-        feed.publish([.tool("a"), .tool("b")])
-        feed.publish([.tool("a"), .tool("b")])
+        let catalog = LiveCatalog()
+        let watch = catalog.watch()
+        catalog.publish([.tool("a")])
+        catalog.publish([.tool("a"), .tool("b")])
+        catalog.publish([.tool("a"), .tool("b")])
         #expect(await watch.next() == Changes(lists: .tools))
-        feed.close()
+        catalog.close()
         #expect(await watch.next() == nil)
+    }
+
+    @Test func `over a reload a client hears of the lists that are not as it knows them, once all plugins have spoken`()
+        async throws
+    {
+        let old = LiveCatalog()
+        old.publish([.tool("a")])
+        let saved = try #require(old.settled?.json.serialized())
+        let known = try #require(ListDigests(try JSON.parse(Array(saved.utf8))))
+        let new = LiveCatalog()
+        new.succeed()
+        let watch = new.watch(since: known)
+        new.publish([.tool("b")])
+        new.publish([.tool("a")])
+        #expect(new.settled == nil && watch.untold.isEmpty)
+        new.settle()
+        #expect(new.settled == known && watch.untold.isEmpty)
+        new.publish([.tool("a"), .tool("b")])
+        #expect(await watch.next() == Changes(lists: .tools))
+        // It comes back later than the catalog settles.
+        #expect(new.watch(since: known).untold == Changes(lists: .tools))
+        let newest = LiveCatalog()
+        newest.succeed()
+        let told = newest.watch(since: known)
+        newest.settle()
+        #expect(told.untold == Changes(lists: .tools))
+    }
+
+    @Test func `what a plugin offers while it runs is checked by the point's schema, and left out where it does not fit`()
+        async throws
+    {
+        let catalog = LiveCatalog()
+        catalog.publish([Offer(plugin: "p", isFirstParty: false, item: ["kind": "feed", "method": "test.feed"])])
+        let feeds = PluginFeeds(catalog: catalog, backend: MemoryBackend()) { try await Task.sleep(for: $0) }
+        feeds.follow(catalog.current.feeds)
+        while feeds.areStarting { await Task.yield() }
+        feeds.close()
+        #expect(catalog.current.tool(named: "fits") != nil && catalog.current.tool(named: "unfit") == nil)
+        #expect(catalog.current.problems.map(\.reason) == ["Left out: /title must be a string."])
+    }
+
+    @Test(
+        arguments: [
+            ["a": ["type": "string", "x-mcp-header": ""]], ["a": ["type": "string", "x-mcp-header": "A B"]],
+            ["a": ["type": "string", "x-mcp-header": "A\r\nB"]], ["a": ["type": "string", "x-mcp-header": 1]],
+            ["a": ["type": "number", "x-mcp-header": "A"]], ["a": ["type": "object", "x-mcp-header": "A"]],
+            ["a": ["x-mcp-header": "A"]],
+            ["a": ["type": "string", "x-mcp-header": "A"], "b": ["type": "string", "x-mcp-header": "a"]],
+            ["a": ["type": "array", "items": ["type": "string", "x-mcp-header": "A"]]],
+            ["a": ["anyOf": [["type": "string", "x-mcp-header": "A"]]]],
+        ] as [JSONObject])
+    func `a tool whose arguments cannot be repeated in headers as it says is left out, with a reason`(
+        properties: JSONObject
+    ) {
+        let input: JSON = ["type": "object", "properties": .object(properties)]
+        let built = catalog([.tool("good"), .tool("bad", ["input": input])])
+        #expect(built.tool(named: "bad") == nil && built.tool(named: "good") != nil)
+        #expect(built.problems.count == 1 && built.problems[0].reason.contains("x-mcp-header"), "\(built.problems)")
+    }
+
+    @Test func `an argument within another can be repeated in a header, and is checked there`() throws {
+        let options: JSON = [
+            "type": "object", "properties": ["region": ["type": "string", "x-mcp-header": "Region"]],
+        ]
+        // The second is a name, not an annotation.
+        let properties: JSON = ["options": options, "x-mcp-header": ["type": "array"]]
+        let built = catalog([.tool("a", ["input": ["type": "object", "properties": properties]])])
+        let headers = try #require(built.tool(named: "a")).headerArguments
+        let given = RoutingHeaders(version: [], method: [], name: []) { $0 == "Region" ? ["north"] : [] }
+        #expect(throws: Never.self) { try given.check(["options": ["region": "north"]], headers) }
+        #expect(throws: RPCError.self) { try given.check(["options": ["region": "south"]], headers) }
+        #expect(throws: RPCError.self) { try given.check([:], headers) }
     }
 
     @Test func `URI templates give back their variables`() throws {

@@ -218,8 +218,8 @@ private func headers(_ method: String, name: String? = nil, version: String = "2
             "POST /mcp HTTP/1.1\r\n\(common)Content-Type: application/json\r\nContent-Length: \(body.utf8.count)\r\n"
             + headers("subscriptions/listen").joined(separator: "\r\n") + "\r\n\r\n\(body)"
         async let listening = fixture.exchange(post, until: "list_changed")
-        while fixture.server.feed.watcherCount < 2 { await Task.yield() }
-        fixture.server.feed.publish([.tool("other")])
+        while fixture.server.catalog.watcherCount < 2 { await Task.yield() }
+        fixture.server.catalog.publish([.tool("other")])
         let (pushed, subscribed) = try await (legacy, listening)
         #expect(pushed.contains("notifications/tools/list_changed"))
         #expect(
@@ -257,15 +257,15 @@ private func headers(_ method: String, name: String? = nil, version: String = "2
         async throws
     {
         let fixture = try await HTTPFixture()
-        let watch = fixture.server.feed.watch()
-        fixture.server.feed.close()
+        let watch = fixture.server.catalog.watch()
+        fixture.server.catalog.close()
         #expect(await watch.next() == nil)
         await fixture.listener.stop()
-        fixture.server.feed.open()
+        fixture.server.catalog.open()
         _ = try await fixture.listener.start(
             fixture.site, at: .init(host: "127.0.0.1", port: fixture.port), sockets: nil)
         #expect(try await fixture.post(ping).hasPrefix("HTTP/1.1 200"))
-        fixture.server.feed.publish([.tool("other")])
+        fixture.server.catalog.publish([.tool("other")])
         #expect(await watch.next()?.lists.contains(.tools) == true)
         await fixture.listener.stop()
     }

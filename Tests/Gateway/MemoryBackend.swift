@@ -42,12 +42,27 @@ final class MemoryBackend: Backend {
             }
             record.withLock { $0.append("cancelled") }
             throw CallFailure(.cancelled, "The call was cancelled.")
-        case "test.read": return BackendReply(["contents": [["uri": call.body["uri"] ?? "", "text": "hello"]]])
+        case "test.read":
+            let uri = (try? JSON.parse(call.body))?["uri"]
+            return BackendReply(["contents": [["uri": uri ?? "", "text": "hello"]]])
         case "test.list": return BackendReply(["resources": [["uri": "note:///a.md", "name": "a"]]])
         case "test.prompt":
             return BackendReply(["messages": [["role": "user", "content": ["type": "text", "text": "Hi"]]]])
+        case "test.feed":
+            let items: JSON = [
+                "items": [
+                    ["kind": "tool", "name": "fits", "method": "test.echo"],
+                    ["kind": "tool", "name": "unfit", "method": "test.echo", "title": 1],
+                ]
+            ]
+            await onNote(.data(Array(items.serialized().utf8)))
+            return BackendReply([:])
+        case "host.check_contributions":
+            let items = (try? JSON.parse(call.body))?["items"]?.arrayValue ?? []
+            let problems = items.map { $0["title"]?.numberValue == nil ? JSON.null : "/title must be a string" }
+            return BackendReply(["problems": .array(problems)])
         case "test.complete": return BackendReply(["values": ["one", "two"], "total": 2])
-        default: return BackendReply(call.body)
+        default: return BackendReply(body: call.body)
         }
     }
 }
@@ -91,10 +106,10 @@ extension Offer {
 
 extension Server {
     static func sample(_ offers: [Offer] = Offer.samples) -> Server {
-        let feed = CatalogFeed()
-        feed.publish(offers)
+        let catalog = LiveCatalog()
+        catalog.publish(offers)
         return Server(
-            feed: feed, identity: ServerIdentity(name: "knap", title: "Knap", version: "0.1.0"),
-            seal: Seal(key: Array(repeating: 7, count: 32)), tasks: TaskStore(feed: feed))
+            catalog: catalog, identity: ServerIdentity(name: "knap", title: "Knap", version: "0.1.0"),
+            seal: Seal(key: Array(repeating: 7, count: 32)), tasks: TaskStore(catalog: catalog))
     }
 }

@@ -169,7 +169,7 @@ func modern(_ id: Int, _ method: String, _ params: String = "") -> String {
         var client = StdioClient()
         client.send(#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25"}}"#)
         _ = await client.next()
-        while client.server.feed.watcherCount < 1 { await Task.yield() }
+        while client.server.catalog.watcherCount < 1 { await Task.yield() }
         client.send(
             modern(
                 7, "subscriptions/listen", #""notifications":{"toolsListChanged":true,"resourceSubscriptions":["a:b"]}"#
@@ -178,13 +178,13 @@ func modern(_ id: Int, _ method: String, _ params: String = "") -> String {
         #expect(
             acknowledged["params"]?["notifications"] == ["toolsListChanged": true, "resourceSubscriptions": ["a:b"]])
         #expect(acknowledged["params"]?["_meta"]?["io.modelcontextprotocol/subscriptionId"] == 7)
-        client.server.feed.publish([.tool("other")])
+        client.server.catalog.publish([.tool("other")])
         let told = [await client.next(), await client.next(), await client.next(), await client.next()]
         let ids = told.filter { $0["method"] == "notifications/tools/list_changed" }.map {
             $0["params"]?["_meta"]?["io.modelcontextprotocol/subscriptionId"]
         }
         #expect(ids.count == 2 && ids.contains(7) && ids.contains(nil))
-        client.server.feed.announce(Changes(subjects: [.resource("b:c"), .resource("a:b")]))
+        client.server.catalog.announce(Changes(subjects: [.resource("b:c"), .resource("a:b")]))
         let updated = await client.next()
         #expect(updated["method"] == "notifications/resources/updated" && updated["params"]?["uri"] == "a:b")
         #expect(updated["params"]?["_meta"]?["io.modelcontextprotocol/subscriptionId"] == 7)

@@ -9,6 +9,7 @@ final class HostService: Plugin {
         .call("host.info", info), .call("host.plugins", plugins), .call("host.plugin", plugin),
         .call("host.plan", plan),
         .call("host.doctor", doctor), .call("host.services", services), .call("host.contributions", contributions),
+        .call("host.check_contributions", checkContributions),
         .call("host.config_list", configList), .call("host.config_get", configGet),
         .call("host.config_set", configSet), .call("host.grant", grant),
         .call("host.trust_list", trustList), .call("host.trust_add", trustAdd), .call("host.trust_remove", trustRemove),
@@ -31,6 +32,10 @@ final class HostService: Plugin {
     struct MaybeNamed: Codable, Sendable { var name: String? }
     struct Named: Codable, Sendable { var name: String }
     struct Point: Codable, Sendable { var point: String }
+    struct Contributed: Codable, Sendable {
+        var point: String
+        var items: [JSON]
+    }
     struct Setting: Codable, Sendable {
         var name: String
         var key: String
@@ -68,6 +73,11 @@ final class HostService: Plugin {
     func configList(_ input: Empty, _ call: Call) async throws -> JSON { host.configurationStore.listing }
 
     func contributions(_ input: Point, _ call: Call) async throws -> JSON { host.registry.snapshot(of: input.point) }
+
+    func checkContributions(_ input: Contributed, _ call: Call) async throws -> JSON {
+        let problems = await host.problems(of: input.items, at: input.point)
+        return ["problems": .array(problems.map { $0.map(JSON.string) ?? .null })]
+    }
 
     func configGet(_ input: Named, _ call: Call) async throws -> JSON {
         try await host.effectiveConfiguration(input.name)

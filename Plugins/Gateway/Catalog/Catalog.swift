@@ -14,6 +14,7 @@ package struct Catalog: Sendable {
     package internal(set) var problems: [Problem] = []
 
     private var toolIndex: [String: Int] = [:]
+    private(set) var digests = ListDigests()
     package private(set) var search = ToolSearch(tools: [])
 
     init() {}
@@ -25,6 +26,7 @@ package struct Catalog: Sendable {
     mutating func index() {
         toolIndex = Dictionary(uniqueKeysWithValues: tools.enumerated().map { ($1.name, $0) })
         search = ToolSearch(tools: tools)
+        digests = ListDigests(self)
     }
 }
 
@@ -43,17 +45,4 @@ package struct ListKinds: OptionSet, Sendable, Hashable {
         (.resources, "notifications/resources/list_changed"),
         (.prompts, "notifications/prompts/list_changed"),
     ]
-}
-
-extension Catalog {
-    /// The lists that a client would find different.
-    func changes(since old: Catalog) -> ListKinds {
-        var kinds: ListKinds = []
-        if listedTools.map(\.listing) != old.listedTools.map(\.listing) { kinds.insert(.tools) }
-        if resources != old.resources || templates != old.templates || resourceLists != old.resourceLists {
-            kinds.insert(.resources)
-        }
-        if prompts != old.prompts { kinds.insert(.prompts) }
-        return kinds
-    }
 }

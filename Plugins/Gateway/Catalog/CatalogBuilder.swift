@@ -44,6 +44,7 @@ struct CatalogBuilder {
     private mutating func add(_ offer: Offer) {
         do throws(Unservable) {
             guard offer.isOwn else { throw Unservable("its method is not one that the plugin itself provides") }
+            if let problem = offer.problem { throw Unservable(problem) }
             switch offer.item["kind"]?.stringValue {
             case "tool": try add(tool: Tool(offer, lint), from: offer)
             case "resource": try catalog.resources.append(Resource(offer))

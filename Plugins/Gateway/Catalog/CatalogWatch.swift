@@ -16,20 +16,20 @@ package final class CatalogWatch: Sendable {
         }
     }
 
-    private let feed: CatalogFeed
+    private let catalog: LiveCatalog
     private let id: Int
     private let wants: @Sendable (Subject) -> Bool
     private let state = Mutex(State())
 
-    init(feed: CatalogFeed, id: Int, wants: @escaping @Sendable (Subject) -> Bool) {
-        self.feed = feed
+    init(catalog: LiveCatalog, id: Int, wants: @escaping @Sendable (Subject) -> Bool) {
+        self.catalog = catalog
         self.id = id
         self.wants = wants
     }
 
-    deinit { feed.forget(id) }
+    deinit { catalog.forget(id) }
 
-    /// Waits for changes. Nil when the feed is closed, the task cancelled, or another reader has come.
+    /// Waits for changes. Nil when the catalog is closed, the task cancelled, or another reader has come.
     package func next() async -> Changes? {
         let turn = state.withLock { state in
             state.turn += 1
@@ -39,7 +39,7 @@ package final class CatalogWatch: Sendable {
             await withCheckedContinuation { (continuation: CheckedContinuation<Changes?, Never>) in
                 let (ready, earlier) = state.withLock { state -> (Changes??, CheckedContinuation<Changes?, Never>?) in
                     let earlier = state.reader.take()
-                    if feed.isClosed || Task.isCancelled || state.turn != turn { return (.some(nil), earlier) }
+                    if catalog.isClosed || Task.isCancelled || state.turn != turn { return (.some(nil), earlier) }
                     if !state.pending.isEmpty { return (.some(state.takePending()), earlier) }
                     state.reader = continuation
                     return (nil, earlier)
@@ -63,6 +63,9 @@ package final class CatalogWatch: Sendable {
         }
         if let (reader, changes) = woken { reader.resume(returning: changes) }
     }
+
+    /// What the reader has not been told.
+    var untold: Changes { state.withLock { $0.pending } }
 
     /// Sends the reader away; the watch goes on collecting.
     func dismiss() { state.withLock { $0.reader.take() }?.resume(returning: nil) }

@@ -17,10 +17,13 @@ package struct Feed: Sendable, Hashable {
     private var service: Substring { method[...(method.lastIndex(of: ".") ?? method.startIndex)] }
 
     /// Reads the items of one message. One that names another service's method is an offer that will be left out.
-    func offers(_ items: [JSON]) -> [Offer] {
-        items.map { item in
+    ///
+    /// - Parameter problems: What is wrong with each by the point's schema.
+    func offers(_ items: [JSON], _ problems: [String?]) -> [Offer] {
+        zip(items, problems).map { item, problem in
             let isOwn = item["method"]?.stringValue?.hasPrefix(service) == true
-            return Offer(plugin: plugin, isFirstParty: isFirstParty, item: item, method: nil, isOwn: isOwn)
+            return Offer(
+                plugin: plugin, isFirstParty: isFirstParty, item: item, method: nil, isOwn: isOwn, problem: problem)
         }
     }
 }
@@ -38,13 +41,13 @@ package final class PluginFeeds: Sendable {
     private static let shortestPause = Duration.milliseconds(50)
     private static let longestPause = Duration.seconds(30)
 
-    private let catalog: CatalogFeed
+    private let catalog: LiveCatalog
     private let backend: any Backend
     private let sleep: @Sendable (Duration) async throws -> Void
     private let state = Mutex(State())
 
     package init(
-        catalog: CatalogFeed, backend: any Backend, sleep: @escaping @Sendable (Duration) async throws -> Void
+        catalog: LiveCatalog, backend: any Backend, sleep: @escaping @Sendable (Duration) async throws -> Void
     ) {
         self.catalog = catalog
         self.backend = backend
@@ -79,9 +82,9 @@ package final class PluginFeeds: Sendable {
         var pause = Self.shortestPause
         while !Task.isCancelled {
             let began = ContinuousClock.now
-            _ = try? await backend.call(BackendCall(method: feed.method, body: [:])) { note in
+            _ = try? await backend.call(BackendCall(feed.method)) { note in
                 guard case .data(let bytes) = note, let message = try? JSON.parse(bytes) else { return }
-                self.take(message, of: feed)
+                await self.take(message, of: feed)
             }
             state.withLock { $0.silent[feed] = nil }
             if ContinuousClock.now - began > pause { pause = Self.shortestPause }
@@ -90,13 +93,30 @@ package final class PluginFeeds: Sendable {
         }
     }
 
-    private func take(_ message: JSON, of feed: Feed) {
-        if let items = message["items"]?.arrayValue { catalog.publish(feed.offers(items), of: feed) }
+    private func take(_ message: JSON, of feed: Feed) async {
+        if let items = message["items"]?.arrayValue {
+            let offers = feed.offers(items, await problems(of: items))
+            // A feed that is closed says nothing about its items.
+            guard !Task.isCancelled else { return }
+            catalog.publish(offers, of: feed)
+        }
         let updated = (message["updated"]?.arrayValue ?? []).compactMap(\.stringValue)
         catalog.announce(
             Changes(
                 lists: message["resources_changed"] == true ? .resources : [],
                 subjects: Set(updated.map(Subject.resource))))
         state.withLock { $0.silent[feed] = nil }
+    }
+
+    /// What is wrong with each item, as the host finds it for the items of manifests.
+    private func problems(of items: [JSON]) async -> [String?] {
+        guard !items.isEmpty else { return [] }
+        let call = BackendCall("host.check_contributions", ["point": "mcp", "items": .array(items)])
+        do throws(CallFailure) {
+            let answer = try await backend.call(call) { _ in }.json(from: call.method)
+            return items.indices.map { answer["problems"]?[$0]?.stringValue }
+        } catch {
+            return items.map { _ in error.message }
+        }
     }
 }

@@ -11,13 +11,18 @@ package struct Offer: Sendable, Hashable {
     /// Whether the item's method is the plugin's own. Another's would be called with the Gateway's rights, which reach
     /// further than the plugin's.
     package var isOwn: Bool
+    /// Why the item does not fit the point; those of manifests do.
+    package var problem: String?
 
-    package init(plugin: String, isFirstParty: Bool, item: JSON, method: JSON? = nil, isOwn: Bool = true) {
+    package init(
+        plugin: String, isFirstParty: Bool, item: JSON, method: JSON? = nil, isOwn: Bool = true, problem: String? = nil
+    ) {
         self.plugin = plugin
         self.isFirstParty = isFirstParty
         self.item = item
         self.method = method
         self.isOwn = isOwn
+        self.problem = problem
     }
 }
 

@@ -22,8 +22,7 @@ package struct Tool: Sendable, Hashable {
     package var clientCapabilities = JSONObject()
     /// Whether clients that know tasks get it as one; nil for never.
     package var task: TaskMode?
-    /// Arguments that a header repeats: the part of its name after `Mcp-Param-`, and the argument.
-    package var headerArguments: [String: String] = [:]
+    package var headerArguments = HeaderArguments()
     /// Whether `tools/list` has it; every tool can be called by name and found by `find_tools`.
     package var isListed = true
 
@@ -105,9 +104,7 @@ extension Tool {
         let declared = isInteractive ? input?["properties"]?["arguments"] : input
         inputSchema = item["input"] ?? declared ?? ["type": "object"]
         try lint.check(inputSchema, "input schema")
-        for (argument, schema) in inputSchema["properties"]?.objectValue?.members ?? [] {
-            if let header = schema["x-mcp-header"]?.stringValue { headerArguments[header] = argument }
-        }
+        headerArguments = try HeaderArguments(inputSchema: inputSchema)
         if item["structured"]?.boolValue == true, let schema = offer.method?["output"] {
             try lint.check(schema, "output schema")
             outputSchema = schema

@@ -14,7 +14,7 @@ package struct HTTPSite: Sendable {
     private let server: Server
     private let backend: @Sendable (Caller) -> any Backend
     private let page: @Sendable () async -> StatusReport.Contents
-    private let routes: RouteFeed
+    private let routes: LiveRoutes
 
     /// - Parameters:
     ///   - oauth: Nil where only the static token is taken.
@@ -23,7 +23,7 @@ package struct HTTPSite: Sendable {
     package init(
         server: Server, sessions: SessionStore, access: HTTPAccess, oauth: OAuth? = nil, publicURL: String? = nil,
         backend: @escaping @Sendable (Caller) -> any Backend,
-        routes: RouteFeed = RouteFeed(), streams: OpenStreams = OpenStreams(),
+        routes: LiveRoutes = LiveRoutes(), streams: OpenStreams = OpenStreams(),
         page: @escaping @Sendable () async -> StatusReport.Contents
     ) {
         self.access = access
@@ -116,7 +116,7 @@ package struct HTTPSite: Sendable {
             return .text("A token is needed.", status: 401, fields: [(.wwwAuthenticate, Challenge().header)])
         }
         let html = await StatusPage.render(
-            page(), catalog: server.feed.current, routes: routes.current, base: address.page(for: request))
+            page(), catalog: server.catalog.current, routes: routes.current, base: address.page(for: request))
         return Answer(
             status: 200, type: "text/html; charset=utf-8", body: Array(html.utf8),
             fields: [

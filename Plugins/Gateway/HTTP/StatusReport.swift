@@ -37,7 +37,7 @@ package struct StatusReport: Sendable {
             guard let title = item["title"]?.stringValue, let method = item["method"]?.stringValue else { continue }
             let value: JSON
             do throws(CallFailure) {
-                value = try await backend.call(BackendCall(method: method, body: [:]), onNote: { _ in }).json(from: method)
+                value = try await backend.call(BackendCall(method), onNote: { _ in }).json(from: method)
             } catch {
                 value = .string("This cannot be shown: \(error.message)")
             }
@@ -47,6 +47,6 @@ package struct StatusReport: Sendable {
     }
 
     private func ask(_ method: String, _ input: JSON = [:]) async -> JSON? {
-        try? await backend.call(BackendCall(method: method, body: input), onNote: { _ in }).json(from: method)
+        try? await backend.call(BackendCall(method, input), onNote: { _ in }).json(from: method)
     }
 }

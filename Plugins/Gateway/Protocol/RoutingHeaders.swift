@@ -22,13 +22,14 @@ package struct RoutingHeaders: Sendable {
     }
 
     /// Checks the headers that repeat arguments of a tool, as its input schema says with `x-mcp-header`.
-    package func check(_ arguments: JSON?, _ headers: [String: String]) throws(RPCError) {
-        for (header, argument) in headers.sorted(by: { $0.key < $1.key }) {
+    package func check(_ arguments: JSON?, _ headers: HeaderArguments) throws(RPCError) {
+        for (header, path) in headers.paths.sorted(by: { $0.key < $1.key }) {
             let values = parameter(header)
             let name = "Mcp-Param-\(header)"
-            switch arguments?[argument] {
+            switch path.reduce(arguments, { $0?[$1] }) {
             case nil, .null?:
                 guard values.isEmpty else {
+                    let argument = path.joined(separator: ".")
                     throw RPCError(.headerMismatch, "The header \(name) is there and the argument \(argument) is not.")
                 }
             case .number(let number)?:

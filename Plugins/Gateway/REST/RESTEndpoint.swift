@@ -8,12 +8,12 @@ struct RESTEndpoint: Sendable {
     private static let maximumBody = LineFramer.defaultLimit
 
     private let server: Server
-    private let routes: RouteFeed
+    private let routes: LiveRoutes
     private let streams: OpenStreams
     private let tools: ToolAddresses
     private let heartbeat = Heartbeat()
 
-    init(server: Server, routes: RouteFeed, streams: OpenStreams) {
+    init(server: Server, routes: LiveRoutes, streams: OpenStreams) {
         self.server = server
         self.routes = routes
         self.streams = streams
@@ -73,7 +73,7 @@ struct RESTEndpoint: Sendable {
         case ["openapi.json"]:
             return try await readable(request) {
                 await backend.settled()
-                return OpenAPIDocument(server.feed.current, routes.current, server.identity).answer(to: request)
+                return OpenAPIDocument(server.catalog.current, routes.current, server.identity).answer(to: request)
             }
         case ["tools"]:
             return try await readable(request) {

@@ -8,17 +8,15 @@ struct RouteInput {
     func call(query: String?, contentType: String?, body: [UInt8], trace: String?) throws(ProblemDetails) -> BackendCall
     {
         if route.verb.takesQuery {
-            return BackendCall(method: route.method, body: .object(try arguments(query)), trace: trace)
+            return BackendCall(route.method, .object(try arguments(query)), trace: trace)
         }
         guard (query ?? "").isEmpty else {
             throw .badRequest(
                 "The arguments of a \(route.verb.rawValue) request go into its body, not behind a question mark.")
         }
         let rest = try JSONBody.check(contentType, is: route.inputType, body)
-        guard route.inputType.isJSON else {
-            return BackendCall(method: route.method, body: .null, rawBody: rest, trace: trace)
-        }
-        return BackendCall(method: route.method, body: try merged(JSONBody.parse(rest)), trace: trace)
+        guard route.inputType.isJSON else { return BackendCall(method: route.method, body: rest, trace: trace) }
+        return BackendCall(route.method, try merged(JSONBody.parse(rest)), trace: trace)
     }
 
     private func arguments(_ query: String?) throws(ProblemDetails) -> JSONObject {

@@ -83,7 +83,7 @@ extension Route {
 }
 
 /// The routes that are served now.
-package final class RouteFeed: Sendable {
+package final class LiveRoutes: Sendable {
     private let table = Mutex(RouteTable())
 
     package init() {}

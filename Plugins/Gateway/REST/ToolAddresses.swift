@@ -6,7 +6,7 @@ struct ToolAddresses: Sendable {
 
     /// The list, in its order for MCP, and with the tools that have no room there.
     func list() -> JSON {
-        let tools = server.feed.current.tools.map { tool in
+        let tools = server.catalog.current.tools.map { tool in
             var entry: JSONObject = ["name": .string(tool.name), "path": .string("/tools/\(tool.name)")]
             entry["title"] = tool.title.map(JSON.string)
             entry["description"] = .string(tool.description)
@@ -27,9 +27,9 @@ struct ToolAddresses: Sendable {
 
     /// The tool of a name; one that plugins which are still starting have is waited for.
     func tool(_ name: String, _ backend: any Backend) async throws(ProblemDetails) -> Tool {
-        if let tool = server.feed.current.tool(named: name) { return tool }
+        if let tool = server.catalog.current.tool(named: name) { return tool }
         await backend.settled()
-        let catalog = server.feed.current
+        let catalog = server.catalog.current
         if let tool = catalog.tool(named: name) { return tool }
         throw .notFound(
             "There is no tool \(name.prefix(100)); GET /tools lists them.",
@@ -54,7 +54,7 @@ struct ToolAddresses: Sendable {
         guard case .call(let method) = tool.action else {
             try tool.checkNames(arguments)
             await exchange.backend.settled()
-            return BackendReply(try server.feed.current.find(arguments, for: exchange.backend.caller))
+            return BackendReply(try server.catalog.current.find(arguments, for: exchange.backend.caller))
         }
         let interaction = try server.interaction(tool, arguments, exchange)
         var round = Interaction.Round()

@@ -27,23 +27,19 @@ extension Backend {
 
 package struct BackendCall: Sendable {
     package var method: String
-    package var body: JSON
-    /// In place of `body`, for a method whose input is not JSON.
-    package var rawBody: [UInt8]?
+    package var body: [UInt8]
     package var trace: String?
 
-    package init(method: String, body: JSON, rawBody: [UInt8]? = nil, trace: String? = nil) {
+    package init(method: String, body: [UInt8], trace: String? = nil) {
         self.method = method
         self.body = body
-        self.rawBody = rawBody
         self.trace = trace
     }
 
-    package var bytes: [UInt8] {
-        if let rawBody { return rawBody }
-        var bytes: [UInt8] = []
-        body.write(into: &bytes)
-        return bytes
+    package init(_ method: String, _ input: JSON = [:], trace: String? = nil) {
+        var body: [UInt8] = []
+        input.write(into: &body)
+        self.init(method: method, body: body, trace: trace)
     }
 }
 

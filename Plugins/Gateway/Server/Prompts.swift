@@ -4,14 +4,14 @@ extension Server {
     func listPrompts(_ request: Request, _ exchange: Exchange) async throws(RPCError) -> JSONObject {
         guard request.params["cursor"] == nil else { throw RPCError(.invalidParams, "Invalid cursor") }
         await exchange.backend.settled()
-        let prompts = exchange.backend.caller.may(.prompts) ? feed.current.prompts : []
+        let prompts = exchange.backend.caller.may(.prompts) ? catalog.current.prompts : []
         return ["prompts": .array(prompts.map(\.listing))]
     }
 
     func getPrompt(_ request: Request, _ exchange: Exchange) async throws(RPCError) -> JSONObject {
         let name = try request.string("name")
         try exchange.backend.caller.demand(.prompts)
-        let prompts = feed.current.prompts
+        let prompts = catalog.current.prompts
         guard let prompt = prompts.first(where: { $0.name == name }) else {
             let nearest = NearestName.find(name, among: prompts.map(\.name)).map { " Did you mean \($0)?" } ?? ""
             throw RPCError(.invalidParams, "Unknown prompt: \(name).\(nearest)")
@@ -58,7 +58,7 @@ extension Server {
             request.params["argument"]?["value"]?.stringValue != nil
         else { throw .parameter("argument", "must have a name and a value, both strings") }
         try exchange.backend.caller.demand(subject.use)
-        let catalog = feed.current
+        let catalog = self.catalog.current
         guard catalog.has(subject) else {
             throw RPCError(.invalidParams, "There is nothing like that ref to complete.")
         }

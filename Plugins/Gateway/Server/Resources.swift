@@ -5,7 +5,7 @@ extension Server {
     func listResources(_ request: Request, _ exchange: Exchange) async throws(RPCError) -> JSONObject {
         await exchange.backend.settled()
         guard exchange.backend.caller.may(.resources) else { return ["resources": []] }
-        let catalog = feed.current
+        let catalog = self.catalog.current
         var place = try ResourceCursor(request.params["cursor"])
         var resources = place == .start ? catalog.resources.map(\.listing) : []
         // An empty page would be legal but useless, so the first that has something is answered.
@@ -33,16 +33,16 @@ extension Server {
     func listTemplates(_ request: Request, _ exchange: Exchange) async throws(RPCError) -> JSONObject {
         guard request.params["cursor"] == nil else { throw RPCError(.invalidParams, "Invalid cursor") }
         await exchange.backend.settled()
-        let templates = exchange.backend.caller.may(.resources) ? feed.current.templates : []
+        let templates = exchange.backend.caller.may(.resources) ? catalog.current.templates : []
         return ["resourceTemplates": .array(templates.map(\.listing))]
     }
 
     func readResource(_ request: Request, _ exchange: Exchange) async throws(RPCError) -> JSONObject {
         let uri = try request.string("uri")
         try exchange.backend.caller.demand(.resources)
-        if feed.current.reader(of: uri) == nil { await exchange.backend.settled() }
+        if catalog.current.reader(of: uri) == nil { await exchange.backend.settled() }
         let isModern = exchange.envelope.isModern
-        guard let reader = feed.current.reader(of: uri) else { throw Self.noResource(uri, isModern: isModern) }
+        guard let reader = catalog.current.reader(of: uri) else { throw Self.noResource(uri, isModern: isModern) }
         let subject: JSONObject = ["uri": .string(uri), "arguments": .object(reader.arguments)]
         let interaction = Interaction(
             method: reader.method, subject: subject, isInteractive: reader.isInteractive, input: .object(subject)

@@ -6,29 +6,32 @@ package struct Exchange: Sendable {
     package var backend: any Backend
     /// Nil in the stateless era, and for clients of the handshake era that keep none.
     package var session: Session?
+    /// The lists as the client knows them from another generation, where the request goes on from there.
+    package var known: ListDigests?
     /// Sends what belongs to the request; waits while the client does not read.
     package var send: @Sendable (ServerMessage) async -> Void
 
     package init(
-        envelope: Envelope, backend: any Backend, session: Session?,
+        envelope: Envelope, backend: any Backend, session: Session?, known: ListDigests? = nil,
         send: @escaping @Sendable (ServerMessage) async -> Void
     ) {
         self.envelope = envelope
         self.backend = backend
         self.session = session
+        self.known = known
         self.send = send
     }
 }
 
 /// Answers MCP requests, whatever the transport. It keeps nothing between two requests but the catalog and the tasks.
 package struct Server: Sendable {
-    package let feed: CatalogFeed
+    package let catalog: LiveCatalog
     package let identity: ServerIdentity
     package let seal: Seal
     package let tasks: TaskStore
 
-    package init(feed: CatalogFeed, identity: ServerIdentity, seal: Seal, tasks: TaskStore) {
-        self.feed = feed
+    package init(catalog: LiveCatalog, identity: ServerIdentity, seal: Seal, tasks: TaskStore) {
+        self.catalog = catalog
         self.identity = identity
         self.seal = seal
         self.tasks = tasks

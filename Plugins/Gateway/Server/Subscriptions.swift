@@ -8,7 +8,7 @@ extension Server {
         if filter.hasResources { try exchange.backend.caller.demand(.resources) }
         let meta: JSON = .object([MetaKey.subscriptionID: request.id.json])
         // Before the acknowledgement, so that no change after it is missed.
-        let changes = feed.watch { filter.subjects.contains($0) }
+        let changes = catalog.watch(since: exchange.known) { filter.subjects.contains($0) }
         await exchange.send(
             .notification(Notification(Self.acknowledged, ["_meta": meta, "notifications": .object(filter.honoured)])))
         // A task may have ended before it was listened for.
@@ -33,8 +33,10 @@ extension Server {
     static let acknowledged = "notifications/subscriptions/acknowledged"
 
     /// What a client of the handshake era hears of: the lists unasked, and what its session subscribed to.
-    package func watch(for session: Session?) -> CatalogWatch {
-        feed.watch { subject in
+    ///
+    /// - Parameter known: The lists as the client knows them from another generation.
+    package func watch(for session: Session?, since known: ListDigests? = nil) -> CatalogWatch {
+        catalog.watch(since: known) { subject in
             if case .resource(let uri) = subject { session?.isSubscribed(to: uri) ?? false } else { false }
         }
     }

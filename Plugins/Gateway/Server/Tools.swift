@@ -5,7 +5,7 @@ extension Server {
         // The budget keeps the list on one page, so no cursor was ever given out.
         guard request.params["cursor"] == nil else { throw RPCError(.invalidParams, "Invalid cursor") }
         await exchange.backend.settled()
-        return ["tools": .array(feed.current.listedTools.filter(exchange.backend.caller.may).map(\.listing))]
+        return ["tools": .array(catalog.current.listedTools.filter(exchange.backend.caller.may).map(\.listing))]
     }
 
     func callTool(_ request: Request, _ exchange: Exchange) async throws(RPCError) -> JSONObject {
@@ -16,7 +16,7 @@ extension Server {
 
     /// Checks the headers of a call that repeat its arguments.
     package func check(_ headers: RoutingHeaders, of request: Request) throws(RPCError) {
-        guard let tool = request.params["name"]?.stringValue.flatMap({ feed.current.tool(named: $0) }) else { return }
+        guard let name = request.params["name"]?.stringValue, let tool = catalog.current.tool(named: name) else { return }
         try headers.check(request.params["arguments"], tool.headerArguments)
     }
 
@@ -24,10 +24,10 @@ extension Server {
     private func call(
         _ name: String, _ arguments: JSONObject, _ request: Request, in exchange: Exchange, mayUseOthers: Bool
     ) async throws(RPCError) -> JSONObject {
-        var catalog = feed.current
+        var catalog = self.catalog.current
         if catalog.tool(named: name) == nil {
             await exchange.backend.settled()
-            catalog = feed.current
+            catalog = self.catalog.current
         }
         guard let tool = catalog.tool(named: name) else { throw Self.unknownTool(name, in: catalog, exchange) }
         // Before anything is said, so that over HTTP the status can still be 403.
@@ -38,7 +38,7 @@ extension Server {
             case .call: return try await run(tool, arguments, request, in: exchange)
             case .find:
                 await exchange.backend.settled()
-                return try .text(feed.current.find(arguments, for: exchange.backend.caller).serialized())
+                return try .text(self.catalog.current.find(arguments, for: exchange.backend.caller).serialized())
             case .use:
                 guard mayUseOthers else { throw CallFailure(.invalidArgument, "use_tool cannot call itself.") }
                 return try await use(arguments, request, in: exchange)
@@ -63,7 +63,7 @@ extension Server {
             throw CallFailure(
                 .invalidArgument, "The argument arguments must be an object that fits the tool's input schema.")
         }
-        let catalog = feed.current
+        let catalog = self.catalog.current
         // The name is an argument here, so a wrong one is the model's to put right.
         guard catalog.tool(named: name) != nil else {
             throw CallFailure(.notFound, Self.unknownTool(name, in: catalog, exchange).message)
@@ -113,6 +113,6 @@ extension Exchange {
     func call(_ method: String, _ body: JSON) async throws(CallFailure) -> BackendReply {
         let notes = CallNotes(exchange: self)
         return try await backend.call(
-            BackendCall(method: method, body: body, trace: envelope.trace), onNote: { await notes.forward($0) })
+            BackendCall(method, body, trace: envelope.trace), onNote: { await notes.forward($0) })
     }
 }

@@ -47,6 +47,12 @@ final class HTTPSession: Sendable {
         }
     }
 
+    /// Whether requests run or a stream is open.
+    var isInUse: Bool {
+        let (isRunning, streams) = state.withLock { (!$0.running.isEmpty, Array($0.streams.values)) }
+        return isRunning || (streams + [general]).contains(where: \.isOpen)
+    }
+
     /// Drops what is kept of all streams; they go on from here.
     func forgetEvents() {
         for stream in state.withLock({ Array($0.streams.values) }) + [general] { stream.forgetEvents() }

@@ -6,28 +6,33 @@ package final class SessionStore: Sendable {
     private struct Entry {
         var session: HTTPSession
         var principal: String
-        /// Rises with every use; the lowest has been idle for longest.
-        var used: UInt64
+        /// The last time.
+        var used: ContinuousClock.Instant
     }
 
     private struct State {
         var sessions: [String: Entry] = [:]
-        /// Those that their clients ended, the latest last.
-        var ended: [String] = []
-        var clock: UInt64 = 0
+        /// The lists as the sessions of the generation before know them.
+        var known: ListDigests?
     }
 
-    /// Past it the one that has been idle for longest is dropped; its id still says how to begin it again.
+    /// Past it those that have been idle for longest are dropped; their ids still say how to begin them again.
     static let maximum = 10_000
-    static let rememberedEnds = 10_000
+    /// So many at once: to find them is to look at all.
+    static let dropped = maximum / 16
+    /// One that nobody used for so long is dropped in the same way.
+    static let idleEnd = Duration.seconds(24 * 60 * 60)
 
+    package let ended: EndedSessions
     private let ids: SessionID
     private let server: Server
     private let budget = ReplayBudget()
     private let state = Mutex(State())
 
-    package init(server: Server) {
+    /// - Parameter endedFile: Keeps the ends of sessions over restarts; nil for memory alone.
+    package init(server: Server, endedFile: String? = nil) {
         self.server = server
+        ended = EndedSessions(path: endedFile)
         ids = SessionID(seal: server.seal)
         budget.onExcess { [weak self] in self?.forgetEvents() }
     }
@@ -38,6 +43,8 @@ package final class SessionStore: Sendable {
         for entry in oldestFirst where budget.excess > 0 { entry.session.forgetEvents() }
     }
 
+    var count: Int { state.withLock { $0.sessions.count } }
+
     /// Keeps a session whose handshake is done, and answers its id.
     func add(_ session: Session, of principal: String) -> String {
         let id = ids.make(session.facts, for: principal)
@@ -47,14 +54,13 @@ package final class SessionStore: Sendable {
 
     /// The session of an id; nil for one that is unknown, somebody else's, or over.
     func find(_ id: String, of principal: String) -> HTTPSession? {
-        let (known, isEnded) = state.withLock { state -> (HTTPSession?, Bool) in
-            state.clock += 1
-            guard let entry = state.sessions[id] else { return (nil, state.ended.contains(id)) }
+        let (known, isForeign) = state.withLock { state -> (HTTPSession?, Bool) in
+            guard let entry = state.sessions[id] else { return (nil, false) }
             guard entry.principal == principal else { return (nil, true) }
-            state.sessions[id]?.used = state.clock
+            state.sessions[id]?.used = .now
             return (entry.session, false)
         }
-        if known != nil || isEnded { return known }
+        if known != nil || isForeign || ended.contains(id) { return known }
         guard let facts = ids.read(id, for: principal) else { return nil }
         let session = insert(Session(facts), id, principal)
         // It may have been away while things changed.
@@ -65,30 +71,39 @@ package final class SessionStore: Sendable {
     /// Ends a session. False where there is none of this principal's.
     func end(_ id: String, of principal: String) -> Bool {
         guard let session = find(id, of: principal) else { return false }
-        state.withLock { state in
-            state.sessions[id] = nil
-            state.ended.append(id)
-            if state.ended.count > Self.rememberedEnds { state.ended.removeFirst() }
-        }
+        ended.insert(id)
+        state.withLock { $0.sessions[id] = nil }
         session.end()
         return true
     }
 
-    @discardableResult
-    private func insert(_ session: Session, _ id: String, _ principal: String) -> HTTPSession {
-        let made = HTTPSession(session: session, changes: server.watch(for: session), budget: budget)
-        let (kept, dropped) = state.withLock { state -> (HTTPSession, HTTPSession?) in
-            // Two requests may have begun it again at once.
-            if let entry = state.sessions[id] { return (entry.session, nil) }
-            state.clock += 1
-            state.sessions[id] = Entry(session: made, principal: principal, used: state.clock)
-            guard state.sessions.count > Self.maximum,
-                let oldest = state.sessions.min(by: { $0.value.used < $1.value.used })
-            else { return (made, nil) }
-            state.sessions[oldest.key] = nil
-            return (made, oldest.value.session)
+    /// Drops those that have been idle for too long; their ids still say how to begin them again.
+    package func dropIdle(_ now: ContinuousClock.Instant = .now) {
+        let idle = state.withLock { state in
+            for (id, entry) in state.sessions where entry.session.isInUse { state.sessions[id]?.used = now }
+            let idle = state.sessions.filter { now - $0.value.used >= Self.idleEnd }
+            for id in idle.keys { state.sessions[id] = nil }
+            return idle.values.map(\.session)
         }
-        dropped?.end()
+        for session in idle { session.end() }
+    }
+
+    @discardableResult
+    private func insert(
+        _ session: Session, _ id: String, _ principal: String, since known: ListDigests? = nil
+    ) -> HTTPSession {
+        let changes = server.watch(for: session, since: known)
+        let made = HTTPSession(session: session, changes: changes, budget: budget)
+        let (kept, dropped) = state.withLock { state -> (HTTPSession, [HTTPSession]) in
+            // Two requests may have begun it again at once.
+            if let entry = state.sessions[id] { return (entry.session, []) }
+            state.sessions[id] = Entry(session: made, principal: principal, used: .now)
+            guard state.sessions.count > Self.maximum else { return (made, []) }
+            let oldest = state.sessions.sorted { $0.value.used < $1.value.used }.prefix(Self.dropped)
+            for (id, _) in oldest { state.sessions[id] = nil }
+            return (made, oldest.map(\.value.session))
+        }
+        for session in dropped { session.end() }
         return kept
     }
 }
@@ -102,20 +117,27 @@ extension SessionStore {
     }
 
     package func save() -> JSON {
-        state.withLock { state in
+        // First: what changes meanwhile may be told twice, and is not missed.
+        let lists = server.catalog.settled
+        return state.withLock { state in
             let sessions = state.sessions.map { id, entry -> JSON in
-                ["id": .string(id), "principal": .string(entry.principal), "facts": entry.session.session.facts.json]
+                [
+                    "id": .string(id), "principal": .string(entry.principal),
+                    "facts": entry.session.session.facts.json, "untold": entry.session.changes.untold.json,
+                ]
             }
-            return ["sessions": .array(sessions), "ended": .array(state.ended.map(JSON.string))]
+            let known = lists ?? state.known
+            return ["sessions": .array(sessions), "lists": known?.json ?? .null]
         }
     }
 
     package func load(_ json: JSON) {
+        let known = ListDigests(json["lists"])
+        state.withLock { $0.known = known }
         for entry in json["sessions"]?.arrayValue ?? [] {
             guard let id = entry["id"]?.stringValue, let principal = entry["principal"]?.stringValue else { continue }
-            insert(Session(Session.Facts(entry["facts"] ?? [:])), id, principal)
+            let session = insert(Session(Session.Facts(entry["facts"] ?? [:])), id, principal, since: known)
+            session.changes.tell(Changes(entry["untold"]))
         }
-        let ended = (json["ended"]?.arrayValue ?? []).compactMap(\.stringValue)
-        state.withLock { $0.ended = ended + $0.ended }
     }
 }

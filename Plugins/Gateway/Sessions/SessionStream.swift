@@ -45,6 +45,9 @@ final class SessionStream: Sendable {
     /// Whether there is nothing to go back to.
     var isEmpty: Bool { state.withLock { $0.events.isEmpty } }
 
+    /// Whether a response carries it now.
+    var isOpen: Bool { state.withLock { $0.response != nil } }
+
     /// Whether everything after an event can still be sent.
     func isWhole(after place: Int) -> Bool { state.withLock { $0.isWhole(after: place) } }
 

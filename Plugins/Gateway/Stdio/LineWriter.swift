@@ -11,10 +11,9 @@ actor LineWriter {
         var writers: [CheckedContinuation<Void, Never>] = []
     }
 
-    /// A batch that has so much gets no more lines.
+    /// A batch that has so much gets no more lines, and a longer line goes in parts of it: no larger item is what the
+    /// host's rings like.
     private static let fullBatch = 64 * 1024
-    /// One item holds no more than so much, and a line may be longer than any item.
-    private static let largestPiece = 1 << 20
 
     private let send: @Sendable ([UInt8]) async throws -> Void
     private var queue: [Batch] = []
@@ -58,9 +57,9 @@ actor LineWriter {
 
     private func send(_ batch: Batch) async {
         do {
-            guard batch.bytes.count > Self.largestPiece else { return try await send(batch.bytes) }
-            for start in stride(from: 0, to: batch.bytes.count, by: Self.largestPiece) {
-                try await send(Array(batch.bytes[start..<min(batch.bytes.count, start + Self.largestPiece)]))
+            guard batch.bytes.count > Self.fullBatch else { return try await send(batch.bytes) }
+            for start in stride(from: 0, to: batch.bytes.count, by: Self.fullBatch) {
+                try await send(Array(batch.bytes[start..<min(batch.bytes.count, start + Self.fullBatch)]))
             }
         } catch {
             isBroken = true

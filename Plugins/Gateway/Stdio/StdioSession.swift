@@ -25,6 +25,8 @@ package final class StdioSession: Sendable {
 
     struct State {
         var requests = RequestTable()
+        /// What a client of the handshake era hears of, and the task that tells it.
+        var changes: CatalogWatch?
         var pushing: Task<Void, Never>?
         var reading: Task<(consumed: Int, last: LineFramer.Line?), any Error>?
         var isMoving = false
@@ -48,6 +50,8 @@ package final class StdioSession: Sendable {
     private let writer: LineWriter
     /// What a client of the handshake era has said; unused by others.
     private let session: Session
+    /// The lists as the client knows them from the generation before.
+    private let known: ListDigests?
     private let state = Mutex(State())
 
     package init(
@@ -58,6 +62,7 @@ package final class StdioSession: Sendable {
         self.backend = backend
         self.limits = limits
         session = Session(moved?.facts ?? Session.Facts())
+        known = moved?.lists
         writer = LineWriter(send: send)
     }
 
@@ -121,19 +126,23 @@ package final class StdioSession: Sendable {
     }
 
     private func leave(consumed: Int) async -> MovedSession {
+        // First: what changes meanwhile may be told twice, and is not missed.
+        let lists = server.catalog.settled ?? known
         // Subscriptions go on elsewhere: they end here without an answer.
         let subscriptions = state.withLock { $0.requests.removeSubscriptions() }
         for running in subscriptions { running.task.cancel() }
         await idle()
         let listening = subscriptions.map(\.request).sorted { "\($0.id)" < "\($1.id)" }
-        let moved = MovedSession(consumed: consumed, facts: session.facts, listening: listening.map(\.json))
+        let untold = state.withLock { $0.changes }?.untold ?? Changes()
+        let moved = MovedSession(
+            consumed: consumed, facts: session.facts, listening: listening.map(\.json), lists: lists, untold: untold)
         stop()
         return moved
     }
 
     /// Goes on with a session that another generation left.
     package func resume(_ moved: MovedSession) async {
-        if moved.facts.revision != nil { push() }
+        if moved.facts.revision != nil { push(moved.untold, since: known) }
         for json in moved.listening {
             guard case .request(let request)? = try? Message.parse(Array(json.serialized().utf8)),
                 let envelope = try? envelope(of: request)
@@ -206,7 +215,8 @@ package final class StdioSession: Sendable {
     private func serve(_ asked: RequestTable.Asked, _ number: Int, isResumed: Bool) async {
         let (request, envelope) = (asked.request, asked.envelope)
         let exchange = Exchange(
-            envelope: envelope, backend: backend, session: envelope.isModern ? nil : session
+            envelope: envelope, backend: backend, session: envelope.isModern ? nil : session,
+            known: isResumed ? known : nil
         ) { [weak self] message in
             guard let self, self.isRunning(request.id, number) || message.isWithdrawal else { return }
             // Who waits for the client's answer must not keep it from being read.
@@ -235,10 +245,13 @@ package final class StdioSession: Sendable {
         state.withLock { $0.requests.isRunning(id, number) }
     }
 
-    private func push() {
+    private func push(_ untold: Changes = Changes(), since known: ListDigests? = nil) {
+        let changes = server.watch(for: session, since: known)
+        changes.tell(untold)
         state.withLock { state in
             guard state.pushing == nil else { return }
-            state.pushing = Task { [server, writer, changes = server.watch(for: session)] in
+            state.changes = changes
+            state.pushing = Task { [server, writer] in
                 await server.push(changes) { await writer.write($0.json) }
             }
         }

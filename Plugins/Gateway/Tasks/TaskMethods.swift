@@ -33,7 +33,7 @@ extension Server {
     /// A task that the caller began and may still see; nil where there is none.
     func task(_ id: String, of caller: Caller) async -> TaskRecord? {
         guard let record = await tasks.find(id, of: caller.principal) else { return nil }
-        return feed.current.tool(named: record.tool).map(caller.may) ?? true ? record : nil
+        return catalog.current.tool(named: record.tool).map(caller.may) ?? true ? record : nil
     }
 
     private func task(of request: Request, _ exchange: Exchange) async throws(RPCError) -> TaskRecord {
@@ -43,7 +43,7 @@ extension Server {
             throw RPCError(.invalidParams, "There is no task \(id); it may have expired.")
         }
         // Another token of the same principal's may cover less than the one that began it.
-        if let tool = feed.current.tool(named: record.tool) { try exchange.backend.caller.demand(.tool(tool)) }
+        if let tool = catalog.current.tool(named: record.tool) { try exchange.backend.caller.demand(.tool(tool)) }
         return record
     }
 
@@ -71,7 +71,7 @@ extension Server {
                 await progress(text)
             }
             do {
-                guard let tool = feed.current.tool(named: record.tool) else {
+                guard let tool = catalog.current.tool(named: record.tool) else {
                     throw CallFailure(.unavailable, "The tool \(record.tool) is no longer there.")
                 }
                 return try await interaction(tool, record.arguments, exchange).call(record.round, in: exchange)

@@ -24,10 +24,10 @@ package actor TaskStore {
     private var running: [String: Task<Void, Never>] = [:]
     private var writes: [String: Task<Void, Never>] = [:]
     private let files: (any TaskFiles)?
-    private let feed: CatalogFeed
+    private let catalog: LiveCatalog
 
-    package init(feed: CatalogFeed, files: (any TaskFiles)? = nil) {
-        self.feed = feed
+    package init(catalog: LiveCatalog, files: (any TaskFiles)? = nil) {
+        self.catalog = catalog
         self.files = files
     }
 
@@ -160,12 +160,12 @@ package actor TaskStore {
     private func note(_ message: String, of id: String) {
         guard records[id]?.status == .working else { return }
         records[id]?.progress(message, .now)
-        feed.announce(Changes(subjects: [.task(id)]))
+        catalog.announce(Changes(subjects: [.task(id)]))
     }
 
     private func keep(_ record: TaskRecord) async {
         records[record.id] = record
-        feed.announce(Changes(subjects: [.task(record.id)]))
+        catalog.announce(Changes(subjects: [.task(record.id)]))
         // One after the other, each with what is so by then. Where this fails the file is older than what is told here,
         // which matters only after a restart.
         let id = record.id

@@ -1,14 +1,22 @@
 import Synchronization
 
 /// The catalog that is served now, and word of every change to those who wait for it.
-package final class CatalogFeed: Sendable {
+package final class LiveCatalog: Sendable {
     /// Weak: whoever watches holds the watch.
     private struct Watcher {
         weak var watch: CatalogWatch?
+        /// The lists as the watcher knows them from another generation.
+        var known: ListDigests?
+
+        func changes(to lists: ListDigests) -> Changes {
+            Changes(lists: known.map { lists.changes(since: $0) } ?? [])
+        }
     }
 
     private struct State {
         var catalog: Catalog
+        /// After a reload, false until the plugins have said what they offer.
+        var isSettled = true
         /// What manifests contribute.
         var offers: [Offer] = []
         /// What plugins offer while they run, by the feed that said so.
@@ -74,22 +82,52 @@ package final class CatalogFeed: Sendable {
             change(&state)
             let catalog = CatalogBuilder.build(state.allOffers, own: OwnTools.all, budget: budget, lint: lint)
             defer { state.catalog = catalog }
-            return catalog.changes(since: state.catalog)
+            return state.isSettled ? catalog.digests.changes(since: state.catalog.digests) : []
         }
         announce(Changes(lists: lists))
     }
 
-    /// The changes from now on, for as long as somebody holds the watch and the feed is not closed. A slow reader
+    // MARK: - Over a reload
+
+    /// The clients of the generation before are to go on here. Until the catalog has settled they hear of no list.
+    package func succeed() { state.withLock { $0.isSettled = false } }
+
+    /// What the generation before offered is offered again, or will not be: clients hear of the lists that are not what
+    /// they know.
+    package func settle() {
+        let told = state.withLock { state -> [(CatalogWatch, Changes)] in
+            guard !state.isSettled else { return [] }
+            state.isSettled = true
+            return state.watchers.values.compactMap { watcher in
+                watcher.watch.map { ($0, watcher.changes(to: state.catalog.digests)) }
+            }
+        }
+        for (watch, changes) in told { watch.tell(changes) }
+    }
+
+    /// The lists as clients know them; nil until the catalog has settled.
+    package var settled: ListDigests? { state.withLock { $0.isSettled ? $0.catalog.digests : nil } }
+
+    // MARK: - Watching
+
+    /// The changes from now on, for as long as somebody holds the watch and the catalog is not closed. A slow reader
     /// misses none: several changes become one.
     ///
-    /// - Parameter wants: Whether the watcher cares for a subject; asked under a lock, so it must be quick.
-    package func watch(wants: @escaping @Sendable (Subject) -> Bool = { _ in false }) -> CatalogWatch {
-        state.withLock { state in
-            let watch = CatalogWatch(feed: self, id: state.nextWatcher, wants: wants)
-            state.watchers[state.nextWatcher] = Watcher(watch: watch)
+    /// - Parameters:
+    ///   - known: The lists as the watcher knows them from another generation: it hears of what differs.
+    ///   - wants: Whether the watcher cares for a subject; asked under a lock, so it must be quick.
+    package func watch(
+        since known: ListDigests? = nil, wants: @escaping @Sendable (Subject) -> Bool = { _ in false }
+    ) -> CatalogWatch {
+        let (watch, missed) = state.withLock { state in
+            let watch = CatalogWatch(catalog: self, id: state.nextWatcher, wants: wants)
+            let watcher = Watcher(watch: watch, known: known)
+            state.watchers[state.nextWatcher] = watcher
             state.nextWatcher += 1
-            return watch
+            return (watch, state.isSettled ? watcher.changes(to: state.catalog.digests) : Changes())
         }
+        watch.tell(missed)
+        return watch
     }
 
     /// Ends every watch: the server is going.
