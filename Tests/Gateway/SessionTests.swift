@@ -60,11 +60,11 @@ import Testing
         let dropped = try #require(store.find(idle, of: "me"))
         let kept = try #require(store.find(busy, of: "me"))
         let id = try #require(RequestID(1))
-        #expect(kept.begin(id) { Task {} } == nil)
+        #expect(kept.begin(id, on: kept.openStream()) { Task {} } == nil)
         store.dropIdle(.now + .seconds(23 * 60 * 60))
         #expect(store.count == 2)
         store.dropIdle(.now + SessionStore.idleEnd)
-        #expect(store.count == 1 && dropped.begin(id) { Task {} } != nil)
+        #expect(store.count == 1 && dropped.begin(id, on: dropped.openStream()) { Task {} } != nil)
         #expect(store.find(busy, of: "me") === kept)
         #expect(try #require(store.find(idle, of: "me")).changes.untold.lists == [.tools, .resources, .prompts])
     }

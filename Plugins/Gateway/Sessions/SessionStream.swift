@@ -46,7 +46,7 @@ final class SessionStream: Sendable {
     var isEmpty: Bool { state.withLock { $0.events.isEmpty } }
 
     /// Whether a response carries it now.
-    var isOpen: Bool { state.withLock { $0.response != nil } }
+    var isOpen: Bool { state.withLock { $0.response != nil || $0.resuming != nil } }
 
     /// Whether everything after an event can still be sent.
     func isWhole(after place: Int) -> Bool { state.withLock { $0.isWhole(after: place) } }
