@@ -169,7 +169,27 @@ final class VaultFiles: Sendable {
     /// openat2(2) with RESOLVE_BENEATH and RESOLVE_NO_MAGICLINKS.
     private func openBeneath(_ path: String, _ flags: Int32) -> Int32 {
         var how: (flags: UInt64, mode: UInt64, resolve: UInt64) = (UInt64(flags | O_CLOEXEC), 0, 0x08 | 0x02)
-        return Int32(truncatingIfNeeded: knap_openat2(descriptor, path, &how, UInt(MemoryLayout.size(ofValue: how))))
+        let file = knap_openat2(descriptor, path, &how, UInt(MemoryLayout.size(ofValue: how)))
+        if file < 0, errno == ENOSYS { return openStepwise(path, flags) }
+        return Int32(truncatingIfNeeded: file)
+    }
+
+    /// The same where that call is not to be had, as in a worker: folder by folder, and through no symbolic link at all.
+    private func openStepwise(_ path: String, _ flags: Int32) -> Int32 {
+        var folder = descriptor
+        defer { if folder != descriptor { close(folder) } }
+        let parts = path.split(separator: "/").map(String.init)
+        for part in parts.dropLast() {
+            let next = openat(folder, part, Self.pathOnly | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+            // ENOTDIR is what a symbolic link gets with these flags.
+            guard next >= 0, part != ".." else {
+                if next >= 0 { close(next) } else if errno == ENOTDIR { errno = ELOOP }
+                return -1
+            }
+            if folder != descriptor { close(folder) }
+            folder = next
+        }
+        return openat(folder, parts.last ?? ".", flags | O_NOFOLLOW | O_CLOEXEC)
     }
 
     func openFolder(_ path: String, creating: Bool) throws(VaultError) -> Int32 {
