@@ -1,9 +1,9 @@
-/// Finds links, tags and block ids in the prose of a note; Obsidian's inline layer.
+/// Finds links, tags and references to footnotes in the prose of a note; Obsidian's inline layer.
 struct InlineScanner {
     private let text: TextLines
     private(set) var links: [NoteLink] = []
     private(set) var tags: [NoteTag] = []
-    private(set) var blocks: [BlockID] = []
+    private(set) var footnoteReferences: [Footnote] = []
     private var inComment = false
 
     init(_ text: TextLines) { self.text = text }
@@ -58,6 +58,10 @@ struct InlineScanner {
                     links.append(link)
                     next = link.range.upperBound
                     tagNext = true
+                } else if matches("[^", at, end), let reference = footnote(at, end, line) {
+                    footnoteReferences.append(reference)
+                    next = reference.range.upperBound
+                    tagNext = true
                 }
             case UInt8(ascii: "#") where canTag:
                 if let tag = tag(at, end, line) {
@@ -71,7 +75,6 @@ struct InlineScanner {
             canTag = tagNext
             at = next
         }
-        if let id = blockID(line, start, end) { blocks.append(BlockID(id: id, line: line)) }
     }
 
     // MARK: What hides links
@@ -181,7 +184,7 @@ struct InlineScanner {
         return nil
     }
 
-    // MARK: Tags and blocks
+    // MARK: Tags and footnotes
 
     private func tag(_ at: Int, _ end: Int, _ line: Int) -> NoteTag? {
         let rest = String(decoding: text.bytes[(at + 1)..<end], as: UTF8.self)
@@ -190,14 +193,11 @@ struct InlineScanner {
         return NoteTag(name: name, range: at..<(at + 1 + name.utf8.count), line: line)
     }
 
-    /// ` ^id` at the end of a line, or alone on it.
-    private func blockID(_ line: Int, _ start: Int, _ end: Int) -> String? {
-        let prose = text.text(start..<max(start, end)).trimmed
-        guard let mark = prose.lastIndex(of: "^") else { return nil }
-        let id = prose[prose.index(after: mark)...]
-        guard !id.isEmpty, id.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-") }) else { return nil }
-        guard mark == prose.startIndex || prose[prose.index(before: mark)].isWhitespace else { return nil }
-        return String(id)
+    private func footnote(_ at: Int, _ end: Int, _ line: Int) -> Footnote? {
+        guard let close = text.bytes[at..<end].firstIndex(of: UInt8(ascii: "]")), close > at + 2 else { return nil }
+        let id = text.bytes[(at + 2)..<close]
+        guard !id.contains(where: { $0 == 0x20 || $0 == 0x09 || $0 == UInt8(ascii: "[") }) else { return nil }
+        return Footnote(id: String(decoding: id, as: UTF8.self), range: at..<(close + 1), line: line)
     }
 
     private func matches(_ string: StaticString, _ at: Int, _ end: Int) -> Bool {
