@@ -5,6 +5,19 @@ struct InlineScanner {
     private(set) var tags: [NoteTag] = []
     private(set) var footnoteReferences: [Footnote] = []
     private var inComment = false
+    private var unclosed = Unclosed()
+
+    /// What is known not to close in the rest of a line, so that none of it is looked for twice.
+    private struct Unclosed {
+        /// Runs of backticks by their lengths, as bits.
+        var code: UInt64 = 0
+        var math = false
+        var doubleMath = false
+        var tag = false
+    }
+
+    /// The most bytes of a link's text, or of its destination. It keeps the work for each bracket within bounds.
+    private static let longest = 4096
 
     init(_ text: TextLines) { self.text = text }
 
@@ -12,6 +25,7 @@ struct InlineScanner {
     mutating func scan(line: Int, from start: Int) {
         let end = text.lines[line].upperBound
         let bytes = text.bytes
+        unclosed = Unclosed()
         var at = start
         var canTag = true
         while at < end {
@@ -79,9 +93,11 @@ struct InlineScanner {
 
     // MARK: What hides links
 
-    private func behindCode(_ at: Int, _ end: Int) -> Int {
+    private mutating func behindCode(_ at: Int, _ end: Int) -> Int {
         let count = text.bytes[at..<end].prefix { $0 == UInt8(ascii: "`") }.count
         var place = at + count
+        let bit: UInt64 = count < 64 ? 1 << count : 0
+        if unclosed.code & bit != 0 { return place }
         while place < end {
             guard text.bytes[place] == UInt8(ascii: "`") else {
                 place += 1
@@ -91,14 +107,16 @@ struct InlineScanner {
             if run == count { return place + run }
             place += run
         }
+        unclosed.code |= bit
         return at + count
     }
 
     /// `$x$` opens before and closes behind something that is not a blank; `$$x$$` closes with two.
-    private func behindMath(_ at: Int, _ end: Int) -> Int {
+    private mutating func behindMath(_ at: Int, _ end: Int) -> Int {
         let double = at + 1 < end && text.bytes[at + 1] == UInt8(ascii: "$")
         let open = at + (double ? 2 : 1)
         guard open < end, double || text.bytes[open] != 0x20 else { return at + 1 }
+        if double ? unclosed.doubleMath : unclosed.math { return open }
         var place = open
         while place < end {
             if text.bytes[place] == UInt8(ascii: "\\") {
@@ -111,15 +129,18 @@ struct InlineScanner {
             }
             place += 1
         }
+        if double { unclosed.doubleMath = true } else { unclosed.math = true }
         return open
     }
 
     /// An inline HTML tag; what is between tags is prose.
-    private func behindTag(_ at: Int, _ end: Int) -> Int? {
-        guard at + 1 < end else { return nil }
+    private mutating func behindTag(_ at: Int, _ end: Int) -> Int? {
+        guard at + 1 < end, !unclosed.tag else { return nil }
         let next = text.bytes[at + 1]
         guard (0x61...0x7A).contains(next | 0x20) || next == UInt8(ascii: "/") else { return nil }
-        return text.bytes[at..<end].firstIndex(of: UInt8(ascii: ">")).map { $0 + 1 }
+        let close = text.bytes[at..<end].firstIndex(of: UInt8(ascii: ">"))
+        unclosed.tag = close == nil
+        return close.map { $0 + 1 }
     }
 
     // MARK: Links
@@ -170,6 +191,7 @@ struct InlineScanner {
     private func closing(_ opens: UInt8, _ closes: UInt8, _ start: Int, _ end: Int) -> Int? {
         var depth = 1
         var place = start
+        let end = min(end, start + Self.longest)
         while place < end {
             switch text.bytes[place] {
             case UInt8(ascii: "\\"): place += 1
@@ -187,14 +209,16 @@ struct InlineScanner {
     // MARK: Tags and footnotes
 
     private func tag(_ at: Int, _ end: Int, _ line: Int) -> NoteTag? {
-        let rest = String(decoding: text.bytes[(at + 1)..<end], as: UTF8.self)
-        let name = String(rest.unicodeScalars.prefix { TagRule.allows($0) })
+        // White space ends it in any case.
+        let word = text.bytes[(at + 1)..<end].prefix { $0 != 0x20 && $0 != 0x09 && $0 != UInt8(ascii: "#") }
+        let name = String(String(decoding: word, as: UTF8.self).unicodeScalars.prefix { TagRule.allows($0) })
         guard name.unicodeScalars.contains(where: { !("0"..."9").contains($0) }) else { return nil }
         return NoteTag(name: name, range: at..<(at + 1 + name.utf8.count), line: line)
     }
 
     private func footnote(_ at: Int, _ end: Int, _ line: Int) -> Footnote? {
-        guard let close = text.bytes[at..<end].firstIndex(of: UInt8(ascii: "]")), close > at + 2 else { return nil }
+        guard let close = text.bytes[at..<min(end, at + Self.longest)].firstIndex(of: UInt8(ascii: "]")), close > at + 2
+        else { return nil }
         let id = text.bytes[(at + 2)..<close]
         guard !id.contains(where: { $0 == 0x20 || $0 == 0x09 || $0 == UInt8(ascii: "[") }) else { return nil }
         return Footnote(id: String(decoding: id, as: UTF8.self), range: at..<(close + 1), line: line)

@@ -95,9 +95,8 @@ extension BlockScanner {
     /// Seen in the caches: an item ends where the first list in it begins.
     mutating func endItem(_ item: Int, before place: Int, of rows: [Row]) {
         guard rows[place].line > items[item].line else { return }
-        var last = place - 1
-        while last > 0, isBlank(rows[last]) { last -= 1 }
-        let end = max(items[item].range.lowerBound, end(rows[last]))
+        let last = rows[..<place].last { !isBlank($0) }?.line ?? rows[place].line - 1
+        let end = max(items[item].range.lowerBound, text.lines[last].upperBound)
         if end < items[item].range.upperBound { items[item].range = items[item].range.lowerBound..<end }
     }
 }
