@@ -20,6 +20,8 @@ struct NoteLink: Sendable, Hashable {
     enum Kind: Sendable, Hashable {
         case wikilink, embed, markdown, markdownEmbed
         case property(String)
+        /// A file node of a canvas.
+        case file
 
         var name: String {
             switch self {
@@ -28,6 +30,7 @@ struct NoteLink: Sendable, Hashable {
             case .markdown: "markdown"
             case .markdownEmbed: "image"
             case .property(let key): "property:\(key)"
+            case .file: "canvas"
             }
         }
     }

@@ -20,6 +20,17 @@ struct TextLines {
     func text(_ range: Range<Int>) -> String { String(decoding: bytes[range], as: UTF8.self) }
     func text(line: Int) -> String { text(lines[line]) }
 
+    /// The last line that begins at or before a place.
+    func line(at place: Int) -> Int {
+        var low = 0
+        var high = lines.count
+        while high - low > 1 {
+            let middle = (low + high) / 2
+            if lines[middle].lowerBound <= place { low = middle } else { high = middle }
+        }
+        return low
+    }
+
     /// The columns of white space at the start of a line's part, a tab counting to the next multiple of four, and where its
     /// text begins.
     func indent(_ range: Range<Int>) -> (width: Int, start: Int) {
@@ -62,15 +73,9 @@ struct TextPositions {
     }
 
     subscript(_ place: Int) -> TextPosition {
-        // The last line that begins at or before it.
-        var low = 0
-        var high = text.lines.count
-        while high - low > 1 {
-            let middle = (low + high) / 2
-            if text.lines[middle].lowerBound <= place { low = middle } else { high = middle }
-        }
-        let column = Self.units(text.bytes[text.lines[low].lowerBound..<place])
-        return TextPosition(line: low, column: column, offset: offsets[low] + column)
+        let line = text.line(at: place)
+        let column = Self.units(text.bytes[text.lines[line].lowerBound..<place])
+        return TextPosition(line: line, column: column, offset: offsets[line] + column)
     }
 
     /// Each character of UTF-8 is one unit, and two where it has four bytes.

@@ -26,7 +26,7 @@ extension ObsidianPlugin {
     }
 
     /// Renames first, then rewrites links note by note: a crash in between leaves links that can be repaired, never a
-    /// note that is lost. Returns the notes that were rewritten.
+    /// note that is lost. Returns the notes and canvases that were rewritten.
     static func move(_ from: VaultPath, _ to: VaultPath, in vault: Vault) throws -> [String] {
         let before = vault.resolver
         // Only links whose last part is the old or the new name can change where they lead, and the note's own.
@@ -38,10 +38,9 @@ extension ObsidianPlugin {
         var updated: [String] = []
         for source in sources.sorted() {
             let now = source == from.text ? to : VaultPath(trusted: source)
-            guard now.isNote, let (text, version, _) = try? vault.readText(now),
-                let rewritten = LinkRewriter.rewrite(
-                    text: text, ofNoteAt: source, nowAt: now.text, resolverBefore: before, resolverAfter: after,
-                    moved: [from.text: to.text])
+            let rewriter = LinkRewriter(old: source, new: now.text, before: before, after: after, moved: [from.text: to.text])
+            guard now.isLinking, let (text, version, _) = try? vault.readText(now),
+                let rewritten = now.isCanvas ? rewriter.rewrite(canvas: text) : rewriter.rewrite(text)
             else { continue }
             _ = try vault.write(now, rewritten, expecting: version)
             updated.append(now.text)
