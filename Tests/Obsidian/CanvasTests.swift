@@ -32,27 +32,33 @@ struct CanvasTests {
 
     private func vault() throws -> Vault {
         try open([
-            "boards/Board.canvas": Self.canvas, "sub/One.md": "# Part é\n[[Board.canvas]]", "Two.md": "", "pic.png": "x",
-            "other/Gone.md": "",
+            "boards/Board.canvas": Self.canvas, "sub/One.md": "# Part é\n[[Board.canvas]]", "Two.md": "",
+            "pic.png": "x", "other/Gone.md": "",
         ])
     }
 
     @Test("has links in its file nodes and in the text of its text nodes")
     func links() throws {
         let links = try #require(Canvas.read(Self.canvas)).links
-        #expect(links.map { $0.target + $0.subpath } == ["/sub/One.md#Part é", "One", "../Two.md", "pic.png", "/Gone.md"])
+        #expect(
+            links.map { $0.target + $0.subpath } == ["/sub/One.md#Part é", "One", "../Two.md", "pic.png", "/Gone.md"])
         #expect(links.map(\.line) == [2, 3, 3, 3, 5])
     }
 
     @Test("has its links in the graph, and is no note")
     func graph() throws {
         let vault = try vault()
-        #expect(try vault.backlinks(to: "sub/One.md").map { "\($0.path):\($0.line)" } == ["boards/Board.canvas:3", "boards/Board.canvas:4"])
+        #expect(
+            try vault.backlinks(to: "sub/One.md").map { "\($0.path):\($0.line)" } == [
+                "boards/Board.canvas:3", "boards/Board.canvas:4",
+            ])
         #expect(try vault.backlinks(to: "Two.md").map(\.path) == ["boards/Board.canvas"])
         #expect(try vault.backlinks(to: "boards/Board.canvas").map(\.path) == ["sub/One.md"])
         // A file node is a whole path, and finds no note of that name elsewhere.
         #expect(try vault.backlinks(to: "other/Gone.md").isEmpty)
-        let outgoing = try vault.index.links(from: "boards/Board.canvas").map { vault.resolve($0.target, from: $0.source) }
+        let outgoing = try vault.index.links(from: "boards/Board.canvas").map {
+            vault.resolve($0.target, from: $0.source)
+        }
         #expect(outgoing == ["sub/One.md", "sub/One.md", "Two.md", "pic.png", nil])
         #expect(try vault.index.count() == 3)
         #expect(vault.progress == Vault.Progress(done: 3, total: 3, isComplete: true))
@@ -63,9 +69,12 @@ struct CanvasTests {
     func moves() throws {
         let vault = try vault()
         let board = try VaultPath("boards/Board.canvas")
-        let updated = try vault.change { try ObsidianPlugin.move(VaultPath("sub/One.md"), VaultPath("New \"1\".md"), in: vault) }
+        let updated = try vault.change {
+            try ObsidianPlugin.move(VaultPath("sub/One.md"), VaultPath("New \"1\".md"), in: vault)
+        }
         #expect(updated == ["boards/Board.canvas"])
-        let moved = Self.canvas.replacing("\"sub/One.md\"", with: "\"New \\\"1\\\".md\"").replacing("[[One|it]]", with: "[[New \\\"1\\\"|it]]")
+        let moved = Self.canvas.replacing("\"sub/One.md\"", with: "\"New \\\"1\\\".md\"").replacing(
+            "[[One|it]]", with: "[[New \\\"1\\\"|it]]")
         #expect(try vault.readText(board).text == moved)
         #expect(try vault.backlinks(to: "New \"1\".md").count == 2)
         _ = try vault.change { try ObsidianPlugin.move(board, VaultPath("a/b/Board.canvas"), in: vault) }
@@ -77,7 +86,10 @@ struct CanvasTests {
 
     @Test(
         "that is not one has no links",
-        arguments: ["", "{", "[]", "{\"nodes\":{}}", "{\"nodes\":[1,[],{\"type\":\"file\"},{\"type\":\"text\",\"text\":[\"[[a]]\"]}]}", "null", "\"nodes\""])
+        arguments: [
+            "", "{", "[]", "{\"nodes\":{}}",
+            "{\"nodes\":[1,[],{\"type\":\"file\"},{\"type\":\"text\",\"text\":[\"[[a]]\"]}]}", "null", "\"nodes\"",
+        ])
     func others(text: String) { #expect(Canvas.read(text)?.links.isEmpty != false) }
 
     @Test("of the demo vault is among the backlinks of its note", .enabled(if: TestData.isThere))

@@ -8,12 +8,13 @@ import Testing
 @Suite("Whatever the text, a note that is read")
 struct ParserPropertyTests {
     /// KNAP_SEED repeats a run.
-    private static let seed = getenv("KNAP_SEED").flatMap { UInt64(String(cString: $0)) } ?? UInt64.random(in: 0...UInt64.max)
+    private static let seed =
+        getenv("KNAP_SEED").flatMap { UInt64(String(cString: $0)) } ?? UInt64.random(in: 0...UInt64.max)
 
     private static let pieces = [
-        "- ", "* ", "1. ", "2) ", "> ", "  ", "\t", "    ", "\n", "\n\n", "\r\n", "```", "~~~", "---", "===", "# ", "#tag", "[[", "]]",
-        "![[", "](", "[^1]", "[^1]: ", "%%", "$$", "$", "<!--", "-->", "<div>", "</div>", "`", "|", "|-|", " ^id", "^id", "\\", "[ ] ",
-        "[!note]", "😀", "ä", "\u{FEFF}", "\u{200B}", "\0", "&", ":",
+        "- ", "* ", "1. ", "2) ", "> ", "  ", "\t", "    ", "\n", "\n\n", "\r\n", "```", "~~~", "---", "===", "# ",
+        "#tag", "[[", "]]", "![[", "](", "[^1]", "[^1]: ", "%%", "$$", "$", "<!--", "-->", "<div>", "</div>", "`", "|", "|-|", " ^id",
+        "^id", "\\", "[ ] ", "[!note]", "😀", "ä", "\u{FEFF}", "\u{200B}", "\0", "&", ":",
     ]
 
     @Test("has positions in its text, on characters and in order", .enabled(if: TestData.isThere))
@@ -28,7 +29,8 @@ struct ParserPropertyTests {
             let text = Self.mutated(texts, &random)
             let problems = Self.problems(text)
             guard problems.isEmpty else {
-                Issue.record("KNAP_SEED=\(Self.seed), round \(round): \(problems.joined(separator: "; "))\n\(text.debugDescription)")
+                let found = problems.joined(separator: "; ")
+                Issue.record("KNAP_SEED=\(Self.seed), round \(round): \(found)\n\(text.debugDescription)")
                 return
             }
         }
@@ -55,7 +57,9 @@ struct ParserPropertyTests {
         let note = NoteParser.parse(text)
         let lines = TextLines(text)
         var problems: [String] = []
-        func check(_ condition: Bool, _ problem: @autoclosure () -> String) { if !condition { problems.append(problem()) } }
+        func check(_ condition: Bool, _ problem: @autoclosure () -> String) {
+            if !condition { problems.append(problem()) }
+        }
         func checkRange(_ range: Range<Int>, _ line: Int, _ what: String) {
             let isInside = range.upperBound <= lines.bytes.count
             check(isInside, "\(what) \(range) is not in the text")
@@ -63,7 +67,8 @@ struct ParserPropertyTests {
             for place in [range.lowerBound, range.upperBound] where place < lines.bytes.count {
                 check(lines.bytes[place] & 0xC0 != 0x80, "\(what) \(range) cuts a character")
             }
-            check(TextPositions(lines)[range.lowerBound].line == line, "\(what) \(range) does not begin in line \(line)")
+            check(
+                TextPositions(lines)[range.lowerBound].line == line, "\(what) \(range) does not begin in line \(line)")
         }
         for link in note.links {
             checkRange(link.range, link.line, "link")
@@ -74,20 +79,30 @@ struct ParserPropertyTests {
             check(lines.text(tag.range) == "#" + tag.name, "tag \(tag.name) is not at \(tag.range)")
         }
         for heading in note.headings { checkRange(heading.range, heading.line, "heading") }
-        for footnote in note.footnotes + note.footnoteReferences { checkRange(footnote.range, footnote.line, "footnote") }
-        for block in note.blocks { check(lines.text(line: block.line).contains("^" + block.id), "block \(block.id) is not in line \(block.line)") }
+        for footnote in note.footnotes + note.footnoteReferences {
+            checkRange(footnote.range, footnote.line, "footnote")
+        }
+        for block in note.blocks {
+            check(
+                lines.text(line: block.line).contains("^" + block.id), "block \(block.id) is not in line \(block.line)")
+        }
         for (index, item) in note.items.enumerated() {
             checkRange(item.range, item.line, "item")
             check(item.listLine <= item.line, "item in line \(item.line) is before its list")
             guard let parent = item.parent else { continue }
-            check(parent < index && note.items[parent].line <= item.line, "item in line \(item.line) is not behind its parent")
+            check(
+                parent < index && note.items[parent].line <= item.line,
+                "item in line \(item.line) is not behind its parent")
         }
         // Every line that has text is in one section.
         var line = 0
         for section in note.sections {
             checkRange(section.range, section.line, "section")
             check(section.line >= line, "section in line \(section.line) is in another")
-            for gap in line..<max(line, section.line) { check(lines.indent(lines.lines[gap]).start == lines.lines[gap].upperBound, "line \(gap) is in no section") }
+            for gap in line..<max(line, section.line) {
+                check(
+                    lines.indent(lines.lines[gap]).start == lines.lines[gap].upperBound, "line \(gap) is in no section")
+            }
             line = TextPositions(lines)[section.range.upperBound].line + 1
         }
         for gap in min(line, lines.lines.count)..<lines.lines.count {
@@ -99,8 +114,10 @@ struct ParserPropertyTests {
     @Test(
         "takes time in proportion to its length",
         arguments: [
-            ">", "> ", "- ", "1. ", "  - a\n", "[", "[[", "![", "[](", "[ ", "`", "`a``", "$a ", "$$", "<a ", "<!--", "#a ", "[^", "[^1]: ", "%%\n", "%%",
-            "a ^b", "|", "|a\n|-\n", "\\", "```\n", "<div>\n", "> - ", ">\n", "-\n\n", "- a\n\n", "*", "---\n", "===\n", "\t", "a\n",
+            ">", "> ", "- ", "1. ", "  - a\n", "[", "[[", "![", "[](", "[ ", "`", "`a``", "$a ", "$$", "<a ", "<!--",
+            "#a ", "[^", "[^1]: ", "%%\n", "%%",
+            "a ^b", "|", "|a\n|-\n", "\\", "```\n", "<div>\n", "> - ", ">\n", "-\n\n", "- a\n\n", "*", "---\n", "===\n",
+            "\t", "a\n",
         ])
     func isLinear(piece: String) {
         let text = String(repeating: piece, count: 200_000 / piece.utf8.count)

@@ -57,8 +57,8 @@ struct Canvas: Sendable {
             case .file(let path, let subpath):
                 return [
                     NoteLink(
-                        kind: .file, target: "/" + path, subpath: subpath, display: nil, original: path, range: node.range,
-                        line: node.line)
+                        kind: .file, target: "/" + path, subpath: subpath, display: nil, original: path,
+                        range: node.range, line: node.line)
                 ]
             case .text(let text):
                 return NoteParser.parse(text).links.map { link in
@@ -133,7 +133,9 @@ private struct JSONWalker {
 
     private mutating func passString() {
         place += 1
-        while place < bytes.count, bytes[place] != UInt8(ascii: "\"") { place += bytes[place] == UInt8(ascii: "\\") ? 2 : 1 }
+        while place < bytes.count, bytes[place] != UInt8(ascii: "\"") {
+            place += bytes[place] == UInt8(ascii: "\\") ? 2 : 1
+        }
         place += 1
     }
 

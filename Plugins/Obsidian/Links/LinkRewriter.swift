@@ -30,7 +30,9 @@ struct LinkRewriter {
                         edits.append((at..<(at + wanted.count), made))
                     }
                     at += wanted.count
-                } else { at += 1 }
+                } else {
+                    at += 1
+                }
             }
         }
         return Self.apply(edits, to: bytes)
@@ -70,7 +72,9 @@ struct LinkRewriter {
         if link.kind == .file { return path }
         let place = VaultPath(trusted: path)
         let keepsExtension = !place.isNote || folded(link.target).hasSuffix(".md")
-        func shown(_ text: String) -> String { keepsExtension || !folded(text).hasSuffix(".md") ? text : String(text.dropLast(3)) }
+        func shown(_ text: String) -> String {
+            keepsExtension || !folded(text).hasSuffix(".md") ? text : String(text.dropLast(3))
+        }
         let name = shown(place.name)
         if !link.target.contains("/"), after.resolve(name, from: new) == path { return name }
         let whole = shown(path)

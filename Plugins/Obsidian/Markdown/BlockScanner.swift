@@ -45,7 +45,8 @@ struct BlockScanner {
     /// `front` is the section before `firstLine`, if there is one.
     static func scan(_ text: TextLines, from firstLine: Int, front: NoteSection?) -> BlockScanner {
         var scanner = BlockScanner(text, front)
-        scanner.blocks((firstLine..<text.lines.count).map { Row(line: $0, start: text.lines[$0].lowerBound) }, Context())
+        scanner.blocks(
+            (firstLine..<text.lines.count).map { Row(line: $0, start: text.lines[$0].lowerBound) }, Context())
         scanner.name()
         return scanner
     }
@@ -81,7 +82,8 @@ struct BlockScanner {
             (kind, at) = block(rows, at, context)
             if kind == .list, !context.isComment, let item = context.item { endItem(item, before: start, of: rows) }
             if context.isTop {
-                sections.append(NoteSection(kind: kind, range: rows[start].start..<end(rows[at - 1]), line: rows[start].line))
+                sections.append(
+                    NoteSection(kind: kind, range: rows[start].start..<end(rows[at - 1]), line: rows[start].line))
             }
         }
     }
@@ -124,7 +126,9 @@ struct BlockScanner {
         let rest = text.bytes[start..<end(rows[at])]
         guard let first = rest.first else { return true }
         // Most lines begin with a letter.
-        if first | 0x20 >= UInt8(ascii: "a"), first != UInt8(ascii: "`"), first != UInt8(ascii: "~"), first != UInt8(ascii: "_") {
+        if first | 0x20 >= UInt8(ascii: "a"), first != UInt8(ascii: "`"), first != UInt8(ascii: "~"),
+            first != UInt8(ascii: "_")
+        {
             return underline(rows, at + 1) != nil
         }
         return first == UInt8(ascii: ">") || BlockStart.fence(rest) != nil || BlockStart.heading(rest) != nil
@@ -182,7 +186,8 @@ struct BlockScanner {
         for row in at..<rows.count {
             switch html {
             case .untilBlank: if isBlank(rows[row]) { return row }
-            case .until(let mark): if BlockStart.contains(content(rows[row]), mark, ignoringCase: true) { return row + 1 }
+            case .until(let mark):
+                if BlockStart.contains(content(rows[row]), mark, ignoringCase: true) { return row + 1 }
             }
         }
         return rows.count
@@ -224,7 +229,9 @@ struct BlockScanner {
                 tail.saw(content(inner[inner.count - 1]))
             } else if tail.isParagraph, !interrupts(rows, place) {
                 inner.append(row)
-            } else { break }
+            } else {
+                break
+            }
             place += 1
         }
         blocks(inner, context.inside())

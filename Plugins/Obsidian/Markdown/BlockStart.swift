@@ -53,7 +53,9 @@ enum BlockStart {
     static func title(_ text: String) -> String {
         let text = text.trimmed
         let marks = text.reversed().prefix { $0 == "#" }.count
-        guard marks > 0, marks == text.count || text.dropLast(marks).last?.isWhitespace == true else { return String(text) }
+        guard marks > 0, marks == text.count || text.dropLast(marks).last?.isWhitespace == true else {
+            return String(text)
+        }
         return String(text.dropLast(marks).trimmed)
     }
 
@@ -66,7 +68,8 @@ enum BlockStart {
 
     /// CommonMark §4.1.
     static func isThematicBreak(_ line: Line) -> Bool {
-        guard let first = line.first, first == UInt8(ascii: "-") || first == UInt8(ascii: "*") || first == UInt8(ascii: "_")
+        guard let first = line.first,
+            first == UInt8(ascii: "-") || first == UInt8(ascii: "*") || first == UInt8(ascii: "_")
         else { return false }
         var count = 0
         for byte in line where !isBlank(byte) {
@@ -132,7 +135,8 @@ enum BlockStart {
 
     /// `[ ] `, with any one character in the brackets; the length is with the blank behind it.
     static func task(_ line: Line) -> (status: String, length: Int)? {
-        guard line.first == UInt8(ascii: "["), let close = line.dropFirst(2).prefix(32).firstIndex(of: UInt8(ascii: "]")),
+        guard line.first == UInt8(ascii: "["),
+            let close = line.dropFirst(2).prefix(32).firstIndex(of: UInt8(ascii: "]")),
             close + 1 < line.endIndex, isBlank(line[close + 1])
         else { return nil }
         let status = String(decoding: line[(line.startIndex + 1)..<close], as: UTF8.self)
@@ -149,7 +153,8 @@ enum BlockStart {
 
     /// The first line of a quote that is a callout: `[!type]`.
     static func isCallout(_ line: Line) -> Bool {
-        starts(line, "[!") && line.dropFirst(3).contains(UInt8(ascii: "]")) && line.dropFirst(2).first != UInt8(ascii: "]")
+        starts(line, "[!") && line.dropFirst(3).contains(UInt8(ascii: "]"))
+            && line.dropFirst(2).first != UInt8(ascii: "]")
     }
 
     /// Where the id in `[^id]:` is.
@@ -162,8 +167,8 @@ enum BlockStart {
 
     /// `[label]: destination`, CommonMark §4.7.
     static func isDefinition(_ line: Line) -> Bool {
-        guard line.first == UInt8(ascii: "["), let close = line.firstIndex(of: UInt8(ascii: "]")), close > line.startIndex + 1,
-            close + 2 < line.endIndex
+        guard line.first == UInt8(ascii: "["), let close = line.firstIndex(of: UInt8(ascii: "]")),
+            close > line.startIndex + 1, close + 2 < line.endIndex
         else { return false }
         return line[close + 1] == UInt8(ascii: ":") && !line[(close + 2)...].allSatisfy(isBlank)
     }
@@ -171,7 +176,9 @@ enum BlockStart {
     /// GFM §4.10: as many cells in the line below, all of them dashes.
     static func isTable(header: Line, delimiter: Line) -> Bool {
         guard delimiter.contains(UInt8(ascii: "-")), header.contains(UInt8(ascii: "|")),
-            delimiter.allSatisfy({ isBlank($0) || $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: ":") || $0 == UInt8(ascii: "|") })
+            delimiter.allSatisfy({
+                isBlank($0) || $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: ":") || $0 == UInt8(ascii: "|")
+            })
         else { return false }
         return cells(header) == cells(delimiter)
     }
@@ -184,7 +191,9 @@ enum BlockStart {
             isEscaped = byte == UInt8(ascii: "\\") && !isEscaped
         }
         if line.first == UInt8(ascii: "|") { count -= 1 }
-        if let last = line.lastIndex(where: { !isBlank($0) }), last > line.startIndex, line[last] == UInt8(ascii: "|") { count -= 1 }
+        if let last = line.lastIndex(where: { !isBlank($0) }), last > line.startIndex, line[last] == UInt8(ascii: "|") {
+            count -= 1
+        }
         return count
     }
 
@@ -226,7 +235,8 @@ enum BlockStart {
             if blockTags.contains(tag) { return .untilBlank }
         }
         // Any other tag, alone on its line.
-        guard !interrupting, let end = line.firstIndex(of: UInt8(ascii: ">")), line[(end + 1)...].allSatisfy(isBlank) else { return nil }
+        guard !interrupting, let end = line.firstIndex(of: UInt8(ascii: ">")), line[(end + 1)...].allSatisfy(isBlank)
+        else { return nil }
         return .untilBlank
     }
 
@@ -235,10 +245,10 @@ enum BlockStart {
     ]
 
     private static let blockTags: Set = [
-        "address", "article", "aside", "base", "basefont", "blockquote", "body", "caption", "center", "col", "colgroup", "dd",
-        "details", "dialog", "dir", "div", "dl", "dt", "fieldset", "figcaption", "figure", "footer", "form", "frame",
-        "frameset", "h1", "h2", "h3", "h4", "h5", "h6", "head", "header", "hr", "html", "iframe", "legend", "li", "link", "main",
-        "menu", "menuitem", "nav", "noframes", "ol", "optgroup", "option", "p", "param", "search", "section", "summary",
-        "table", "tbody", "td", "tfoot", "th", "thead", "title", "tr", "track", "ul",
+        "address", "article", "aside", "base", "basefont", "blockquote", "body", "caption", "center", "col", "colgroup",
+        "dd", "details", "dialog", "dir", "div", "dl", "dt", "fieldset", "figcaption", "figure", "footer", "form",
+        "frame", "frameset", "h1", "h2", "h3", "h4", "h5", "h6", "head", "header", "hr", "html", "iframe", "legend", "li",
+        "link", "main", "menu", "menuitem", "nav", "noframes", "ol", "optgroup", "option", "p", "param", "search", "section",
+        "summary", "table", "tbody", "td", "tfoot", "th", "thead", "title", "tr", "track", "ul",
     ]
 }

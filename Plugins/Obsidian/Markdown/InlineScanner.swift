@@ -21,6 +21,9 @@ struct InlineScanner {
 
     init(_ text: TextLines) { self.text = text }
 
+    /// What is open at the end of a paragraph ends there (CommonMark §6).
+    mutating func endParagraph() { inComment = false }
+
     /// One line's prose, from `start` on.
     mutating func scan(line: Int, from start: Int) {
         let end = text.lines[line].upperBound

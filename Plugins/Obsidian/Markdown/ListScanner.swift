@@ -62,7 +62,8 @@ extension BlockScanner {
             inside = context.inside(item: items.count)
             items.append(
                 ListItem(
-                    range: first.start..<last, line: first.line, parent: context.item, listLine: listLine, task: task?.status))
+                    range: first.start..<last, line: first.line, parent: context.item, listLine: listLine,
+                    task: task?.status))
         }
         blocks(inner, inside)
     }
@@ -114,6 +115,8 @@ struct Tail {
             return
         }
         fence = BlockStart.fence(content)
-        isParagraph = !content.isEmpty && fence == nil && BlockStart.heading(content) == nil && !BlockStart.isThematicBreak(content)
+        isParagraph =
+            !content.isEmpty && fence == nil && BlockStart.heading(content) == nil
+            && !BlockStart.isThematicBreak(content)
     }
 }

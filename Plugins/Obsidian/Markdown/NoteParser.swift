@@ -10,7 +10,7 @@ enum NoteParser {
         let blocks = BlockScanner.scan(lines, from: fence.map { $0 + 1 } ?? 0, front: front)
         var scanner = InlineScanner(lines)
         for (line, start) in blocks.prose.enumerated() {
-            if let start { scanner.scan(line: line, from: start) }
+            if let start { scanner.scan(line: line, from: start) } else { scanner.endParagraph() }
         }
         note.sections = blocks.sections
         note.headings = blocks.headings

@@ -31,8 +31,8 @@ struct TextLines {
         return low
     }
 
-    /// The columns of white space at the start of a line's part, a tab counting to the next multiple of four, and where its
-    /// text begins.
+    /// The columns of white space at the start of a line's part, a tab counting to the next multiple of four, and where
+    /// its text begins.
     func indent(_ range: Range<Int>) -> (width: Int, start: Int) {
         var width = 0
         for offset in range {

@@ -38,7 +38,8 @@ extension ObsidianPlugin {
         var updated: [String] = []
         for source in sources.sorted() {
             let now = source == from.text ? to : VaultPath(trusted: source)
-            let rewriter = LinkRewriter(old: source, new: now.text, before: before, after: after, moved: [from.text: to.text])
+            let rewriter = LinkRewriter(
+                old: source, new: now.text, before: before, after: after, moved: [from.text: to.text])
             guard now.isLinking, let (text, version, _) = try? vault.readText(now),
                 let rewritten = now.isCanvas ? rewriter.rewrite(canvas: text) : rewriter.rewrite(text)
             else { continue }
