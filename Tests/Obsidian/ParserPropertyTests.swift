@@ -36,6 +36,32 @@ struct ParserPropertyTests {
         }
     }
 
+    @Test("of a canvas has places of strings in it, and is rewritten to a canvas")
+    func canvases() {
+        print("KNAP_SEED=\(Self.seed)")
+        var random = SplitMix(seed: Self.seed)
+        let rewriter = LinkRewriter(
+            old: "a.canvas", new: "b/a.canvas", before: LinkResolver(paths: ["a.canvas", "n.md", "m.md"]),
+            after: LinkResolver(paths: ["b/a.canvas", "c/n.md", "m.md"]), moved: ["n.md": "c/n.md", "a.canvas": "b/a.canvas"])
+        let text = #"""
+            {"nodes": [{"type": "file", "file": "n.md"}, {"type": "text", "text": "[[n]] \"ä\" [x](./m.md)\n"}, {"x": [1, {}]}],
+            "edges": [{"a": "b"}]}
+            """#
+        for round in 0..<20_000 {
+            let text = Self.mutated([text], &random)
+            guard let canvas = Canvas.read(text) else { continue }
+            let bytes = Array(text.utf8)
+            for node in canvas.nodes {
+                let isString = (try? JSON.parse(Array(bytes[node.range])))?.stringValue != nil
+                #expect(isString, "KNAP_SEED=\(Self.seed), round \(round): \(text.debugDescription)")
+            }
+            guard let rewritten = rewriter.rewrite(canvas: text) else { continue }
+            #expect(
+                Canvas.read(rewritten)?.nodes.count == canvas.nodes.count,
+                "KNAP_SEED=\(Self.seed), round \(round): \(text.debugDescription)")
+        }
+    }
+
     private static func mutated(_ texts: [String], _ random: inout SplitMix) -> String {
         var bytes = Array(texts.randomElement(using: &random)!.utf8.prefix(2000))
         for _ in 0..<Int.random(in: 1...12, using: &random) {
