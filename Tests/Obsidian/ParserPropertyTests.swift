@@ -13,7 +13,8 @@ struct ParserPropertyTests {
 
     private static let pieces = [
         "- ", "* ", "1. ", "2) ", "> ", "  ", "\t", "    ", "\n", "\n\n", "\r\n", "```", "~~~", "---", "===", "# ",
-        "#tag", "[[", "]]", "![[", "](", "[^1]", "[^1]: ", "%%", "$$", "$", "<!--", "-->", "<div>", "</div>", "`", "|", "|-|", " ^id",
+        "#tag", "[[", "]]", "![[",
+        "](", "[^1]", "[^1]: ", "%%", "$$", "$", "<!--", "-->", "<div>", "</div>", "`", "|", "|-|", " ^id",
         "^id", "\\", "[ ] ", "[!note]", "😀", "ä", "\u{FEFF}", "\u{200B}", "\0", "&", ":",
     ]
 
@@ -42,9 +43,11 @@ struct ParserPropertyTests {
         var random = SplitMix(seed: Self.seed)
         let rewriter = LinkRewriter(
             old: "a.canvas", new: "b/a.canvas", before: LinkResolver(paths: ["a.canvas", "n.md", "m.md"]),
-            after: LinkResolver(paths: ["b/a.canvas", "c/n.md", "m.md"]), moved: ["n.md": "c/n.md", "a.canvas": "b/a.canvas"])
+            after: LinkResolver(paths: ["b/a.canvas", "c/n.md", "m.md"]),
+            moved: ["n.md": "c/n.md", "a.canvas": "b/a.canvas"])
         let text = #"""
-            {"nodes": [{"type": "file", "file": "n.md"}, {"type": "text", "text": "[[n]] \"ä\" [x](./m.md)\n"}, {"x": [1, {}]}],
+            {"nodes": [{"type": "file", "file": "n.md"},
+            {"type": "text", "text": "[[n]] \"ä\" [x](./m.md)\n"}, {"x": [1, {}]}],
             "edges": [{"a": "b"}]}
             """#
         for round in 0..<20_000 {

@@ -7,14 +7,14 @@ import Testing
 /// What Obsidian itself recorded of 69 notes.
 ///
 /// cmark-gfm 0.29.0.gfm.6 was measured against the same records: of 257 sections 53 are not where it puts them (lists
-/// with a blank line behind them, callouts, `%%` comments and what is around those), and of 206 list items 116. With ends
-/// moved to the last line that has text and to before nested lists, 10 sections and 56 items remain. So the blocks are
-/// our own. What differs:
+/// with a blank line behind them, callouts, `%%` comments and what is around those), and of 206 list items 116. With
+/// ends moved to the last line that has text and to before nested lists, 10 sections and 56 items remain. So the blocks
+/// are our own. What differs:
 /// - `inheritance_*`: a nested item begins where the text of the item around it does, and not at its own marker.
 /// - `all_link_types`: a blank line between two items belongs to the first.
 /// - `inheritance_1parent1child`: an item ends where the items in it begin.
 /// - `numbered_list_items_*`: what is in `1. ` is indented by four columns, what is in `1) ` by three.
-/// - `callouts_nested_*`, `inheritance_1parent1child1sibling_emptystring`: blanks before the first mark belong to a block.
+/// - `callouts_nested_*`, `inheritance_1parent1child1sibling_emptystring`: blanks before a mark belong to its block.
 /// - `comments_markdown_style`, `example_kanban`: lines between `%%` are one block, which ends a paragraph.
 /// - `zero_width`: a tab counts as what it is indented to, and is never cut in two.
 @Suite("Against Obsidian's own caches")

@@ -1,8 +1,8 @@
 /// The blocks of a note: its sections, headings, list items and footnotes, and which lines hold prose.
 ///
-/// The recorded caches show the rules of remark-parse 8 with its option `commonmark`, and not those of cmark-gfm: where
-/// a nested item begins, where an item ends, that `1.` takes one blank more than `1)`, and what `%%` means. What neither
-/// says follows CommonMark 0.31.
+/// Obsidian's caches show the rules of remark-parse 8 with its option `commonmark`, and not those of cmark-gfm: where a
+/// nested item begins, where an item ends, that `1.` takes one blank more than `1)`; and `%%` is Obsidian's own. What
+/// neither says follows CommonMark 0.31.
 struct BlockScanner {
     /// Where the prose of each line begins, behind the marks of quotes, items and headings; nil where there is none.
     private(set) var prose: [Int?]
