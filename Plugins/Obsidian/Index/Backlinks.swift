@@ -16,7 +16,7 @@ extension NoteIndex {
         try links(where: "link.key = ?", [key])
     }
 
-    func links(from path: String) throws -> [StoredLink] { try links(where: "note.path = ?", [path]) }
+    func links(from path: String) throws -> [StoredLink] { try links(where: "file.path = ?", [path]) }
 
     func links() throws -> [StoredLink] { try links(where: "1", []) }
 
@@ -25,8 +25,8 @@ extension NoteIndex {
             try Row.fetchAll(
                 database,
                 sql: """
-                    SELECT note.path, line, kind, target, subpath, display FROM link JOIN note ON note.id = link.note
-                    WHERE \(condition) ORDER BY note.path, line
+                    SELECT file.path, line, kind, target, subpath, display FROM link JOIN file ON file.id = link.note
+                    WHERE \(condition) ORDER BY file.path, line
                     """, arguments: arguments
             ).map {
                 StoredLink(source: $0[0], line: $0[1], kind: $0[2], target: $0[3], subpath: $0[4], display: $0[5])

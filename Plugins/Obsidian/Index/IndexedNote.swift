@@ -1,6 +1,6 @@
 import KnapJSON
 
-/// What the index keeps of one note.
+/// What the index keeps of one note, or of a canvas, which has links only.
 struct IndexedNote: Sendable {
     var path: String
     var version: String

@@ -4,11 +4,12 @@ import KnapJSON
 
 /// The index of one vault: full text, tags, properties and links, in one SQLite file that may be thrown away.
 ///
-/// A note is identified by its path. Links are kept as they are written; where they lead is decided at the time of the
-/// question, because that depends on which other notes there are.
+/// A file is identified by its path. Links are kept as they are written; where they lead is decided at the time of the
+/// question, because that depends on which other files there are. Canvases have links and nothing else: they are files,
+/// and no notes.
 final class NoteIndex: Sendable {
     /// Raised with every change of the tables: an index of another version is built anew.
-    static let schemaVersion = 1
+    static let schemaVersion = 2
     let database: DatabasePool
 
     init(path: String) throws {
@@ -62,11 +63,12 @@ final class NoteIndex: Sendable {
     }
 
     private static let schema = """
-        CREATE TABLE note (
+        CREATE TABLE file (
             id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, title TEXT NOT NULL, folder TEXT NOT NULL,
             size INTEGER NOT NULL, modified INTEGER NOT NULL, inode INTEGER NOT NULL, version TEXT NOT NULL,
-            properties TEXT NOT NULL);
-        CREATE INDEX note_modified ON note(modified DESC);
+            properties TEXT NOT NULL, is_note INTEGER NOT NULL);
+        CREATE INDEX note_modified ON file(modified DESC) WHERE is_note;
+        CREATE VIEW note AS SELECT * FROM file WHERE is_note;
         CREATE TABLE tag (note INTEGER NOT NULL, name TEXT NOT NULL, folded TEXT NOT NULL);
         CREATE INDEX tag_note ON tag(note);
         CREATE INDEX tag_folded ON tag(folded);
@@ -97,13 +99,13 @@ final class NoteIndex: Sendable {
         let front = note.parsed.frontMatter
         try database.cachedStatement(
             sql: """
-                INSERT INTO note (path, title, folder, size, modified, inode, version, properties)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+                INSERT INTO file (path, title, folder, size, modified, inode, version, properties, is_note)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
                 """
         ).execute(arguments: [
             note.path, note.title, VaultPath(trusted: note.path).folder, note.stamp.size, note.stamp.modifiedNs,
             Int64(bitPattern: note.stamp.inode), note.version,
-            JSON.object(front?.properties ?? JSONObject()).serialized(),
+            JSON.object(front?.properties ?? JSONObject()).serialized(), VaultPath(trusted: note.path).isNote,
         ])
         let id = database.lastInsertedRowID
         let tags = note.parsed.tags.map(\.name) + (front?.tags ?? [])
@@ -116,6 +118,7 @@ final class NoteIndex: Sendable {
                 id, link.line, "\(link.kind.name)", link.target, link.subpath, link.display, key(ofTarget: link.target),
             ])
         }
+        guard VaultPath(trusted: note.path).isNote else { return }
         try database.cachedStatement(
             sql: "INSERT INTO content (rowid, title, aliases, headings, tags, body) VALUES (?, ?, ?, ?, ?, ?)"
         ).execute(arguments: [
@@ -125,9 +128,9 @@ final class NoteIndex: Sendable {
     }
 
     private static func remove(_ path: String, _ database: Database) throws {
-        guard let id = try Int64.fetchOne(database, sql: "SELECT id FROM note WHERE path = ?", arguments: [path]) else { return }
+        guard let id = try Int64.fetchOne(database, sql: "SELECT id FROM file WHERE path = ?", arguments: [path]) else { return }
         for sql in [
-            "DELETE FROM note WHERE id = ?", "DELETE FROM tag WHERE note = ?", "DELETE FROM link WHERE note = ?",
+            "DELETE FROM file WHERE id = ?", "DELETE FROM tag WHERE note = ?", "DELETE FROM link WHERE note = ?",
             "DELETE FROM content WHERE rowid = ?",
         ] { try database.cachedStatement(sql: sql).execute(arguments: [id]) }
     }
@@ -140,11 +143,11 @@ final class NoteIndex: Sendable {
 
     // MARK: Reading
 
-    /// The stamp of every note, to find what changed since the last start.
+    /// The stamp of every file that is known, to find what changed since the last start.
     func stamps() throws -> [String: VaultFiles.Stamp] {
         try database.read { database in
             var stamps: [String: VaultFiles.Stamp] = [:]
-            let rows = try Row.fetchCursor(database, sql: "SELECT path, size, modified, inode FROM note")
+            let rows = try Row.fetchCursor(database, sql: "SELECT path, size, modified, inode FROM file")
             while let row = try rows.next() {
                 stamps[row[0]] = VaultFiles.Stamp(
                     size: row[1], modifiedNs: row[2], inode: UInt64(bitPattern: row[3] as Int64))

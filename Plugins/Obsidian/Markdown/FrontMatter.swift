@@ -33,13 +33,9 @@ struct FrontMatter: Sendable {
         return FrontMatter(properties: properties, range: range, endLine: end + 1, links: links(properties, lines, end))
     }
 
-    /// The line behind a block that is fenced like front matter and cannot be read: it is no prose either.
-    static func unreadableEnd(_ lines: TextLines) -> Int? { bounds(lines).map { $0.end + 1 } }
-
     /// What is between the fences, in bytes, and the line of the second.
     static func bounds(_ lines: TextLines) -> (inner: Range<Int>, end: Int)? {
-        guard let first = lines.lines.first, isFence(lines, 0, skippingMark: true) else { return nil }
-        _ = first
+        guard isFence(lines, 0, skippingMark: true) else { return nil }
         for line in lines.lines.indices.dropFirst() where isFence(lines, line, skippingMark: false) {
             let start = lines.lines[1].lowerBound
             return (start..<max(start, lines.lines[line].lowerBound), line)

@@ -1,17 +1,34 @@
-/// Finds links, tags and block ids in the prose of a note; Obsidian's inline layer.
+/// Finds links, tags and references to footnotes in the prose of a note; Obsidian's inline layer.
 struct InlineScanner {
     private let text: TextLines
     private(set) var links: [NoteLink] = []
     private(set) var tags: [NoteTag] = []
-    private(set) var blocks: [BlockID] = []
+    private(set) var footnoteReferences: [Footnote] = []
     private var inComment = false
+    private var unclosed = Unclosed()
+
+    /// What is known not to close in the rest of a line, so that none of it is looked for twice.
+    private struct Unclosed {
+        /// Runs of backticks by their lengths, as bits.
+        var code: UInt64 = 0
+        var math = false
+        var doubleMath = false
+        var tag = false
+    }
+
+    /// The most bytes of a link's text, or of its destination. It keeps the work for each bracket within bounds.
+    private static let longest = 4096
 
     init(_ text: TextLines) { self.text = text }
+
+    /// What is open at the end of a paragraph ends there (CommonMark §6).
+    mutating func endParagraph() { inComment = false }
 
     /// One line's prose, from `start` on.
     mutating func scan(line: Int, from start: Int) {
         let end = text.lines[line].upperBound
         let bytes = text.bytes
+        unclosed = Unclosed()
         var at = start
         var canTag = true
         while at < end {
@@ -58,6 +75,10 @@ struct InlineScanner {
                     links.append(link)
                     next = link.range.upperBound
                     tagNext = true
+                } else if matches("[^", at, end), let reference = footnote(at, end, line) {
+                    footnoteReferences.append(reference)
+                    next = reference.range.upperBound
+                    tagNext = true
                 }
             case UInt8(ascii: "#") where canTag:
                 if let tag = tag(at, end, line) {
@@ -71,14 +92,15 @@ struct InlineScanner {
             canTag = tagNext
             at = next
         }
-        if let id = blockID(line, start, end) { blocks.append(BlockID(id: id, line: line)) }
     }
 
     // MARK: What hides links
 
-    private func behindCode(_ at: Int, _ end: Int) -> Int {
+    private mutating func behindCode(_ at: Int, _ end: Int) -> Int {
         let count = text.bytes[at..<end].prefix { $0 == UInt8(ascii: "`") }.count
         var place = at + count
+        let bit: UInt64 = count < 64 ? 1 << count : 0
+        if unclosed.code & bit != 0 { return place }
         while place < end {
             guard text.bytes[place] == UInt8(ascii: "`") else {
                 place += 1
@@ -88,14 +110,16 @@ struct InlineScanner {
             if run == count { return place + run }
             place += run
         }
+        unclosed.code |= bit
         return at + count
     }
 
     /// `$x$` opens before and closes behind something that is not a blank; `$$x$$` closes with two.
-    private func behindMath(_ at: Int, _ end: Int) -> Int {
+    private mutating func behindMath(_ at: Int, _ end: Int) -> Int {
         let double = at + 1 < end && text.bytes[at + 1] == UInt8(ascii: "$")
         let open = at + (double ? 2 : 1)
         guard open < end, double || text.bytes[open] != 0x20 else { return at + 1 }
+        if double ? unclosed.doubleMath : unclosed.math { return open }
         var place = open
         while place < end {
             if text.bytes[place] == UInt8(ascii: "\\") {
@@ -108,15 +132,18 @@ struct InlineScanner {
             }
             place += 1
         }
+        if double { unclosed.doubleMath = true } else { unclosed.math = true }
         return open
     }
 
     /// An inline HTML tag; what is between tags is prose.
-    private func behindTag(_ at: Int, _ end: Int) -> Int? {
-        guard at + 1 < end else { return nil }
+    private mutating func behindTag(_ at: Int, _ end: Int) -> Int? {
+        guard at + 1 < end, !unclosed.tag else { return nil }
         let next = text.bytes[at + 1]
         guard (0x61...0x7A).contains(next | 0x20) || next == UInt8(ascii: "/") else { return nil }
-        return text.bytes[at..<end].firstIndex(of: UInt8(ascii: ">")).map { $0 + 1 }
+        let close = text.bytes[at..<end].firstIndex(of: UInt8(ascii: ">"))
+        unclosed.tag = close == nil
+        return close.map { $0 + 1 }
     }
 
     // MARK: Links
@@ -167,6 +194,7 @@ struct InlineScanner {
     private func closing(_ opens: UInt8, _ closes: UInt8, _ start: Int, _ end: Int) -> Int? {
         var depth = 1
         var place = start
+        let end = min(end, start + Self.longest)
         while place < end {
             switch text.bytes[place] {
             case UInt8(ascii: "\\"): place += 1
@@ -181,23 +209,22 @@ struct InlineScanner {
         return nil
     }
 
-    // MARK: Tags and blocks
+    // MARK: Tags and footnotes
 
     private func tag(_ at: Int, _ end: Int, _ line: Int) -> NoteTag? {
-        let rest = String(decoding: text.bytes[(at + 1)..<end], as: UTF8.self)
-        let name = String(rest.unicodeScalars.prefix { TagRule.allows($0) })
+        // White space ends it in any case.
+        let word = text.bytes[(at + 1)..<end].prefix { $0 != 0x20 && $0 != 0x09 && $0 != UInt8(ascii: "#") }
+        let name = String(String(decoding: word, as: UTF8.self).unicodeScalars.prefix { TagRule.allows($0) })
         guard name.unicodeScalars.contains(where: { !("0"..."9").contains($0) }) else { return nil }
         return NoteTag(name: name, range: at..<(at + 1 + name.utf8.count), line: line)
     }
 
-    /// ` ^id` at the end of a line, or alone on it.
-    private func blockID(_ line: Int, _ start: Int, _ end: Int) -> String? {
-        let prose = text.text(start..<max(start, end)).trimmed
-        guard let mark = prose.lastIndex(of: "^") else { return nil }
-        let id = prose[prose.index(after: mark)...]
-        guard !id.isEmpty, id.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-") }) else { return nil }
-        guard mark == prose.startIndex || prose[prose.index(before: mark)].isWhitespace else { return nil }
-        return String(id)
+    private func footnote(_ at: Int, _ end: Int, _ line: Int) -> Footnote? {
+        guard let close = text.bytes[at..<min(end, at + Self.longest)].firstIndex(of: UInt8(ascii: "]")), close > at + 2
+        else { return nil }
+        let id = text.bytes[(at + 2)..<close]
+        guard !id.contains(where: { $0 == 0x20 || $0 == 0x09 || $0 == UInt8(ascii: "[") }) else { return nil }
+        return Footnote(id: String(decoding: id, as: UTF8.self), range: at..<(close + 1), line: line)
     }
 
     private func matches(_ string: StaticString, _ at: Int, _ end: Int) -> Bool {

@@ -1,33 +1,25 @@
-/// Reads a note: front matter, then prose line by line.
+/// Reads a note: front matter, then blocks, then their prose line by line.
 enum NoteParser {
     static func parse(_ text: String) -> ParsedNote {
         let lines = TextLines(text)
         var note = ParsedNote()
         note.frontMatter = FrontMatter.read(lines)
-        let first = note.frontMatter?.endLine ?? FrontMatter.unreadableEnd(lines) ?? 0
+        // Front matter that cannot be read is no prose either.
+        let fence = FrontMatter.bounds(lines)?.end
+        let front = fence.map { NoteSection(kind: .yaml, range: 0..<lines.lines[$0].upperBound, line: 0) }
+        let blocks = BlockScanner.scan(lines, from: fence.map { $0 + 1 } ?? 0, front: front)
         var scanner = InlineScanner(lines)
-        for (line, kind) in BlockScanner.scan(lines, from: first).enumerated() {
-            switch kind {
-            case .hidden: continue
-            case .prose(let start): scanner.scan(line: line, from: start)
-            case .heading(let level, let start):
-                note.headings.append(heading(level, start, line, lines))
-                scanner.scan(line: line, from: start)
-            }
+        for (line, start) in blocks.prose.enumerated() {
+            if let start { scanner.scan(line: line, from: start) } else { scanner.endParagraph() }
         }
+        note.sections = blocks.sections
+        note.headings = blocks.headings
+        note.items = blocks.items
+        note.blocks = blocks.blocks
+        note.footnotes = blocks.footnotes
         note.links = scanner.links
         note.tags = scanner.tags
-        note.blocks = scanner.blocks
+        note.footnoteReferences = scanner.footnoteReferences
         return note
-    }
-
-    /// Closing marks do not belong to the text (CommonMark §4.2).
-    private static func heading(_ level: Int, _ start: Int, _ line: Int, _ lines: TextLines) -> Heading {
-        var text = lines.text(start..<lines.lines[line].upperBound).trimmed
-        let marks = text.reversed().prefix { $0 == "#" }.count
-        if marks > 0, marks == text.count || text.dropLast(marks).last?.isWhitespace == true {
-            text = text.dropLast(marks).trimmed
-        }
-        return Heading(level: level, text: String(text), range: lines.lines[line], line: line)
     }
 }

@@ -1,12 +1,18 @@
 import KnapJSON
 
-/// What a note says to other notes: its properties, links, tags, headings and blocks.
+/// What a note says to other notes, its properties, links, tags, headings and blocks, and how it is built.
 struct ParsedNote: Sendable {
     var frontMatter: FrontMatter?
     var links: [NoteLink] = []
     var tags: [NoteTag] = []
     var headings: [Heading] = []
+    /// The outermost blocks, in order and without gaps but for blank lines.
+    var sections: [NoteSection] = []
+    /// In the order in which they begin, so that an item stands behind the one that it is in.
+    var items: [ListItem] = []
     var blocks: [BlockID] = []
+    var footnotes: [Footnote] = []
+    var footnoteReferences: [Footnote] = []
 }
 
 /// One link, as it is written.
@@ -14,6 +20,8 @@ struct NoteLink: Sendable, Hashable {
     enum Kind: Sendable, Hashable {
         case wikilink, embed, markdown, markdownEmbed
         case property(String)
+        /// A file node of a canvas.
+        case file
 
         var name: String {
             switch self {
@@ -22,6 +30,7 @@ struct NoteLink: Sendable, Hashable {
             case .markdown: "markdown"
             case .markdownEmbed: "image"
             case .property(let key): "property:\(key)"
+            case .file: "canvas"
             }
         }
     }
@@ -37,14 +46,49 @@ struct NoteLink: Sendable, Hashable {
     var range: Range<Int>
     /// From 0.
     var line: Int
+
+    /// What a reader sees: without a text of its own the path and the headings, as Obsidian shows them.
+    var displayText: String {
+        display ?? (target + subpath).split(separator: "#").joined(separator: " > ")
+    }
 }
 
 struct Heading: Sendable, Hashable {
     var level: Int
     var text: String
-    /// The whole line, in bytes of the note's text.
+    /// Its whole lines, in bytes of the note's text.
     var range: Range<Int>
     var line: Int
+}
+
+/// One of the blocks that follow each other in a note.
+struct NoteSection: Sendable, Hashable {
+    /// Named as in Obsidian's cache.
+    enum Kind: String, Sendable {
+        case yaml, heading, paragraph, list, code, blockquote, callout, comment, html, table, math, thematicBreak
+        case definition, footnoteDefinition
+    }
+
+    var kind: Kind
+    /// Whole lines, in bytes of the note's text.
+    var range: Range<Int>
+    var line: Int
+    /// Its `^id`.
+    var id: String?
+}
+
+struct ListItem: Sendable, Hashable {
+    /// Without the items in it.
+    var range: Range<Int>
+    var line: Int
+    /// Its place among the note's items.
+    var parent: Int?
+    /// Where the list begins that it is in.
+    var listLine: Int
+    /// The character in the brackets of a task.
+    var task: String?
+    /// Its `^id`.
+    var id: String?
 }
 
 struct NoteTag: Sendable, Hashable {
@@ -57,5 +101,15 @@ struct NoteTag: Sendable, Hashable {
 /// A block that links can name: `^id`.
 struct BlockID: Sendable, Hashable {
     var id: String
+    /// Where the id is.
+    var line: Int
+    /// What it names: a list item or a section.
+    var range: Range<Int>
+}
+
+/// `[^id]: text`, or `[^id]` in a text.
+struct Footnote: Sendable, Hashable {
+    var id: String
+    var range: Range<Int>
     var line: Int
 }

@@ -20,18 +20,66 @@ struct TextLines {
     func text(_ range: Range<Int>) -> String { String(decoding: bytes[range], as: UTF8.self) }
     func text(line: Int) -> String { text(lines[line]) }
 
-    /// Blanks at a line's start, a tab counting to the next multiple of four, and where its text begins.
-    func indent(line: Int) -> (width: Int, start: Int) {
+    /// The last line that begins at or before a place.
+    func line(at place: Int) -> Int {
+        var low = 0
+        var high = lines.count
+        while high - low > 1 {
+            let middle = (low + high) / 2
+            if lines[middle].lowerBound <= place { low = middle } else { high = middle }
+        }
+        return low
+    }
+
+    /// The columns of white space at the start of a line's part, a tab counting to the next multiple of four, and where
+    /// its text begins.
+    func indent(_ range: Range<Int>) -> (width: Int, start: Int) {
         var width = 0
-        for offset in lines[line] {
+        for offset in range {
             switch bytes[offset] {
             case UInt8(ascii: " "): width += 1
             case UInt8(ascii: "\t"): width += 4 - width % 4
             default: return (width, offset)
             }
         }
-        return (width, lines[line].upperBound)
+        return (width, range.upperBound)
+    }
+}
+
+/// A place in a text as editors and Obsidian's cache count it: all from 0, columns and offsets in UTF-16 units.
+struct TextPosition: Sendable, Hashable {
+    var line: Int
+    var column: Int
+    var offset: Int
+}
+
+/// Turns places in bytes into positions.
+struct TextPositions {
+    private let text: TextLines
+    /// UTF-16 units before each line.
+    private let offsets: [Int]
+
+    init(_ text: TextLines) {
+        self.text = text
+        var offsets: [Int] = []
+        var offset = 0
+        var place = 0
+        for line in text.lines {
+            offset += Self.units(text.bytes[place..<line.lowerBound])
+            place = line.lowerBound
+            offsets.append(offset)
+        }
+        self.offsets = offsets
     }
 
-    func isBlank(line: Int) -> Bool { indent(line: line).start == lines[line].upperBound }
+    subscript(_ place: Int) -> TextPosition {
+        let line = text.line(at: place)
+        let column = Self.units(text.bytes[text.lines[line].lowerBound..<place])
+        return TextPosition(line: line, column: column, offset: offsets[line] + column)
+    }
+
+    /// Each character of UTF-8 is one unit, and two where it has four bytes.
+    private static func units(_ bytes: ArraySlice<UInt8>) -> Int {
+        bytes.reduce(0) { $0 + ($1 & 0xC0 == 0x80 ? 0 : $1 >= 0xF0 ? 2 : 1) }
+    }
 }

@@ -28,8 +28,8 @@ extension ObsidianPlugin {
         }
     }
 
-    /// Renames, and rewrites the links that would lead elsewhere, all of it or nothing. Returns the notes that were
-    /// rewritten.
+    /// Renames, and rewrites the links that would lead elsewhere, all of it or nothing. Returns the notes and
+    /// canvases that were rewritten.
     static func move(
         _ from: VaultPath, _ to: VaultPath, in vault: Vault
     ) throws -> (updated: [String], change: Int64?) {
@@ -46,10 +46,10 @@ extension ObsidianPlugin {
             let path = VaultPath(trusted: source)
             let now = path == from ? to : path
             var content = FileChange.Content.kept
-            if path.isNote, let (text, _, _) = try? vault.readText(path),
-                let rewritten = LinkRewriter.rewrite(
-                    text: text, ofNoteAt: source, nowAt: now.text, resolverBefore: before, resolverAfter: after,
-                    moved: [from.text: to.text])
+            let rewriter = LinkRewriter(
+                old: source, new: now.text, before: before, after: after, moved: [from.text: to.text])
+            if path.isLinking, let (text, _, _) = try? vault.readText(path),
+                let rewritten = path.isCanvas ? rewriter.rewrite(canvas: text) : rewriter.rewrite(text)
             {
                 content = .written(before: Array(text.utf8), after: Array(rewritten.utf8))
             }

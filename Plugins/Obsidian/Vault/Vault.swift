@@ -153,7 +153,7 @@ final class Vault: Sendable {
             switch change.content {
             case .deleted: gone.append(change.path.text)
             case .written(_, let bytes):
-                guard change.path.isNote, let stamp = file.stamp, let text = String(validating: bytes, as: UTF8.self)
+                guard change.path.isLinking, let stamp = file.stamp, let text = String(validating: bytes, as: UTF8.self)
                 else {
                     others.append(change.path.text)
                     continue
@@ -207,7 +207,10 @@ final class Vault: Sendable {
     private func note(
         _ path: String, _ text: String, _ version: String, _ stamp: VaultFiles.Stamp
     ) -> IndexedNote {
-        IndexedNote(path: path, version: version, stamp: stamp, text: text, parsed: NoteParser.parse(text))
+        let parsed =
+            VaultPath(trusted: path).isCanvas
+            ? ParsedNote(links: Canvas.read(text)?.links ?? []) : NoteParser.parse(text)
+        return IndexedNote(path: path, version: version, stamp: stamp, text: text, parsed: parsed)
     }
 
     private func put(_ notes: [IndexedNote]) throws {
@@ -225,7 +228,7 @@ final class Vault: Sendable {
         state.withLock { state in
             for path in paths where state.paths.remove(path) != nil { state.resolver.remove(path) }
         }
-        try index.remove(paths.filter { VaultPath(trusted: $0).isNote })
+        try index.remove(paths.filter { VaultPath(trusted: $0).isLinking })
     }
 
     /// Brings the index up to date for files that may have changed, appeared or gone.
@@ -239,7 +242,7 @@ final class Vault: Sendable {
                 gone.append(path)
                 continue
             }
-            guard place.isNote else {
+            guard place.isLinking else {
                 others.append(path)
                 continue
             }
@@ -260,15 +263,16 @@ final class Vault: Sendable {
         let known = try index.stamps()
         let gone = Set(known.keys).union(paths).subtracting(found.keys)
         if !gone.isEmpty { try change { try drop(Array(gone)) } }
-        let notes = found.filter { VaultPath(trusted: $0.key).isNote }
-        let changed = notes.filter { known[$0.key] != $0.value }.keys.sorted()
-        var progress = Progress(done: notes.count - changed.count, total: notes.count, isComplete: false)
+        func notes(_ paths: some Sequence<String>) -> Int { paths.count { VaultPath(trusted: $0).isNote } }
+        let changed = found.filter { VaultPath(trusted: $0.key).isLinking && known[$0.key] != $0.value }.keys.sorted()
+        let total = notes(found.keys)
+        var progress = Progress(done: total - notes(changed), total: total, isComplete: false)
         report(progress)
         for start in stride(from: 0, to: changed.count, by: 64) {
             if shouldStop() { return }
             let batch = Array(changed[start..<min(start + 64, changed.count)])
             try change { try refresh(batch) }
-            progress.done += batch.count
+            progress.done += notes(batch)
             report(progress)
         }
         progress.isComplete = true

@@ -42,6 +42,9 @@ struct VaultPath: Hashable, Sendable, Comparable, CustomStringConvertible {
         return String(name[..<dot])
     }
     var isNote: Bool { text.lowercased().hasSuffix(".md") }
+    var isCanvas: Bool { text.lowercased().hasSuffix(".canvas") }
+    /// Whether it may have links.
+    var isLinking: Bool { isNote || isCanvas }
     var description: String { text }
 
     static func < (left: VaultPath, right: VaultPath) -> Bool { left.text < right.text }
