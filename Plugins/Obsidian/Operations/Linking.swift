@@ -22,6 +22,8 @@ extension ObsidianPlugin {
         var to = try VaultPath(input.to.hasSuffix("/") ? input.to + from.name : input.to, argument: "to")
         if from.isNote { to = to.asNote }
         guard to != from else { throw VaultError(.invalidArgument, "to is where '\(from)' already is") }
+        // A link that the index does not know would be left behind.
+        try vault.synchronize { false }
         return try vault.change {
             let moved = try Self.move(from, to, in: vault)
             return MoveOutput(path: to.text, updated: moved.updated, change: moved.change, warning: vault.warning)

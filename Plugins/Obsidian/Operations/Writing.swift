@@ -102,6 +102,7 @@ extension ObsidianPlugin {
     func deleteNote(_ input: DeleteInput, _ call: Call) throws -> DeleteOutput {
         let vault = try vaults.vault(input.vault)
         let path = try vault.find(input.path)
+        try vault.synchronize { false }
         return try vault.change {
             let sources = try vault.backlinks(to: path.text).map(\.path)
             let done = try vault.apply("delete", [.delete(path, before: try vault.files.read(path).bytes)])
