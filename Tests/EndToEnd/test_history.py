@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import threading
 import time
 
 import pytest
@@ -76,6 +77,57 @@ def test_what_a_person_edited_since_stays_or_is_reported(served):
         "path": "Mine.md", "reason": "these lines were edited since", "line": 2, "then": "2\n", "now": "2, by hand\n",
         "wanted": "two\n"}
     assert note.read_text() == "one\n2, by hand\nthree\nfour, by hand\n"
+
+
+def together(served, seconds):
+    """Two agents and an editor on one note: every line of each is there at the end, once and whole."""
+    note = served.vault / "Shared.md"
+    note.write_text("first\n")
+    until = time.monotonic() + seconds
+    written = {}
+
+    def agent(name):
+        connection = Connection(served)
+        try:
+            count = 0
+            while time.monotonic() < until:
+                answer = connection.call("vault.edit_note", {"path": "Shared.md", "action": "append", "content": f"{name} {count}"})
+                assert answer["status"] == 0, answer
+                count += 1
+            written[name] = count
+        finally:
+            connection.close()
+
+    def editor():
+        count = 0
+        while time.monotonic() < until:
+            # As editors do that save into the file itself.
+            with open(note, "a") as file:
+                file.write(f"editor {count}\n")
+            count += 1
+            time.sleep(0.003)
+        written["editor"] = count
+
+    threads = [threading.Thread(target=agent, args=[name]) for name in ("one", "two")] + [threading.Thread(target=editor)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    lines = note.read_text().splitlines()
+    assert lines[0] == "first" and len(written) == 3 and all(count > 10 for count in written.values()), written
+    assert sorted(lines[1:]) == sorted(f"{name} {number}" for name, count in written.items() for number in range(count))
+    # Each writes in its own order.
+    for name, count in written.items():
+        assert [line for line in lines if line.startswith(name + " ")] == [f"{name} {number}" for number in range(count)]
+
+
+def test_agents_and_an_editor_on_one_note_lose_nothing(served):
+    together(served, 5)
+
+
+@pytest.mark.storms
+def test_agents_and_an_editor_on_one_note_for_a_minute_lose_nothing(served):
+    together(served, 60)
 
 
 def killed_in_between(place, call, after):

@@ -4,6 +4,7 @@
 #endif
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <openssl/evp.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
@@ -28,11 +29,14 @@ static inline int knap_exchange(int folder, const char *name, const char *other)
 }
 
 // Whether somebody has the file open for writing: a read lease, which is given back at once, is then refused
-// (fcntl(2), F_SETLEASE). False also where leases cannot be had.
+// (fcntl(2), F_SETLEASE). False also where leases cannot be had. Whoever opens the file in that moment has the kernel
+// tell us by a signal, which must not be the usual SIGIO: that ends the process.
 #ifndef F_SETLEASE
 #define F_SETLEASE 1024
+#define F_SETSIG 10
 #endif
 static inline int knap_has_writer(int file) {
+   if (fcntl(file, F_SETSIG, SIGURG) != 0) return 0;
    if (fcntl(file, F_SETLEASE, F_RDLCK) != 0) return errno == EAGAIN;
    fcntl(file, F_SETLEASE, F_UNLCK);
    return 0;

@@ -74,7 +74,17 @@ extension ObsidianPlugin {
         let vault = try vaults.vault(input.vault)
         let path = try vault.find(input.path)
         guard path.isNote else { throw VaultError(.invalidArgument, "'\(path)' is not a note") }
-        return try vault.change {
+        // An edit is of what is there: where an editor saved in the moment between, it is made again of that.
+        for _ in 0..<Self.attempts where input.version == nil {
+            do { return try edit(path, input, in: vault) } catch let error as VaultError where error.code == .aborted {}
+        }
+        return try edit(path, input, in: vault)
+    }
+
+    private static let attempts = 10
+
+    private func edit(_ path: VaultPath, _ input: EditInput, in vault: Vault) throws -> EditOutput {
+        try vault.change {
             let (text, version, _) = try vault.readText(path)
             let edited = try NoteEdit(input, text: text, path: path).applied()
             let made = try vault.write(path, edited, expecting: input.version ?? version, operation: "edit")

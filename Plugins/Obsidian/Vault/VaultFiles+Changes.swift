@@ -153,8 +153,12 @@ extension VaultFiles {
         let descriptor = openat(file.folder, file.path.name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
         guard descriptor >= 0 else { return }
         defer { close(descriptor) }
-        for _ in 0..<50 where knap_has_writer(descriptor) != 0 { usleep(10_000) }
-        guard knap_has_writer(descriptor) == 0 else {
+        var patience = 50
+        while knap_has_writer(descriptor) != 0, patience > 0 {
+            usleep(10_000)
+            patience -= 1
+        }
+        guard patience > 0 else {
             throw VaultError(
                 .aborted, "another program has '\(file.path)' open and is writing it; nothing was done, try again")
         }
