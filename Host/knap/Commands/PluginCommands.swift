@@ -99,7 +99,7 @@ struct PluginCommand {
     }
 
     var usage: String {
-        let arguments = positional.map { " <\($0)>" }.joined()
+        let arguments = positional.map { " <\($0)>" }.joined() + (takesMany ? "..." : "")
         let options = properties.members.filter { !positional.contains($0.name) }
         let lines = options.map { "  --\($0.name) <\(type($0.name) ?? "value")>  \($0.value["description"]?.stringValue ?? "")" }
         return """
@@ -112,13 +112,19 @@ struct PluginCommand {
             """
     }
 
+    /// Whether the last argument is a list, of which each word is an element.
+    private var takesMany: Bool { positional.last.map { type($0) == "array" } ?? false }
+
     func input(words: [String], options: [(name: String, value: String?)]) throws(CommandFailure) -> JSON {
-        guard words.count <= positional.count else {
+        guard words.count <= positional.count || takesMany else {
             throw CommandFailure(
                 ExitStatus.usage, "USAGE", "unexpected argument '\(words[positional.count])'; `knap \(title) --help` tells more")
         }
         var input = JSONObject()
         for (name, word) in zip(positional, words) { input[name] = value(word, of: name) }
+        if takesMany, let list = positional.last, words.count > positional.count {
+            input[list] = .array(words[(positional.count - 1)...].map { element($0, of: list) })
+        }
         for option in options {
             let name = property(option.name)
             guard properties.isEmpty || properties[name] != nil else {
@@ -135,6 +141,10 @@ struct PluginCommand {
         return properties[option] == nil && properties[underscored] != nil ? underscored : option
     }
 
+    private func element(_ text: String, of list: String) -> JSON {
+        properties[list]?["items"]?["type"]?.stringValue == "string" ? .string(text) : (try? JSON.parse(text)) ?? .string(text)
+    }
+
     private func type(_ name: String) -> String? { properties[name]?["type"]?.stringValue }
 
     private func value(_ text: String, of name: String) -> JSON {
@@ -142,7 +152,7 @@ struct PluginCommand {
         case "string": return .string(text)
         case "array":
             if let parsed = try? JSON.parse(text), parsed.arrayValue != nil { return parsed }
-            return .array([.string(text)])
+            return .array([element(text, of: name)])
         default: return (try? JSON.parse(text)) ?? .string(text)
         }
     }

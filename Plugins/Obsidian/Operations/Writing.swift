@@ -75,13 +75,14 @@ extension ObsidianPlugin {
         let path = try vault.find(input.path)
         guard path.isNote else { throw VaultError(.invalidArgument, "'\(path)' is not a note") }
         // An edit is of what is there: where an editor saved in the moment between, it is made again of that.
-        for _ in 0..<Self.attempts where input.version == nil {
+        let end = ContinuousClock.now + Self.patience
+        while input.version == nil, ContinuousClock.now < end {
             do { return try edit(path, input, in: vault) } catch let error as VaultError where error.code == .aborted {}
         }
         return try edit(path, input, in: vault)
     }
 
-    private static let attempts = 10
+    private static let patience = Duration.seconds(5)
 
     private func edit(_ path: VaultPath, _ input: EditInput, in vault: Vault) throws -> EditOutput {
         try vault.change {
