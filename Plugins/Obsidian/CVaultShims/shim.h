@@ -33,13 +33,16 @@ static inline int knap_exchange(int folder, const char *name, const char *other)
 // tell us by a signal, which must not be the usual SIGIO: that ends the process.
 #ifndef F_SETLEASE
 #define F_SETLEASE 1024
+#define F_GETLEASE 1025
 #define F_SETSIG 10
 #endif
 static inline int knap_has_writer(int file) {
    if (fcntl(file, F_SETSIG, SIGURG) != 0) return 0;
    if (fcntl(file, F_SETLEASE, F_RDLCK) != 0) return errno == EAGAIN;
+   // Whoever is opening it waits for the lease to end, and then has it open.
+   int lease = fcntl(file, F_GETLEASE);
    fcntl(file, F_SETLEASE, F_UNLCK);
-   return 0;
+   return lease != F_RDLCK;
 }
 
 // syncfs(2): all of a file system that is not on its disk yet.

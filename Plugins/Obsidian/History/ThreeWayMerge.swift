@@ -15,7 +15,19 @@ enum ThreeWayMerge {
         var theirs: String
     }
 
+    /// Of two changes to the same lines keeps both, ours first, so that nothing is lost.
+    static func union(base: String, ours: String, theirs: String) -> String {
+        merge(base: base, ours: ours, theirs: theirs, keepsBoth: true).text
+    }
+
     static func merge(base: String, ours: String, theirs: String) -> Outcome {
+        let merged = merge(base: base, ours: ours, theirs: theirs, keepsBoth: false)
+        return merged.conflicts.isEmpty ? .merged(merged.text) : .conflicts(merged.conflicts)
+    }
+
+    private static func merge(
+        base: String, ours: String, theirs: String, keepsBoth: Bool
+    ) -> (text: String, conflicts: [Conflict]) {
         let left = LineDifference(from: base, to: ours)
         let right = LineDifference(from: base, to: theirs)
         let lines = left.old
@@ -49,6 +61,8 @@ enum ThreeWayMerge {
                 merged += theirs
             } else if rightHunks.isEmpty {
                 merged += ours
+            } else if keepsBoth {
+                merged += ours + theirs
             } else {
                 conflicts.append(Conflict(line: start + shift, base: base, ours: ours, theirs: theirs))
             }
@@ -56,7 +70,7 @@ enum ThreeWayMerge {
             at = end
         }
         merged += lines[at...].joined()
-        return conflicts.isEmpty ? .merged(merged) : .conflicts(conflicts)
+        return (merged, conflicts)
     }
 
     /// What a side has in place of a region of the base.

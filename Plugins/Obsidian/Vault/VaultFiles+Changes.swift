@@ -22,6 +22,13 @@ extension VaultFiles {
         var stamp: Stamp
     }
 
+    /// A file that lost its place, to which another program may still be writing what belongs into the one in its place.
+    private struct Displaced {
+        var descriptor: Int32
+        var path: VaultPath
+        var content: [UInt8]
+    }
+
     private enum Step {
         case moved(VaultPath, VaultPath)
         case trashed(VaultPath, String)
@@ -37,8 +44,12 @@ extension VaultFiles {
     func apply(_ changes: [FileChange], id: String) throws(VaultError) -> [Changed] {
         var staged: [Staged] = []
         var done: [Step] = []
+        var displaced: [Displaced] = []
         var results = [Changed](repeating: Changed(), count: changes.count)
-        defer { for file in staged { close(file.folder) } }
+        defer {
+            for file in staged { close(file.folder) }
+            for file in displaced { close(file.descriptor) }
+        }
         do throws(VaultError) {
             for (place, change) in changes.enumerated() {
                 guard case .written(let before, let after) = change.content else { continue }
@@ -58,15 +69,17 @@ extension VaultFiles {
                 }
             }
             for file in staged {
-                try publish(file)
+                try publish(file, &displaced)
                 done.append(.published(file.path, before: file.before))
                 results[file.place].stamp = file.stamp
             }
             for file in staged { fsync(file.folder) }
+            for file in displaced { rescue(file, id) }
             return results
         } catch {
             for file in staged { unlinkat(file.folder, file.temporary, 0) }
             takeBack(done, of: id)
+            for file in displaced { rescue(file, id) }
             throw error
         }
     }
@@ -124,15 +137,16 @@ extension VaultFiles {
 
     /// Gives a file its place, if what is there is what was expected: what another program has just written, or is
     /// writing, is never lost.
-    private func publish(_ file: Staged) throws(VaultError) {
+    private func publish(_ file: Staged, _ displaced: inout [Displaced]) throws(VaultError) {
         guard let before = file.before else {
             return try rename(file.folder, file.temporary, file.folder, file.path.name, what: file.path)
         }
-        try waitForWriters(of: file)
+        try check(file.path.name, in: file, is: before, patience: Self.patienceForWriters)
+        let replacing = openat(file.folder, file.temporary, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)
+        defer { if replacing >= 0 { close(replacing) } }
         guard knap_exchange(file.folder, file.temporary, file.path.name) == 0 else {
             // File systems without it get the check and the rename as two steps.
             guard errno == EINVAL || errno == ENOENT else { throw failure("write", file.path) }
-            try check(file.path.name, in: file, is: before)
             guard renameat(file.folder, file.temporary, file.folder, file.path.name) == 0 else {
                 throw failure("write", file.path)
             }
@@ -142,35 +156,71 @@ extension VaultFiles {
             // What was there has the temporary name now, so nobody else can open it any more.
             try check(file.temporary, in: file, is: before)
         } catch {
+            // For a moment others may have written to ours.
+            keep(dup(replacing), file.path, contents(of: replacing, file.path), &displaced)
             knap_exchange(file.folder, file.temporary, file.path.name)
             throw error
         }
+        keep(openat(file.folder, file.temporary, O_RDONLY | O_NOFOLLOW | O_CLOEXEC), file.path, before, &displaced)
         unlinkat(file.folder, file.temporary, 0)
     }
 
-    /// Another program that writes the file has half a second to come to its end.
-    private func waitForWriters(of file: Staged) throws(VaultError) {
-        let descriptor = openat(file.folder, file.path.name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
+    /// As many as a process may well have open: a change of more files is no editor's rival.
+    private static let maximumDisplaced = 64
+
+    private func keep(_ descriptor: Int32, _ path: VaultPath, _ content: [UInt8]?, _ displaced: inout [Displaced]) {
         guard descriptor >= 0 else { return }
-        defer { close(descriptor) }
-        var patience = 50
-        while knap_has_writer(descriptor) != 0, patience > 0 {
+        guard let content, displaced.count < Self.maximumDisplaced else {
+            close(descriptor)
+            return
+        }
+        displaced.append(Displaced(descriptor: descriptor, path: path, content: content))
+    }
+
+    /// Puts into its successor what a program wrote to a file that it had found before the file lost its place.
+    private func rescue(_ file: Displaced, _ id: String) {
+        var patience = Self.patienceForWriters
+        while knap_has_writer(file.descriptor) != 0, patience > 0 {
             usleep(10_000)
             patience -= 1
         }
-        guard patience > 0 else {
-            throw VaultError(
-                .aborted, "another program has '\(file.path)' open and is writing it; nothing was done, try again")
+        guard let late = contents(of: file.descriptor, file.path), late != file.content else { return }
+        for attempt in 0..<10 {
+            guard let now = try? read(file.path).bytes else { return }
+            let merged = ThreeWayMerge.union(
+                base: String(decoding: file.content, as: UTF8.self), ours: String(decoding: now, as: UTF8.self),
+                theirs: String(decoding: late, as: UTF8.self))
+            let change = FileChange.write(file.path, before: now, after: Array(merged.utf8))
+            if (try? apply([change], id: "\(id)-late-\(attempt)")) != nil { return }
         }
     }
 
-    private func check(_ name: String, in file: Staged, is expected: [UInt8]) throws(VaultError) {
+    private func contents(of descriptor: Int32, _ path: VaultPath) -> [UInt8]? {
+        guard descriptor >= 0, lseek(descriptor, 0, SEEK_SET) == 0 else { return nil }
+        return try? read(descriptor, path).bytes
+    }
+
+    /// Hundredths of a second that another program has to come to the end of its writing.
+    private static let patienceForWriters = 50
+
+    private func check(
+        _ name: String, in file: Staged, is expected: [UInt8], patience: Int = 0
+    ) throws(VaultError) {
         let changed = VaultError(
             .aborted, "'\(file.path)' was changed by another program just now; nothing was done, read it again")
         let descriptor = openat(file.folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
         guard descriptor >= 0 else { throw changed }
         defer { close(descriptor) }
-        guard knap_has_writer(descriptor) == 0, try read(descriptor, file.path).bytes == expected else { throw changed }
+        var patience = patience
+        while knap_has_writer(descriptor) != 0 {
+            guard patience > 0 else {
+                throw VaultError(
+                    .aborted, "another program has '\(file.path)' open and is writing it; nothing was done, try again")
+            }
+            usleep(10_000)
+            patience -= 1
+        }
+        guard try read(descriptor, file.path).bytes == expected else { throw changed }
     }
 
     /// In the other order. What cannot be taken back either, as on a disk that fails, stays for the next start.
