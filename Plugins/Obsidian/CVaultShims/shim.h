@@ -1,4 +1,5 @@
 #pragma once
+#include <stddef.h>
 #include <openssl/evp.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
@@ -19,3 +20,6 @@ static inline int knap_rename_new(int from, const char *name, int to, const char
 
 static inline int knap_vault_eventfd(void) { return eventfd(0, EFD_CLOEXEC); }
 static inline int knap_vault_inotify(void) { return inotify_init1(IN_NONBLOCK | IN_CLOEXEC); }
+
+// memmem(3). Where a text of bytes is first found in another, or NULL.
+void *memmem(const void *bytes, size_t count, const void *text, size_t text_count);
