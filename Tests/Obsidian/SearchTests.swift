@@ -67,7 +67,7 @@ struct SearchTests {
             ("section:(apple pear)", "Two Three"), ("section:(apple 2024)", ""), ("section:(trees pear)", "Three"), ("section:(line:apple block:pear)", "Two Three"),
             ("task:(call OR mow)", "Two"), ("task:water", "Two"), ("task:apple", ""), ("task-todo:call", "Two"), ("task-todo:pears", "Two"), ("task-todo:water", ""), ("task-done:water", "Two"), ("task-done:mow", "Two"), ("task-done:two", "Ärger"), ("task-todo:two", ""), ("task:/./", "Two Ärger"),
             // Case.
-            ("match-case:RED", "Three"), ("match-case:red", "One"), ("match-case:(RED ignore-case:PLUM)", "Three"), ("match-case:Cafe", ""), ("match-case:Café", "Three"), ("match-case:path:Sub", ""), ("match-case:path:sub", "Three Ärger"), ("-match-case:A", ""), ("match-case:/RED/", "Three"),
+            ("match-case:RED", "Three"), ("match-case:red", "One"), ("match-case:(RED ignore-case:PLUM)", "Three"), ("match-case:Cafe", ""), ("match-case:Café", "Three"), ("match-case:path:Sub", ""), ("match-case:path:sub", "Three Ärger"), ("-match-case:A", ""), ("match-case:/RED/", "Three"), ("match-case:content:-Red", "One Two Three Ärger"), ("match-case:path:-Sub", "One Two Three Ärger"), ("match-case:[Status]", ""), ("match-case:tag:Fruit", ""), ("line:-match-case:RED", "One Two Three Ärger"),
             // Properties.
             ("[status]", "Two Three"), ("[STATUS:Open]", "Two"), ("[status:open OR closed]", "Two Three"), ("[status:pen]", "Two"), ("[status:\"pen\"]", ""), ("[status:-open]", "Three"), ("-[status:open]", "One Three Ärger"), ("[status:/^clo/]", "Three"),
             ("[rank:>3]", "Three"), ("[rank:<4]", "Two"), ("[rank:>2 <9]", "Two"), ("[rank:3]", "Two"), ("[empty:null]", "Three"), ("[status:null]", ""), ("[\"a b\":door]", "Three"), ("[\"a b\":\"open door\"]", "Three"), ("[/^ra/]", "Two Three"), ("[status OR empty]", "Two Three"), ("[aliases:second]", "Two"), ("[status:match-case:OPEN]", ""), ("[stat]", ""),
@@ -148,6 +148,22 @@ struct SearchTests {
         struct Enough: Error {}
         for query in ["/x/", "line:apple", "match-case:A"] {
             #expect(throws: Enough.self) { try again.search(SearchQuery(query), folder: nil, limit: 1, offset: 0) { throw Enough() } }
+        }
+    }
+
+    @Test("whatever can be read as a query can be run, however large", arguments: 1...4 as ClosedRange<UInt64>)
+    func anyQuery(seed: UInt64) throws {
+        var random = SplitMix(seed: seed)
+        var queries = (0..<300).map { _ in RandomQuery.text(&random) }
+        let many = (0..<100).map { "w\($0)" }
+        queries += [
+            many.joined(separator: " "), many.joined(separator: " OR "), "-" + many.joined(separator: " -"), "path:" + many.joined(separator: " OR path:"),
+            "-tag:" + many.joined(separator: " -tag:"), String(repeating: "-(a OR ", count: 7) + "b" + String(repeating: ")", count: 7), String(repeating: "line:(-path:", count: 5) + "b" + String(repeating: ")", count: 5),
+            "a\" OR 1=1 --\"", "NEAR(a b)", "a*", "body:x", "%_'", "\"*\"", "e\u{301} \u{301}",
+        ]
+        for text in queries {
+            guard let query = try? SearchQuery(text) else { continue }
+            #expect(throws: Never.self, "seed \(seed): \(text)") { try found(query) }
         }
     }
 

@@ -68,6 +68,7 @@ struct QueryPlan {
         var ranked: [String] = []
         var hasInner = false
         private var isNegated = false
+        private var isCased = false
 
         init(vocabulary: Vocabulary) { self.vocabulary = vocabulary }
 
@@ -94,63 +95,53 @@ struct QueryPlan {
                     case .word(let text), .phrase(let text): name = text
                     default: return .unknown
                     }
-                    let plan = QueryPlan(.condition(.tag(name)))
-                    return subject == .part ? plan.onlyPossible : plan
-                case .matchCase: return try cased(part, subject)
-                case .ignoreCase: return try plan(part, subject)
+                    return exactly(.condition(.tag(name)), subject)
+                case .matchCase, .ignoreCase:
+                    let before = isCased
+                    isCased = scope == .matchCase
+                    defer { isCased = before }
+                    return try plan(part, subject)
                 case .line, .block, .section, .task, .todo, .done: return try plan(part, .part).onlyPossible
                 }
             case .property(.word(let name), let value), .property(.phrase(let name), let value):
                 guard name.unicodeScalars.allSatisfy(\.isASCII) else { return .unknown }
-                let plan = QueryPlan(.condition(.hasProperty(name)))
+                let plan = exactly(.condition(.hasProperty(name)), subject)
                 return value == nil ? plan : plan.onlyPossible
             case .property: return .unknown
             }
         }
 
-        /// What holds with regard to case holds without.
-        private mutating func cased(_ part: SearchQuery, _ subject: Subject) throws -> QueryPlan {
-            switch part {
-            case .all(let parts): return QueryPlan.all(try parts.map { try cased($0, subject) })
-            case .any(let parts): return QueryPlan.any(try parts.map { try cased($0, subject) })
-            case .not(let part):
-                isNegated.toggle()
-                defer { isNegated.toggle() }
-                let plan = try cased(part, subject)
-                return subject == .part ? .unknown : plan.negated
-            case .scoped(.ignoreCase, let part): return try plan(part, subject)
-            default: return try plan(part, subject).onlyPossible
-            }
+        /// What is asked without regard to case is no more than possible where case counts, or in a part of a note.
+        private func exactly(_ filter: NoteFilter, _ subject: Subject) -> QueryPlan {
+            let plan = QueryPlan(filter)
+            return isCased || subject == .part ? plan.onlyPossible : plan
         }
 
         private mutating func words(_ text: String, _ subject: Subject) throws -> QueryPlan {
-            let bytes = Folding.bytes(text)
+            let folded = Folding.text(text)
             switch subject {
-            case .file: return QueryPlan(.condition(SQLCondition("instr(note.folded_name, ?)", [Folding.text(text)])))
-            case .path: return QueryPlan(.condition(SQLCondition("instr(note.folded_path, ?)", [Folding.text(text)])))
+            case .file: return exactly(.condition(SQLCondition("instr(note.folded_name, ?)", [folded])), subject)
+            case .path: return exactly(.condition(SQLCondition("instr(note.folded_path, ?)", [folded])), subject)
             case .note, .text, .part: break
             }
             let tokens = try Folding.tokens(text)
-            guard !tokens.isEmpty else { return .unknown }
-            if !isNegated { ranked.append("\"\(tokens.joined(separator: " "))\"*") }
-            var plans: [QueryPlan] = []
-            for (number, token) in tokens.enumerated() {
-                // Only the first may be the end of a longer token.
-                let inner = number == 0 ? vocabulary.terms(with: Array(token.utf8), most: QueryPlan.mostTerms) : []
-                let beginnings = match(["\"\(token)\"*"], subject)
-                guard let inner else {
-                    plans.append(QueryPlan(beginnings, .all))
-                    continue
-                }
+            guard let first = tokens.first else { return .unknown }
+            let rank = beginning(tokens.joined(separator: " "))
+            if !isNegated, !ranked.contains(rank) { ranked.append(rank) }
+            // Only the first may be the end of a longer token.
+            var plans = tokens.dropFirst().map { QueryPlan(match([beginning($0)], subject)) }
+            if let inner = vocabulary.terms(with: Array(first.utf8), most: QueryPlan.mostTerms) {
                 hasInner = hasInner || !inner.isEmpty
-                plans.append(
-                    QueryPlan(
-                        inner.isEmpty ? beginnings : match(["\"\(token)\"*"] + inner.map { "\"\($0)\"" }, subject)))
+                plans.append(QueryPlan(match([beginning(first)] + inner.map { "\"\($0)\"" }, subject)))
+            } else {
+                plans.append(QueryPlan(match([beginning(first)], subject), .all))
             }
-            let isOneToken = tokens.count == 1 && Array(tokens[0].utf8) == bytes
             let plan = QueryPlan.all(plans)
-            return isOneToken && subject != .part ? plan : plan.onlyPossible
+            let isOneToken = tokens.count == 1 && folded == first
+            return isOneToken && !isCased && subject != .part ? plan : plan.onlyPossible
         }
+
+        private func beginning(_ text: String) -> String { "\"\(text)\"*" }
 
         private func match(_ terms: [String], _ subject: Subject) -> NoteFilter {
             let any = terms.joined(separator: " OR ")
