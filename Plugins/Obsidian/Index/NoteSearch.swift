@@ -49,7 +49,9 @@ extension NoteIndex {
         _ query: SearchQuery, _ filter: NoteFilter, _ database: Database, _ check: @escaping () throws -> Void
     ) throws -> [Int64] {
         let condition = filter.condition
-        let body = query.readsText ? "content.body FROM note JOIN content ON content.rowid = note.id" : "'' FROM note"
+        // A CROSS JOIN keeps its order: no text is read before its note is known to be in question.
+        let body =
+            query.readsText ? "content.body FROM note CROSS JOIN content ON content.rowid = note.id" : "'' FROM note"
         let rows = try Row.fetchCursor(
             database, sql: "SELECT note.id, note.path, note.properties, \(body) WHERE \(condition.sql)",
             arguments: condition.arguments)
