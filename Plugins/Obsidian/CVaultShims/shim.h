@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stddef.h>
 #include <openssl/evp.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
@@ -50,3 +51,6 @@ static inline int knap_syncfs(int file) { return (int)syscall(SYS_syncfs, file);
 
 static inline int knap_vault_eventfd(void) { return eventfd(0, EFD_CLOEXEC); }
 static inline int knap_vault_inotify(void) { return inotify_init1(IN_NONBLOCK | IN_CLOEXEC); }
+
+// memmem(3). Where a text of bytes is first found in another, or NULL.
+void *memmem(const void *bytes, size_t count, const void *text, size_t text_count);

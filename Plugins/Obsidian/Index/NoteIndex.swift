@@ -1,6 +1,7 @@
 import GRDB
 import Glibc
 import KnapJSON
+import Synchronization
 
 /// The index of one vault: full text, tags, properties and links, in one SQLite file that may be thrown away.
 ///
@@ -9,8 +10,10 @@ import KnapJSON
 /// and no notes.
 final class NoteIndex: Sendable {
     /// Raised with every change of the tables: an index of another version is built anew.
-    static let schemaVersion = 2
+    static let schemaVersion = 3
     let database: DatabasePool
+    /// Read from the disk when it is first asked for; it knows the words of a note before others can find the note.
+    private let vocabulary = Mutex<Vocabulary?>(nil)
 
     init(path: String) throws {
         do {
@@ -66,7 +69,7 @@ final class NoteIndex: Sendable {
         CREATE TABLE file (
             id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, title TEXT NOT NULL, folder TEXT NOT NULL,
             size INTEGER NOT NULL, modified INTEGER NOT NULL, inode INTEGER NOT NULL, version TEXT NOT NULL,
-            properties TEXT NOT NULL, is_note INTEGER NOT NULL);
+            properties TEXT NOT NULL, folded_path TEXT NOT NULL, folded_name TEXT NOT NULL, is_note INTEGER NOT NULL);
         CREATE INDEX note_modified ON file(modified DESC) WHERE is_note;
         CREATE VIEW note AS SELECT * FROM file WHERE is_note;
         CREATE TABLE tag (note INTEGER NOT NULL, name TEXT NOT NULL, folded TEXT NOT NULL);
@@ -76,15 +79,44 @@ final class NoteIndex: Sendable {
             subpath TEXT NOT NULL, display TEXT, key TEXT NOT NULL);
         CREATE INDEX link_note ON link(note);
         CREATE INDEX link_key ON link(key);
+        CREATE TABLE term (text TEXT NOT NULL);
         CREATE VIRTUAL TABLE content USING fts5(
-            title, aliases, headings, tags, body, tokenize = "unicode61 remove_diacritics 2", prefix = '2 3');
+            title, aliases, headings, tags, body, tokenize = "\(Folding.tokenizer)", prefix = '1 2 3');
         """
 
     // MARK: Writing
 
     func put(_ notes: [IndexedNote]) throws {
-        try database.write { database in
-            for note in notes { try Self.put(note, database) }
+        try database.writeWithoutTransaction { database in
+            try database.inTransaction {
+                for note in notes { try Self.put(note, database) }
+                try learn(notes, database)
+                return .commit
+            }
+            try withVocabulary(database) { $0.unsaved = [] }
+        }
+    }
+
+    private func learn(_ notes: [IndexedNote], _ database: Database) throws {
+        let tokenizer = try Folding.tokenizer(in: database)
+        let unsaved = try withVocabulary(database) { vocabulary in
+            for note in notes where VaultPath(trusted: note.path).isNote {
+                try vocabulary.learn(note.title, tokenizer)
+                try vocabulary.learn(note.text, tokenizer)
+            }
+            return vocabulary.unsaved
+        }
+        for term in unsaved {
+            try database.cachedStatement(sql: "INSERT INTO term VALUES (?)").execute(arguments: [term])
+        }
+    }
+
+    func withVocabulary<T>(_ database: Database, _ body: (inout Vocabulary) throws -> T) throws -> T {
+        try vocabulary.withLock { vocabulary in
+            var known = try vocabulary ?? Vocabulary(String.fetchCursor(database, sql: "SELECT text FROM term"))
+            vocabulary = nil  // So that it is changed in place.
+            defer { vocabulary = known }
+            return try body(&known)
         }
     }
 
@@ -99,13 +131,15 @@ final class NoteIndex: Sendable {
         let front = note.parsed.frontMatter
         try database.cachedStatement(
             sql: """
-                INSERT INTO file (path, title, folder, size, modified, inode, version, properties, is_note)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+                INSERT INTO file
+                    (path, title, folder, size, modified, inode, version, properties, folded_path, folded_name, is_note)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                 """
         ).execute(arguments: [
             note.path, note.title, VaultPath(trusted: note.path).folder, note.stamp.size, note.stamp.modifiedNs,
             Int64(bitPattern: note.stamp.inode), note.version,
-            JSON.object(front?.properties ?? JSONObject()).serialized(), VaultPath(trusted: note.path).isNote,
+            JSON.object(front?.properties ?? JSONObject()).serialized(), Folding.text(note.path),
+            Folding.text(VaultPath(trusted: note.path).name), VaultPath(trusted: note.path).isNote,
         ])
         let id = database.lastInsertedRowID
         let tags = note.parsed.tags.map(\.name) + (front?.tags ?? [])

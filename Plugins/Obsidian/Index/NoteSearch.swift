@@ -1,76 +1,99 @@
 import GRDB
 
-/// Full-text search over the index.
+/// Search over the index: what it can tell is asked in SQL, the rest is decided on the texts of the notes in question.
 extension NoteIndex {
     struct Hit: Sendable {
         var summary: NoteSummary
+        var properties: String
         var body: String
     }
 
-    /// The best hits and how many there are in all.
-    func search(_ query: SearchQuery, folder: String?, limit: Int, offset: Int) throws -> (hits: [Hit], total: Int) {
-        var condition = SQLCondition()
-        condition.addAny(query.alternatives.map(Self.sql))
-        if let folder, !folder.isEmpty { condition.addFolder(folder) }
-        return try database.read { database in
-            let total = try Int.fetchOne(
-                database, sql: "SELECT count(*) FROM note WHERE \(condition.sql)", arguments: condition.arguments) ?? 0
-            let match = Self.match(query)
-            // Ranked by BM25 with the title weighing most; what matches by filters alone is newest first.
-            let sql =
-                match.isEmpty
-                ? "SELECT note.*, content.body FROM note JOIN content ON content.rowid = note.id WHERE \(condition.sql) ORDER BY note.modified DESC, note.path LIMIT ? OFFSET ?"
-                : """
-                SELECT note.*, content.body FROM content JOIN note ON content.rowid = note.id
-                WHERE content MATCH ? AND \(condition.sql)
-                ORDER BY bm25(content, 10.0, 8.0, 4.0, 4.0, 1.0), note.path LIMIT ? OFFSET ?
-                """
-            let arguments =
-                (match.isEmpty ? StatementArguments() : [match]) + condition.arguments + [limit, offset]
-            let rows = try Row.fetchAll(database, sql: sql, arguments: arguments)
-            return (rows.map { Hit(summary: NoteSummary($0), body: $0["body"]) }, total)
-        }
-    }
-
-    /// All words that count, for ranking; the conditions decide what matches.
-    private static func match(_ query: SearchQuery) -> String {
-        query.positiveTexts.map(quoted).filter { !$0.isEmpty }.joined(separator: " OR ")
-    }
-
-    /// A word or phrase as FTS5 takes it: quoted, so that nothing in it is syntax; the last word may be a beginning.
-    static func quoted(_ text: String) -> String {
-        let hasToken = text.unicodeScalars.contains { $0.properties.isAlphabetic || $0.properties.numericType != nil }
-        guard hasToken else { return "" }
-        let clean = String(String.UnicodeScalarView(text.unicodeScalars.filter { $0.value != 0 }))
-        return "\"" + clean.split(separator: "\"", omittingEmptySubsequences: false).joined(separator: "\"\"") + "\"*"
-    }
-
-    private static func sql(_ conditions: [SearchQuery.Condition]) -> SQLCondition {
-        var all = SQLCondition()
-        for condition in conditions { all.add(sql(condition.term), negated: condition.isNegated) }
-        return all
-    }
-
-    private static func sql(_ term: SearchQuery.Term) -> SQLCondition {
-        switch term {
-        case .word(let text), .phrase(let text):
-            let match = quoted(text)
-            if match.isEmpty {  // punctuation only: no token to look up, so look for the text itself
-                return SQLCondition("note.id IN (SELECT rowid FROM content WHERE instr(body, ?))", [text])
+    /// The best hits and how many there are in all: first those in which words of the query begin, ranked, then the
+    /// others, newest first. `check` is called again and again while texts are read, and throws to
+    /// end a search that takes too long.
+    func search(
+        _ query: SearchQuery, folder: String?, limit: Int, offset: Int, check: @escaping () throws -> Void = {}
+    ) throws -> (hits: [Hit], total: Int) {
+        try database.read { database in
+            let plan = try withVocabulary(database) { try QueryPlan(query, $0) }
+            var inFolder = NoteFilter.all
+            if let folder, !folder.isEmpty { inFolder = .condition(.folder(folder)) }
+            let certain = NoteFilter.all([plan.certain, inFolder])
+            let last = offset > Int.max - limit ? Int.max : offset + limit
+            var order: [Int64]
+            let total: Int
+            if plan.isOfBeginnings, case .match(let text) = certain {
+                let matched = try Self.count(text, database)
+                // Where every note is found for certain there is none left to read.
+                let isAll = try plan.isExact || matched == Int.fetchOne(database, sql: "SELECT count(*) FROM note")
+                let others = isAll ? [] : try Self.decided(query, plan.open(in: inFolder), database, check)
+                order = try Self.ranked(text, nil, most: last, database) + Self.newest(.ids(others), database)
+                total = matched + others.count
+            } else {
+                var filter = certain
+                if !plan.isExact {
+                    filter = .any([certain, .ids(try Self.decided(query, plan.open(in: inFolder), database, check))])
+                }
+                let newest = try Self.newest(filter, database)
+                total = newest.count
+                order = plan.ranking.isEmpty ? [] : try Self.ranked(plan.ranking, newest, most: last, database)
+                let best = Set(order)
+                if order.count < last { order += newest.filter { !best.contains($0) } }
             }
-            return SQLCondition("note.id IN (SELECT rowid FROM content WHERE content MATCH ?)", [match])
-        case .tag(let tag): return .tag(tag)
-        case .path(let text): return SQLCondition("instr(lower(note.path), ?)", [folded(text)])
-        case .file(let text): return SQLCondition("instr(lower(note.title), ?)", [folded(text)])
-        case .property(let name, nil): return SQLCondition(Self.property + ")", [folded(name)])
-        case .property(let name, let value?):
-            return SQLCondition(
-                Self.property + " AND (instr(lower(value), ?) OR instr(lower(atom), ?)))",
-                [folded(name), folded(value), folded(value)])
+            return (try order.dropFirst(offset).prefix(limit).compactMap { try Self.hit($0, database) }, total)
         }
     }
 
-    private static let property = "EXISTS (SELECT 1 FROM json_each(note.properties) WHERE lower(key) = ?"
+    /// Those of the notes that the query finds, by their texts.
+    private static func decided(
+        _ query: SearchQuery, _ filter: NoteFilter, _ database: Database, _ check: @escaping () throws -> Void
+    ) throws -> [Int64] {
+        let condition = filter.condition
+        // A CROSS JOIN keeps its order: no text is read before its note is known to be in question.
+        let body =
+            query.readsText ? "content.body FROM note CROSS JOIN content ON content.rowid = note.id" : "'' FROM note"
+        let rows = try Row.fetchCursor(
+            database, sql: "SELECT note.id, note.path, note.properties, \(body) WHERE \(condition.sql)",
+            arguments: condition.arguments)
+        let evaluator = QueryEvaluator(query, check: check)
+        var found: [Int64] = []
+        while let row = try rows.next() {
+            if try evaluator.matches(NoteText(path: row[1], properties: row[2], text: row[3])) { found.append(row[0]) }
+        }
+        return found
+    }
+
+    private static func count(_ match: String, _ database: Database) throws -> Int {
+        try Int.fetchOne(database, sql: "SELECT count(*) FROM content WHERE content MATCH ?", arguments: [match]) ?? 0
+    }
+
+    /// The best by BM25, with the title weighing most. The `+` keeps SQLite from asking FTS5 for one note at a time.
+    private static func ranked(_ match: String, _ among: [Int64]?, most: Int, _ database: Database) throws -> [Int64] {
+        let condition =
+            among.map { SQLCondition("+note.id IN (SELECT value FROM json_each(?))", ["\($0)"]) } ?? SQLCondition()
+        return try Int64.fetchAll(
+            database,
+            sql: """
+                SELECT note.id FROM content JOIN note ON note.id = content.rowid
+                WHERE content MATCH ? AND \(condition.sql)
+                ORDER BY bm25(content, 10.0, 8.0, 4.0, 4.0, 1.0), note.path LIMIT ?
+                """, arguments: [match] + condition.arguments + [most])
+    }
+
+    private static func newest(_ filter: NoteFilter, _ database: Database) throws -> [Int64] {
+        let condition = filter.condition
+        return try Int64.fetchAll(
+            database, sql: "SELECT note.id FROM note WHERE \(condition.sql) ORDER BY note.modified DESC, note.path",
+            arguments: condition.arguments)
+    }
+
+    private static func hit(_ id: Int64, _ database: Database) throws -> Hit? {
+        let statement = try database.cachedStatement(
+            sql: "SELECT note.*, content.body FROM note JOIN content ON content.rowid = note.id WHERE note.id = ?")
+        return try Row.fetchOne(statement, arguments: [id]).map { row in
+            Hit(summary: NoteSummary(row), properties: row["properties"], body: row["body"])
+        }
+    }
 }
 
 /// A condition on notes with its arguments; nothing from outside ever becomes part of the text.
@@ -88,17 +111,24 @@ struct SQLCondition {
         arguments += other.arguments
     }
 
-    mutating func addAny(_ others: [SQLCondition]) {
-        guard !others.isEmpty else { return }
-        add(SQLCondition(
-            others.map { "(\($0.sql))" }.joined(separator: " OR "),
-            others.reduce(into: StatementArguments()) { $0 += $1.arguments }))
+    mutating func addFolder(_ folder: String) { add(.folder(folder)) }
+
+    static func joined(_ conditions: [SQLCondition], _ word: String) -> SQLCondition {
+        SQLCondition(
+            conditions.map { "(\($0.sql))" }.joined(separator: " \(word) "),
+            conditions.reduce(into: StatementArguments()) { $0 += $1.arguments })
     }
 
     /// The folder itself and everything below it.
-    mutating func addFolder(_ folder: String) {
+    static func folder(_ folder: String) -> SQLCondition {
         let name = folded(folder.hasSuffix("/") ? String(folder.dropLast()) : folder)
-        add(SQLCondition("lower(note.folder) = ? OR substr(lower(note.folder), 1, ?) = ?", [name, name.count + 1, name + "/"]))
+        return SQLCondition(
+            "lower(note.folder) = ? OR substr(lower(note.folder), 1, ?) = ?", [name, name.count + 1, name + "/"])
+    }
+
+    /// A name in ASCII, in any case.
+    static func hasProperty(_ name: String) -> SQLCondition {
+        SQLCondition("EXISTS (SELECT 1 FROM json_each(note.properties) WHERE lower(key) = ?)", [folded(name)])
     }
 
     /// The tag or one nested in it.

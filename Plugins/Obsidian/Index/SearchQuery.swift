@@ -1,118 +1,81 @@
-/// What a person typed to find notes, taken apart.
+/// What a person typed to find notes, as a tree: Obsidian's query language (Help, "Search").
 ///
-/// Words are joined by AND; `OR` separates alternatives; `-word` excludes; `"two words"` is a phrase; `tag:`, `path:`,
-/// `file:` and `[property]` or `[property:value]` narrow. Nothing in it is an error: what has no meaning is searched for.
-struct SearchQuery: Sendable, Equatable {
-    enum Term: Sendable, Equatable {
-        case word(String)
-        case phrase(String)
-        case tag(String)
-        case path(String)
-        case file(String)
-        case property(String, String?)
+/// Pure: ``QueryParser`` makes it of text, and `description` is a text that makes it again. ``QueryPlan`` asks the index
+/// for it, and ``QueryEvaluator`` decides it for one note.
+indirect enum SearchQuery: Sendable, Equatable {
+    /// What an operator looks at instead of the whole note, or how.
+    enum Scope: String, Sendable, CaseIterable {
+        case file, path, content, tag, line, block, section, task
+        case todo = "task-todo"
+        case done = "task-done"
+        case matchCase = "match-case"
+        case ignoreCase = "ignore-case"
     }
 
-    struct Condition: Sendable, Equatable {
-        var term: Term
-        var isNegated: Bool
+    enum Comparison: Character, Sendable, CaseIterable {
+        case less = "<"
+        case greater = ">"
     }
 
-    /// Any alternative may hold; within one all conditions must.
-    var alternatives: [[Condition]]
+    case all([SearchQuery])
+    case any([SearchQuery])
+    case not(SearchQuery)
+    case word(String)
+    case phrase(String)
+    case regex(String)
+    case scoped(Scope, SearchQuery)
+    /// A property of this name, with this value if there is one.
+    case property(SearchQuery, SearchQuery?)
+    /// Only as a property's value.
+    case number(Comparison, Double)
 
-    init(_ text: String) {
-        var alternatives: [[Condition]] = [[]]
-        var rest = text[...]
-        while let token = Self.nextToken(&rest) {
-            if token == .word("OR"), !alternatives[alternatives.count - 1].isEmpty {
-                alternatives.append([])
-                continue
-            }
-            alternatives[alternatives.count - 1].append(Self.condition(token))
-        }
-        self.alternatives = alternatives.filter { !$0.isEmpty }
-    }
+    init(_ text: String) throws(VaultError) { self = try QueryParser.parse(text) }
 
-    /// Words and phrases that count for the match, for snippets.
-    var positiveTexts: [String] {
-        alternatives.joined().compactMap { condition in
-            guard !condition.isNegated else { return nil }
-            switch condition.term {
-            case .word(let text), .phrase(let text): return text
-            default: return nil
-            }
-        }
-    }
-
-    // MARK: Tokens
-
-    private enum Token: Equatable {
-        case word(String)
-        case quoted(String)
-        case bracketed(String)
-        case negatedQuoted(String)
-        case negatedBracketed(String)
-    }
-
-    private static func nextToken(_ rest: inout Substring) -> Token? {
-        rest = rest.drop { $0.isWhitespace }
-        guard let first = rest.first else { return nil }
-        let negated = first == "-" && rest.count > 1
-        let start = negated ? rest.dropFirst() : rest
-        if let (inner, after) = enclosed(start, "\"", "\"") {
-            rest = after
-            return negated ? .negatedQuoted(inner) : .quoted(inner)
-        }
-        if let (inner, after) = enclosed(start, "[", "]") {
-            rest = after
-            return negated ? .negatedBracketed(inner) : .bracketed(inner)
-        }
-        var word = rest.prefix { !$0.isWhitespace }
-        // A quoted value may hold spaces: path:"Daily Notes".
-        if let colon = word.firstIndex(of: ":"), word.index(after: colon) < rest.endIndex,
-            let (inner, after) = enclosed(rest[word.index(after: colon)...], "\"", "\"")
-        {
-            let key = rest[..<word.index(after: colon)]
-            rest = after
-            return .word(key + inner)
-        }
-        rest = rest[word.endIndex...]
-        word = word.drop { $0 == "\"" }
-        return .word(String(word))
-    }
-
-    private static func enclosed(_ text: Substring, _ open: Character, _ close: Character) -> (String, Substring)? {
-        guard text.first == open, let end = text.dropFirst().firstIndex(of: close) else { return nil }
-        return (String(text[text.index(after: text.startIndex)..<end]), text[text.index(after: end)...])
-    }
-
-    private static func condition(_ token: Token) -> Condition {
-        switch token {
-        case .quoted(let text): Condition(term: .phrase(text), isNegated: false)
-        case .negatedQuoted(let text): Condition(term: .phrase(text), isNegated: true)
-        case .bracketed(let text): Condition(term: property(text), isNegated: false)
-        case .negatedBracketed(let text): Condition(term: property(text), isNegated: true)
-        case .word(let text):
-            text.hasPrefix("-") && text.count > 1
-                ? Condition(term: word(String(text.dropFirst())), isNegated: true)
-                : Condition(term: word(text), isNegated: false)
+    /// Whether it can be decided only with a note's text at hand.
+    var readsText: Bool {
+        switch self {
+        case .all(let parts), .any(let parts): parts.contains(where: \.readsText)
+        case .not(let part): part.readsText
+        case .word, .phrase, .regex: true
+        case .scoped(.file, let part), .scoped(.path, let part): part.hasScope
+        case .scoped: true
+        case .property, .number: false
         }
     }
 
-    private static func property(_ text: String) -> Term {
-        let parts = text.split(separator: ":", maxSplits: 1).map { String($0.trimmed) }
-        return .property(parts.first ?? "", parts.count > 1 ? parts[1] : nil)
+    /// Whether an operator within leads back to the note.
+    private var hasScope: Bool {
+        switch self {
+        case .all(let parts), .any(let parts): parts.contains(where: \.hasScope)
+        case .not(let part), .scoped(.matchCase, let part), .scoped(.ignoreCase, let part): part.hasScope
+        case .scoped: true
+        case .word, .phrase, .regex, .property, .number: false
+        }
+    }
+}
+
+extension SearchQuery: CustomStringConvertible {
+    var description: String {
+        switch self {
+        case .all(let parts): parts.map(\.inList).joined(separator: " ")
+        case .any(let parts):
+            parts.map { if case .all = $0 { $0.description } else { $0.inList } }.joined(separator: " OR ")
+        case .not(let part): "-" + part.inList
+        case .word(let text): text
+        case .phrase(let text): "\"" + text.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"") + "\""
+        case .regex(let pattern): "/" + pattern + "/"
+        case .scoped(let scope, let part): scope.rawValue + ":" + part.inList
+        case .property(let name, nil): "[\(name)]"
+        case .property(let name, let value?): "[\(name):\(value)]"
+        case .number(let comparison, let number): "\(comparison.rawValue)\(number)"
+        }
     }
 
-    private static func word(_ text: String) -> Term {
-        for (prefix, make) in [("tag:", Term.tag), ("path:", Term.path), ("file:", Term.file)] {
-            if text.lowercased().hasPrefix(prefix), text.count > prefix.count {
-                let value = String(text.dropFirst(prefix.count))
-                return make(prefix == "tag:" && value.hasPrefix("#") ? String(value.dropFirst()) : value)
-            }
+    private var inList: String {
+        switch self {
+        case .all, .any: "(\(self))"
+        default: description
         }
-        if text.hasPrefix("#"), text.count > 1 { return .tag(String(text.dropFirst())) }
-        return .word(text)
     }
 }
 

@@ -29,15 +29,12 @@ extension ObsidianPlugin {
     func searchNotes(_ input: SearchInput, _ call: Call) throws -> SearchOutput {
         let vault = try vaults.vault(input.vault)
         let page = try Page(limit: input.limit, offset: input.offset, standard: 10, most: 100)
-        let query = SearchQuery(input.query)
-        guard !query.alternatives.isEmpty else {
-            throw VaultError(.invalidArgument, "query is empty; give words, \"a phrase\", tag:name, path:text or [property:value]")
-        }
-        let (hits, total) = try vault.index.search(query, folder: input.path, limit: page.limit, offset: page.offset)
-        let matches = hits.map { hit in
-            let lines = Snippets.find(query.positiveTexts, in: hit.body).map { SearchOutput.Line(line: $0, text: $1) }
-            return SearchOutput.Match(path: hit.summary.path, lines: lines)
-        }
+        let query = try SearchQuery(input.query)
+        let patience = Patience(call)
+        let (hits, total) = try vault.index.search(
+            query, folder: input.path, limit: page.limit, offset: page.offset, check: patience.check)
+        let snippets = Snippets(query, check: patience.check)
+        let matches = try hits.map { SearchOutput.Match(path: $0.summary.path, lines: try snippets.lines(of: $0)) }
         var budget = try TokenBudget(input.max_tokens)
         let shown = budget.fitting(matches) { match in
             match.lines.reduce(match.path.utf8.count + 24) { $0 + $1.text.utf8.count + 24 }
@@ -141,26 +138,47 @@ extension ObsidianPlugin {
     }
 }
 
-/// The lines of a note that show why it was found.
-enum Snippets {
-    static func find(_ texts: [String], in body: String, most: Int = 3) -> [(Int, String)] {
-        let wanted = texts.map(folded).filter { !$0.isEmpty }
-        var lines: [(Int, String)] = []
-        for (number, line) in body.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
-            let low = folded(String(line))
-            guard let word = wanted.first(where: { low.contains($0) }) else { continue }
-            lines.append((number + 1, shortened(String(line), around: word)))
-            if lines.count == most { break }
+/// How long a search may read texts: until its caller gives up, and no longer than people wait.
+private struct Patience {
+    private static let most = Duration.seconds(10)
+
+    private let call: Call
+    private let end = ContinuousClock.now + most
+
+    init(_ call: Call) { self.call = call }
+
+    func check() throws {
+        guard !call.isCancelled else { throw CancellationError() }
+        guard ContinuousClock.now < end else {
+            throw VaultError(
+                .deadlineExceeded,
+                "the search took more than \(Self.most.components.seconds) seconds; "
+                    + "add words, tag:, path: or the argument path, so that fewer texts have to be read")
         }
-        return lines
+    }
+}
+
+/// The lines of a note that show why it was found.
+struct Snippets {
+    private static let most = 3, longest = 200
+
+    private let evaluator: QueryEvaluator
+
+    init(_ query: SearchQuery, check: @escaping () throws -> Void = {}) {
+        evaluator = QueryEvaluator(query, check: check)
+    }
+
+    func lines(of hit: NoteIndex.Hit) throws -> [ObsidianPlugin.SearchOutput.Line] {
+        let note = NoteText(path: hit.summary.path, properties: hit.properties, text: hit.body)
+        return try evaluator.places(in: note, most: Self.most).map { place in
+            .init(line: place.line + 1, text: Self.shortened(note.line(place.line), around: place.column))
+        }
     }
 
     /// A long line is cut to what surrounds the match.
-    private static func shortened(_ line: String, around word: String) -> String {
-        guard line.count > 200 else { return String(line.trimmed) }
-        let low = folded(line)
-        let place = low.firstRange(of: word).map { low.distance(from: low.startIndex, to: $0.lowerBound) } ?? 0
-        let start = max(0, min(place - 60, line.count - 180))
+    private static func shortened(_ line: String, around column: Int) -> String {
+        guard line.count > longest else { return String(line.trimmed) }
+        let start = max(0, min(column - 60, line.count - 180))
         let cut = line.dropFirst(start).prefix(180)
         return (start > 0 ? "…" : "") + cut + (start + 180 < line.count ? "…" : "")
     }
