@@ -105,9 +105,9 @@ struct HistoryTests {
         return vault
     }
 
-    private func contents(_ vault: Vault) -> [String: String] {
+    private func contents(_ vault: Vault) throws -> [String: String] {
         var found: [String: String] = [:]
-        vault.files.scan { path, _ in
+        try vault.files.scan { path, _ in
             found[path] = (try? vault.files.read(VaultPath(trusted: path)).bytes).map { String(decoding: $0, as: UTF8.self) }
         }
         return found
@@ -131,7 +131,7 @@ struct HistoryTests {
             try folder.write("vault/n\(number).md", text)
         }
         vault = try open()
-        let before = contents(vault)
+        let before = try contents(vault)
         var made: [Int64] = []
         for _ in 0..<30 {
             let path = try #require(vault.paths.sorted().randomElement(using: &generator))
@@ -157,7 +157,7 @@ struct HistoryTests {
             let conflicts = try undo(id, in: vault)
             #expect(conflicts == [], "seed \(seed), change \(id)")
         }
-        #expect(contents(vault) == before, "seed \(seed)")
+        #expect(try contents(vault) == before, "seed \(seed)")
         // The index agrees with the files.
         #expect(vault.paths == Set(before.keys))
         // And undoing what undid leads forward again.
@@ -192,7 +192,7 @@ struct HistoryTests {
     func allOrNothing() throws {
         let vault = try open()
         for name in ["a", "b", "c"] { try folder.write("vault/\(name).md", name) }
-        let before = contents(vault)
+        let before = try contents(vault)
         func change(_ name: String, _ expected: String) -> FileChange {
             .write(VaultPath(trusted: name + ".md"), before: Array(expected.utf8), after: Array("new".utf8))
         }
@@ -200,7 +200,7 @@ struct HistoryTests {
         // The last one is not what it is expected to be.
         for changes in [[renamed, change("b", "b"), change("c", "x")], [change("a", "a"), change("b", "x"), renamed]] {
             #expect(throws: VaultError.self) { try vault.change { try vault.apply("test", changes) } }
-            #expect(contents(vault) == before)
+            #expect(try contents(vault) == before)
             #expect(try vault.journal.entries(about: nil, limit: 10, offset: 0).total == 0)
         }
         var hidden: [String] = []
@@ -213,7 +213,7 @@ struct HistoryTests {
     func cutOff(made: Int) throws {
         var vault = try open()
         for name in ["a", "b", "c"] { try folder.write("vault/\(name).md", name) }
-        let before = contents(vault)
+        let before = try contents(vault)
         let paths = ["a", "b", "c"].map { VaultPath(trusted: $0 + ".md") }
         let changes: [FileChange] = [
             .move(paths[0], to: VaultPath(trusted: "f/a.md"), .written(before: Array("a".utf8), after: Array("A".utf8))),
@@ -222,10 +222,10 @@ struct HistoryTests {
         ]
         let id = try vault.journal.prepare("test", changes, now: 0)
         _ = try vault.files.apply(Array(changes.prefix(made)), id: "other")
-        try folder.write("vault/.knap-\(id)-1", "half")
+        try folder.write("vault/.knap-\(id)-1", "")
         vault = try open()
         let expected = made == 4 ? ["f/a.md": "A", "b.md": "B", "d.md": "D"] : before
-        #expect(contents(vault) == expected)
+        #expect(try contents(vault) == expected)
         #expect(access(folder.path + "/vault/.knap-\(id)-1", F_OK) != 0)
         #expect(try vault.journal.unfinished().isEmpty)
         #expect(try vault.journal.entries(about: nil, limit: 10, offset: 0).total == (made == 4 ? 1 : 0))
@@ -247,6 +247,66 @@ struct HistoryTests {
         #expect(pwrite(writer, "PERSON", 6, 0) == 6)
         close(writer)
         #expect(try folder.read("vault/n.md") == "PERSON")
+    }
+
+    @Test("what another program saved in the moment of a crash is seen again, and what a person edited after it stays")
+    func cutOffBesidePeople() throws {
+        var vault = try open()
+        let paths = ["a", "b"].map { VaultPath(trusted: $0 + ".md") }
+        for path in paths { try folder.write("vault/" + path.text, "1\n2\n3\n") }
+        let changes = paths.map { path in
+            FileChange.write(path, before: Array("1\n2\n3\n".utf8), after: Array("one\n2\n3\n".utf8))
+        }
+        let id = try vault.journal.prepare("test", changes, now: 0)
+        // The first is published, in exchange with what a person had just saved, and edited on; the second is not.
+        try folder.write("vault/a.md", "one\n2\nthree\n")
+        try folder.write("vault/.knap-\(id)-0", "saved by a person")
+        try folder.write("vault/.knap-\(id)-back-1", "one\n2")
+        vault = try open()
+        #expect(try contents(vault) == [
+            "a.md": "1\n2\nthree\n", "b.md": "1\n2\n3\n", "a (saved meanwhile 1).md": "saved by a person",
+        ])
+        #expect(access(folder.path + "/vault/.knap-\(id)-back-1", F_OK) != 0)
+        #expect(try vault.journal.unfinished().isEmpty)
+    }
+
+    @Test("a file whose moving back was itself cut off gets its content back too")
+    func cutOffWhileTakenBack() throws {
+        var vault = try open()
+        let (from, to) = (VaultPath(trusted: "a.md"), VaultPath(trusted: "f/a.md"))
+        try folder.write("vault/a.md", "new")
+        try folder.write("vault/b.md", "b")
+        _ = try vault.journal.prepare(
+            "test", [
+                .move(from, to: to, .written(before: Array("old".utf8), after: Array("new".utf8))),
+                .write(VaultPath(trusted: "b.md"), before: Array("b".utf8), after: Array("B".utf8)),
+            ], now: 0)
+        vault = try open()
+        #expect(try contents(vault) == ["a.md": "old", "b.md": "b"])
+    }
+
+    @Test("a commit of the journal is on disk when it returns")
+    func durable() throws {
+        let journal = try ChangeJournal(path: folder.path + "/history.sqlite")
+        #expect(try journal.synchronous == 2)
+    }
+
+    @Test("scans side by side each find everything")
+    func scans() async throws {
+        for number in 0..<500 { try folder.write("vault/\(number).md", "") }
+        let files = try open().files
+        await withTaskGroup(of: Int.self) { group in
+            for _ in 0..<8 {
+                group.addTask {
+                    (0..<20).map { _ in
+                        var count = 0
+                        try? files.scan { _, _ in count += 1 }
+                        return count
+                    }.min() ?? 0
+                }
+            }
+            for await least in group { #expect(least == 500) }
+        }
     }
 
     @Test("a broken journal is put aside, and a history begins anew")

@@ -43,10 +43,14 @@ struct VaultTests {
             let error = #expect(throws: VaultError.self) { try vault.files.read(VaultPath(trusted: path)) }
             #expect(error?.code == .permissionDenied)
         }
-        #expect(throws: VaultError.self) { try vault.files.apply([.write(VaultPath(trusted: "out/new.md"), before: nil, after: [1])], id: "x") }
+        #expect(throws: VaultFiles.Failure.self) {
+            try vault.files.apply([.write(VaultPath(trusted: "out/new.md"), before: nil, after: [1])], id: "x")
+        }
         #expect(access(folder.path + "/outside/new.md", F_OK) != 0)
         // A link in the place of a note is not written through.
-        #expect(throws: VaultError.self) { try vault.files.apply([.write(VaultPath(trusted: "link.md"), before: [2], after: [1])], id: "x") }
+        #expect(throws: VaultFiles.Failure.self) {
+            try vault.files.apply([.write(VaultPath(trusted: "link.md"), before: [2], after: [1])], id: "x")
+        }
     }
 
     @Test("a note is found as soon as the write that made it is answered")
@@ -77,13 +81,13 @@ struct VaultTests {
         let files = try VaultFiles(root: folder.path + "/small")
         let path = try VaultPath("n.md")
         _ = try files.apply([.write(path, before: nil, after: Array("short".utf8))], id: "x")
-        let error = #expect(throws: VaultError.self) {
+        let failure = #expect(throws: VaultFiles.Failure.self) {
             try files.apply([.write(path, before: Array("short".utf8), after: [UInt8](repeating: 65, count: 1 << 20))], id: "x")
         }
-        #expect(error?.code == .resourceExhausted)
+        #expect(failure?.error.code == .resourceExhausted && failure?.isTakenBack == true)
         #expect(try files.read(path).bytes == Array("short".utf8))
         var names: [String] = []
-        files.scan { name, _ in names.append(name) }
+        try files.scan { name, _ in names.append(name) }
         #expect(names == ["n.md"])
     }
 

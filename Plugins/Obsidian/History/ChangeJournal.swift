@@ -46,16 +46,22 @@ final class ChangeJournal: Sendable {
         var configuration = GRDB.Configuration()
         configuration.maximumReaderCount = 2
         configuration.prepareDatabase { database in
-            // A commit is on disk when it returns.
-            try database.execute(sql: "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA cache_size = -1000")
+            try database.execute(sql: "PRAGMA foreign_keys = ON; PRAGMA cache_size = -1000")
         }
         let database = try DatabasePool(path: path, configuration: configuration)
+        // Opening a pool sets it to NORMAL, with which a commit may be lost to a power cut.
+        try database.writeWithoutTransaction { try $0.execute(sql: "PRAGMA synchronous = FULL") }
         try database.write { database in
             guard try Int.fetchOne(database, sql: "PRAGMA user_version") == 0 else { return }
             try database.execute(sql: schema)
             try database.execute(sql: "PRAGMA user_version = \(schemaVersion)")
         }
         return database
+    }
+
+    /// SQLite's setting of that name: 2 is FULL.
+    var synchronous: Int {
+        get throws { try database.writeWithoutTransaction { try Int.fetchOne($0, sql: "PRAGMA synchronous") ?? 0 } }
     }
 
     private static let schema = """
@@ -127,8 +133,11 @@ final class ChangeJournal: Sendable {
     /// What was prepared was not done, or was taken back.
     func forget(_ id: Int64) throws {
         try database.write { database in
+            let contents = try Row.fetchAll(database, sql: "SELECT before, after FROM file WHERE change = ?", arguments: [id])
             try database.execute(sql: "DELETE FROM change WHERE id = ?", arguments: [id])
-            try Self.dropContents(database)
+            for content in contents.flatMap({ [$0["before"] as Int64?, $0["after"] as Int64?].compactMap(\.self) }) {
+                try Self.dropContents(database, "id = ? AND ", [content])
+            }
         }
     }
 
@@ -147,12 +156,14 @@ final class ChangeJournal: Sendable {
         }
     }
 
-    private static func dropContents(_ database: Database) throws {
+    private static func dropContents(
+        _ database: Database, _ condition: String = "", _ arguments: StatementArguments = []
+    ) throws {
         try database.execute(
             sql: """
-                DELETE FROM content WHERE NOT EXISTS (SELECT 1 FROM file WHERE before = content.id)
+                DELETE FROM content WHERE \(condition)NOT EXISTS (SELECT 1 FROM file WHERE before = content.id)
                 AND NOT EXISTS (SELECT 1 FROM file WHERE after = content.id)
-                """)
+                """, arguments: arguments)
     }
 
     // MARK: - Reading
@@ -165,7 +176,7 @@ final class ChangeJournal: Sendable {
         }
     }
 
-    /// The newest first.
+    /// The newest first, without the contents of their files, which may be many.
     ///
     /// - Parameter path: A file, or a folder, that they are about; nil for all.
     func entries(about path: String?, limit: Int, offset: Int) throws -> (entries: [Entry], total: Int) {
@@ -175,7 +186,8 @@ final class ChangeJournal: Sendable {
             if let path {
                 condition += """
                      AND id IN (SELECT change FROM file WHERE path IN (:path, :note) OR source IN (:path, :note)
-                    OR substr(path, 1, length(:path) + 1) = :path || '/')
+                    OR substr(path, 1, length(:path) + 1) = :path || '/'
+                    OR substr(source, 1, length(:path) + 1) = :path || '/')
                     """
                 arguments = ["path": path, "note": path + ".md"]
             }
@@ -184,7 +196,7 @@ final class ChangeJournal: Sendable {
             let rows = try Row.fetchAll(
                 database, sql: Self.select + condition + " ORDER BY id DESC LIMIT :limit OFFSET :offset",
                 arguments: arguments &+ page)
-            return (try rows.map { try Self.entry($0, database) }, total ?? 0)
+            return (try rows.map { try Self.entry($0, database, withContents: false) }, total ?? 0)
         }
     }
 
@@ -201,12 +213,13 @@ final class ChangeJournal: Sendable {
         AS undone FROM change
         """
 
-    private static func entry(_ row: Row, _ database: Database) throws -> Entry {
+    private static func entry(_ row: Row, _ database: Database, withContents: Bool = true) throws -> Entry {
         let id: Int64 = row["id"]
         let files = try Row.fetchAll(
             database,
             sql: """
-                SELECT path, source, kind, trashed, b.bytes AS before, a.bytes AS after FROM file
+                SELECT path, source, kind, trashed, \(withContents ? "b.bytes" : "iif(b.id, x'', NULL)") AS before,
+                \(withContents ? "a.bytes" : "iif(a.id, x'', NULL)") AS after FROM file
                 LEFT JOIN content b ON b.id = file.before LEFT JOIN content a ON a.id = file.after
                 WHERE change = ? ORDER BY place
                 """, arguments: [id])

@@ -29,7 +29,7 @@ struct LineDifference {
         let (oldCore, newCore) = (start..<(old.count - end), start..<(new.count - end))
         if oldCore.isEmpty && newCore.isEmpty { return }
         // Two long texts that have little in common are one hunk: to find more would take its square of time.
-        guard oldCore.count + newCore.count <= 20_000 else {
+        guard oldCore.count + newCore.count <= 4_000 else {
             hunks = [Hunk(old: oldCore, new: newCore)]
             return
         }

@@ -1,5 +1,7 @@
 extension Vault {
     /// Takes back what an earlier process began and did not finish; one that was done to its end is counted as done.
+    ///
+    /// What cannot be taken back now stays in the journal, and is tried again at the next start.
     func takeBackUnfinished() throws {
         for entry in try journal.unfinished() {
             let changes = entry.files.map(\.change)
@@ -8,11 +10,17 @@ extension Vault {
                 try journal.finish(entry.id, trashed: [:])
                 continue
             }
+            var isTakenBack = true
             for (place, change) in changes.enumerated().reversed() {
-                guard let back = wayBack(of: change) else { continue }
-                _ = try? files.apply([back], id: "\(entry.id)-back-\(place)")
+                do {
+                    guard let back = try wayBack(of: change) else { continue }
+                    _ = try files.apply([back], id: "\(entry.id)-back-\(place)")
+                } catch {
+                    isTakenBack = false
+                    unjournaled(error)
+                }
             }
-            try journal.forget(entry.id)
+            if isTakenBack { try journal.forget(entry.id) }
         }
     }
 
@@ -30,22 +38,25 @@ extension Vault {
         return files.stamp(from) == nil && files.stamp(change.path) != nil
     }
 
-    /// What has to be done to a file so that it is as before a change; nil where it is, or is somebody else's by now.
-    private func wayBack(of change: FileChange) -> FileChange? {
-        let isAfter = change.contents.after.map { (try? files.read(change.path).bytes) == $0 } ?? false
-        if let from = change.from {
-            guard isMoved(change) else { return nil }
-            guard isAfter, case .written(let before?, let after) = change.content else {
-                return .move(change.path, to: from)
-            }
-            return .move(change.path, to: from, .written(before: after, after: before))
-        }
+    /// What has to be done to a file so that it is as before a change; nil where it is. What a person edited since stays.
+    private func wayBack(of change: FileChange) throws(VaultError) -> FileChange? {
+        // Where it is: an earlier recovery may have moved it back already.
+        let origin = change.from ?? change.path
+        let place = isMoved(change) ? change.path : origin
+        var content = FileChange.Content.kept
         switch change.content {
-        case .kept: return nil
+        case .kept: break
         case .deleted(let before): return isMade(change) ? .write(change.path, before: nil, after: before) : nil
         case .written(let before, let after):
-            guard isAfter else { return nil }
-            return before.map { .write(change.path, before: after, after: $0) } ?? .delete(change.path, before: after)
+            guard let now = try? files.read(place).bytes else { return nil }
+            guard let before else { return now == after ? .delete(change.path, before: after) : nil }
+            guard now != before else { break }
+            guard let wanted = ThreeWayMerge.bytes(base: after, ours: now, theirs: before) else {
+                throw VaultError(.failedPrecondition, "'\(place)' was edited after a change of it was cut off")
+            }
+            if wanted != now { content = .written(before: now, after: wanted) }
         }
+        if place != origin { return .move(place, to: origin, content) }
+        return content == .kept ? nil : FileChange(path: place, content: content)
     }
 }

@@ -7,6 +7,17 @@ enum ThreeWayMerge {
         case conflicts([Conflict])
     }
 
+    /// The same of bytes; nil where they conflict, or are not text and all differ.
+    static func bytes(base: [UInt8], ours: [UInt8], theirs: [UInt8]) -> [UInt8]? {
+        if ours == base { return theirs }
+        if ours == theirs || theirs == base { return ours }
+        let texts = [base, ours, theirs].map { String(validating: $0, as: UTF8.self) }
+        guard let base = texts[0], let ours = texts[1], let theirs = texts[2],
+            case .merged(let text) = merge(base: base, ours: ours, theirs: theirs)
+        else { return nil }
+        return Array(text.utf8)
+    }
+
     struct Conflict: Hashable {
         /// The first line in `ours`, from 0.
         var line: Int

@@ -116,9 +116,14 @@ extension ObsidianPlugin {
         try vault.synchronize { false }
         return try vault.change {
             let sources = try vault.backlinks(to: path.text).map(\.path)
-            let done = try vault.apply("delete", [.delete(path, before: try vault.files.read(path).bytes)])
+            // The bytes of a note are in the journal too; a film is in the trash alone.
+            let change: FileChange =
+                if path.isLinking { .delete(path, before: try vault.files.read(path).bytes) } else {
+                    .move(path, to: try vault.files.freeInTrash(path))
+                }
+            let done = try vault.apply("delete", [change])
             return DeleteOutput(
-                path: path.text, trashed: done.files[0].trashed ?? "",
+                path: path.text, trashed: done.files[0].trashed ?? change.path.text,
                 broken_links_in: Set(sources).subtracting([path.text]).sorted(), change: done.id,
                 warning: vault.warning)
         }

@@ -21,6 +21,8 @@ final class Vault: Sendable {
         var problem: String?
         /// Why the journal has not taken what was changed last.
         var journalProblem: String?
+        /// What it is to be told when it can be.
+        var owed: [Settlement] = []
     }
 
     /// What tools call it; no two open vaults have the same.
@@ -59,7 +61,7 @@ final class Vault: Sendable {
         return warnings.isEmpty ? nil : "this is done and on disk, but " + warnings.joined(separator: "; and ")
     }
 
-    private func unjournaled(_ error: any Error) { state.withLock { $0.journalProblem = "\(error)" } }
+    func unjournaled(_ error: any Error) { state.withLock { $0.journalProblem = "\(error)" } }
     private func journaled() { state.withLock { $0.journalProblem = nil } }
 
     /// Why the index lags behind the files; nil when it does not.
@@ -122,19 +124,67 @@ final class Vault: Sendable {
             }
             unjournaled(error)
         }
-        do {
-            let files = try files.apply(changes, id: id.map(String.init) ?? "\(getpid())-\(UInt64.random(in: 0 ... .max))")
-            if let id {
-                let trashed = files.enumerated().compactMap { place, file in file.trashed.map { (place, $0) } }
-                try? journal.finish(id, trashed: Dictionary(uniqueKeysWithValues: trashed))
-                journaled()
-            }
-            indexing { try take(changes, files) }
-            return Done(id: id, files: files)
+        let applied: VaultFiles.Applied
+        do throws(VaultFiles.Failure) {
+            applied = try files.apply(changes, id: id.map(String.init) ?? "\(getpid())-\(UInt64.random(in: 0 ... .max))")
         } catch {
-            if let id { try? journal.forget(id) }
-            throw error
+            // What could not be taken back stays in the journal for the next start.
+            if let id, error.isTakenBack { settle(.forget(id)) }
+            guard error.isTakenBack else {
+                throw VaultError(
+                    .internal, "\(error.error.message); not all of it could be taken back, which is tried again at the next start")
+            }
+            throw error.error
         }
+        let trashed = applied.files.enumerated().compactMap { place, file in file.trashed.map { (place, $0) } }
+        if let id { settle(.finish(id, Dictionary(uniqueKeysWithValues: trashed))) }
+        indexing { try take(changes, applied.files) }
+        for write in files.lateWrites(to: applied.displaced) { rescue(write.path, base: write.base, late: write.late) }
+        return Done(id: id, files: applied.files)
+    }
+
+    /// Puts into a file what another program wrote to the one that it replaced.
+    private func rescue(_ path: VaultPath, base: [UInt8], late: [UInt8]) {
+        for _ in 0..<10 {
+            guard let now = try? files.read(path).bytes, let texts = Self.texts(base, now, late) else { break }
+            let merged = ThreeWayMerge.union(base: texts[0], ours: texts[1], theirs: texts[2])
+            let change = FileChange.write(path, before: now, after: Array(merged.utf8))
+            if (try? apply("merge", [change])) != nil { return }
+        }
+        // Nothing is thrown away: what cannot be put together stands beside it.
+        let name = "\(path.folder.isEmpty ? "" : path.folder + "/")\(path.title) (saved meanwhile).md"
+        _ = try? apply("merge", [.write(VaultPath(trusted: name), before: nil, after: late)])
+    }
+
+    private static func texts(_ bytes: [UInt8]...) -> [String]? {
+        let texts = bytes.compactMap { String(validating: $0, as: UTF8.self) }
+        return texts.count == bytes.count ? texts : nil
+    }
+
+    /// What the journal is still to be told.
+    enum Settlement: Sendable {
+        case finish(Int64, [Int: String])
+        case forget(Int64)
+    }
+
+    /// Tells the journal how a change came out, and what it could not be told before.
+    private func settle(_ settlement: Settlement) {
+        let owed = state.withLock { state in
+            defer { state.owed = [] }
+            return state.owed + [settlement]
+        }
+        for (place, each) in owed.enumerated() {
+            do {
+                switch each {
+                case .finish(let id, let trashed): try journal.finish(id, trashed: trashed)
+                case .forget(let id): try journal.forget(id)
+                }
+            } catch {
+                state.withLock { $0.owed = Array(owed[place...]) }
+                return unjournaled(error)
+            }
+        }
+        journaled()
     }
 
     private static var now: Double {
@@ -238,7 +288,7 @@ final class Vault: Sendable {
         var others: [String] = []
         for path in paths {
             let place = VaultPath(trusted: path)
-            guard files.stamp(place) != nil else {
+            guard !place.isHidden, files.stamp(place) != nil else {
                 gone.append(path)
                 continue
             }
@@ -258,11 +308,12 @@ final class Vault: Sendable {
     /// Compares all files with the index and takes over what differs. `shouldStop` is asked between batches.
     func synchronize(shouldStop: () -> Bool) throws {
         var found: [String: VaultFiles.Stamp] = [:]
-        files.scan { path, stamp in found[path] = stamp }
+        try files.scan { path, stamp in found[path] = stamp }
         insert(found.keys.sorted())
         let known = try index.stamps()
         let gone = Set(known.keys).union(paths).subtracting(found.keys)
-        if !gone.isEmpty { try change { try drop(Array(gone)) } }
+        // Looked at again: another call may have made it meanwhile.
+        if !gone.isEmpty { try change { try refresh(Array(gone)) } }
         func notes(_ paths: some Sequence<String>) -> Int { paths.count { VaultPath(trusted: $0).isNote } }
         let changed = found.filter { VaultPath(trusted: $0.key).isLinking && known[$0.key] != $0.value }.keys.sorted()
         let total = notes(found.keys)

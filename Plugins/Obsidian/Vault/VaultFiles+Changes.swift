@@ -11,6 +11,13 @@ extension VaultFiles {
         var trashed: String?
     }
 
+    /// Changes that were made.
+    struct Applied: Sendable {
+        var files: [Changed]
+        /// To be looked at once the changes are counted as made.
+        var displaced: DisplacedFiles
+    }
+
     /// A file that is written beside its place, and takes it when all others are.
     private struct Staged {
         var place: Int
@@ -19,95 +26,89 @@ extension VaultFiles {
         var path: VaultPath
         /// What is to be in its place already; nil for nothing.
         var before: [UInt8]?
+        var after: [UInt8]
         var stamp: Stamp
-    }
-
-    /// A file that lost its place, to which another program may still be writing what belongs into the one in its place.
-    private struct Displaced {
-        var descriptor: Int32
-        var path: VaultPath
-        var content: [UInt8]
     }
 
     private enum Step {
         case moved(VaultPath, VaultPath)
         case trashed(VaultPath, String)
-        case published(VaultPath, before: [UInt8]?)
+        case published(VaultPath, before: [UInt8]?, after: [UInt8])
+    }
+
+    /// Why changes were not made, and whether all is as it was before.
+    struct Failure: Error {
+        var error: VaultError
+        var isTakenBack: Bool
     }
 
     /// Makes changes of several files, all or none: where one cannot be made those before it are taken back.
     ///
-    /// Everything is on disk before the first file is seen to change, and every rename when this returns; a crash in
+    /// What is written is on disk before the first file is seen to change, and every rename when this returns; a crash in
     /// between leaves each file whole, the old one or the new one.
     ///
     /// - Parameter id: Names the temporary files, so that ``removeTemporaries(of:_:)`` finds them.
-    func apply(_ changes: [FileChange], id: String) throws(VaultError) -> [Changed] {
+    func apply(_ changes: [FileChange], id: String) throws(Failure) -> Applied {
         var staged: [Staged] = []
+        var folders: [String: Int32] = [:]
         var done: [Step] = []
-        var displaced: [Displaced] = []
+        let displaced = DisplacedFiles()
         var results = [Changed](repeating: Changed(), count: changes.count)
-        defer {
-            for file in staged { close(file.folder) }
-            for file in displaced { close(file.descriptor) }
-        }
+        defer { for folder in folders.values { close(folder) } }
         do throws(VaultError) {
             for (place, change) in changes.enumerated() {
                 guard case .written(let before, let after) = change.content else { continue }
-                staged.append(try stage(change, place, after, before: before, id))
+                let name = change.path.folder
+                if folders[name] == nil { folders[name] = try openFolder(name, creating: true) }
+                guard let folder = folders[name] else { continue }
+                staged.append(try stage(change, place, in: folder, before: before, after, id))
             }
-            try persist(staged, changes)
+            try persist(staged)
             for (place, change) in changes.enumerated() {
                 if let from = change.from {
                     try move(from, to: change.path)
                     done.append(.moved(from, change.path))
                     results[place].stamp = stamp(change.path)
                 }
-                if case .deleted = change.content {
+                if case .deleted(let before) = change.content {
                     let name = try trash(change.path)
                     done.append(.trashed(change.path, name))
+                    try check(VaultPath(trusted: name), is: before, as: change.path)
                     results[place] = Changed(trashed: name)
                 }
             }
             for file in staged {
-                try publish(file, &displaced)
-                done.append(.published(file.path, before: file.before))
+                try publish(file, displaced)
+                done.append(.published(file.path, before: file.before, after: file.after))
                 results[file.place].stamp = file.stamp
             }
-            for file in staged { fsync(file.folder) }
-            for file in displaced { rescue(file, id) }
-            return results
+            for folder in folders.values { fsync(folder) }
+            return Applied(files: results, displaced: displaced)
         } catch {
-            for file in staged { unlinkat(file.folder, file.temporary, 0) }
-            takeBack(done, of: id)
-            for file in displaced { rescue(file, id) }
-            throw error
+            for file in staged { removeTemporary(file) }
+            throw Failure(error: error, isTakenBack: takeBack(done, of: id))
         }
     }
 
     private static func temporary(_ id: String, _ place: Int) -> String { ".knap-\(id)-\(place)" }
 
     private func stage(
-        _ change: FileChange, _ place: Int, _ bytes: [UInt8], before: [UInt8]?, _ id: String
+        _ change: FileChange, _ place: Int, in folder: Int32, before: [UInt8]?, _ bytes: [UInt8], _ id: String
     ) throws(VaultError) -> Staged {
-        let mode = try mode(of: change.from ?? change.path) ?? 0o644
-        let folder = try openFolder(change.path.folder, creating: true)
+        let mode = try mode(of: change.from ?? change.path)
         let name = Self.temporary(id, place)
-        let file = openat(folder, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode)
-        guard file >= 0 else {
-            let error = failure("write", change.path)
-            close(folder)
-            throw error
-        }
+        let file = openat(folder, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode ?? 0o644)
+        guard file >= 0 else { throw failure("write", change.path) }
         defer { close(file) }
         var status = stat()
-        guard fchmod(file, mode) == 0, writeAll(file, bytes), fstat(file, &status) == 0 else {
+        guard mode.map({ fchmod(file, $0) == 0 }) ?? true, writeAll(file, bytes), fstat(file, &status) == 0 else {
             let error = failure("write", change.path)
             unlinkat(folder, name, 0)
-            close(folder)
             throw error
         }
         return Staged(
-            place: place, folder: folder, temporary: name, path: change.path, before: before, stamp: Stamp(status))
+            place: place, folder: folder, temporary: name, path: change.path, before: before, after: bytes,
+            stamp: Stamp(status))
     }
 
     /// Nil where there is no file.
@@ -122,34 +123,42 @@ extension VaultFiles {
         return status.st_mode & 0o777
     }
 
-    /// One file is waited for alone; many together, which costs about as much as one.
-    private func persist(_ staged: [Staged], _ changes: [FileChange]) throws(VaultError) {
-        guard let first = staged.first else { return }
-        if staged.count > 1 {
-            guard knap_syncfs(first.folder) == 0 else { throw failure("write", first.path) }
-            return
+    /// Past so many files all that waits to go to the disk is waited for, which costs less.
+    private static let persistedOneByOne = 64
+
+    private func persist(_ staged: [Staged]) throws(VaultError) {
+        if staged.count > Self.persistedOneByOne {
+            // One for each disk that the folders may be on.
+            let folders = Set(staged.map(\.folder))
+            if folders.count <= Self.persistedOneByOne, folders.allSatisfy({ knap_syncfs($0) == 0 }) { return }
         }
-        let file = openat(first.folder, first.temporary, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)
-        guard file >= 0 else { throw failure("write", first.path) }
-        defer { close(file) }
-        guard fsync(file) == 0 else { throw failure("write", first.path) }
+        for each in staged {
+            let file = openat(each.folder, each.temporary, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)
+            guard file >= 0 else { throw failure("write", each.path) }
+            defer { close(file) }
+            guard fsync(file) == 0 else { throw failure("write", each.path) }
+        }
     }
+
+    // MARK: - Beside other programs
 
     /// Gives a file its place, if what is there is what was expected: what another program has just written, or is
     /// writing, is never lost.
-    private func publish(_ file: Staged, _ displaced: inout [Displaced]) throws(VaultError) {
+    private func publish(_ file: Staged, _ displaced: DisplacedFiles) throws(VaultError) {
         guard let before = file.before else {
             return try rename(file.folder, file.temporary, file.folder, file.path.name, what: file.path)
         }
         try check(file.path.name, in: file, is: before, patience: Self.patienceForWriters)
-        let replacing = openat(file.folder, file.temporary, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)
-        defer { if replacing >= 0 { close(replacing) } }
+        let ours = openat(file.folder, file.temporary, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)
+        let theirs = openat(file.folder, file.path.name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
+        defer { for descriptor in [ours, theirs] where descriptor >= 0 { close(descriptor) } }
         guard knap_exchange(file.folder, file.temporary, file.path.name) == 0 else {
+            guard errno == EINVAL else { throw errno == ENOENT ? Self.changed(file.path) : failure("write", file.path) }
             // File systems without it get the check and the rename as two steps.
-            guard errno == EINVAL || errno == ENOENT else { throw failure("write", file.path) }
             guard renameat(file.folder, file.temporary, file.folder, file.path.name) == 0 else {
                 throw failure("write", file.path)
             }
+            displaced.keep(theirs, file.path, before)
             return
         }
         do throws(VaultError) {
@@ -157,102 +166,159 @@ extension VaultFiles {
             try check(file.temporary, in: file, is: before)
         } catch {
             // For a moment others may have written to ours.
-            keep(dup(replacing), file.path, contents(of: replacing, file.path), &displaced)
-            knap_exchange(file.folder, file.temporary, file.path.name)
+            displaced.keep(ours, file.path, file.after)
+            if knap_exchange(file.folder, file.temporary, file.path.name) != 0 {
+                knap_rename_new(file.folder, file.temporary, file.folder, file.path.name)
+            }
             throw error
         }
-        keep(openat(file.folder, file.temporary, O_RDONLY | O_NOFOLLOW | O_CLOEXEC), file.path, before, &displaced)
+        displaced.keep(theirs, file.path, before)
         unlinkat(file.folder, file.temporary, 0)
     }
 
-    /// As many as a process may well have open: a change of more files is no editor's rival.
-    private static let maximumDisplaced = 64
-
-    private func keep(_ descriptor: Int32, _ path: VaultPath, _ content: [UInt8]?, _ displaced: inout [Displaced]) {
-        guard descriptor >= 0 else { return }
-        guard let content, displaced.count < Self.maximumDisplaced else {
-            close(descriptor)
-            return
-        }
-        displaced.append(Displaced(descriptor: descriptor, path: path, content: content))
+    private static func changed(_ path: VaultPath) -> VaultError {
+        VaultError(.aborted, "'\(path)' was changed by another program just now; nothing was done, read it again")
     }
 
-    /// Puts into its successor what a program wrote to a file that it had found before the file lost its place.
-    private func rescue(_ file: Displaced, _ id: String) {
-        var patience = Self.patienceForWriters
-        while knap_has_writer(file.descriptor) != 0, patience > 0 {
-            usleep(10_000)
-            patience -= 1
+    private func check(
+        _ name: String, in file: Staged, is expected: [UInt8], patience: Int = 0
+    ) throws(VaultError) {
+        let descriptor = openat(file.folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
+        guard descriptor >= 0 else { throw Self.changed(file.path) }
+        defer { close(descriptor) }
+        guard Self.waitForWriters(of: descriptor, patience) else {
+            throw VaultError(
+                .aborted, "another program has '\(file.path)' open and is writing it; nothing was done, try again")
         }
-        guard let late = contents(of: file.descriptor, file.path), late != file.content else { return }
-        for attempt in 0..<10 {
-            guard let now = try? read(file.path).bytes else { return }
-            let merged = ThreeWayMerge.union(
-                base: String(decoding: file.content, as: UTF8.self), ours: String(decoding: now, as: UTF8.self),
-                theirs: String(decoding: late, as: UTF8.self))
-            let change = FileChange.write(file.path, before: now, after: Array(merged.utf8))
-            if (try? apply([change], id: "\(id)-late-\(attempt)")) != nil { return }
-        }
+        guard try read(descriptor, file.path).bytes == expected else { throw Self.changed(file.path) }
     }
 
-    private func contents(of descriptor: Int32, _ path: VaultPath) -> [UInt8]? {
-        guard descriptor >= 0, lseek(descriptor, 0, SEEK_SET) == 0 else { return nil }
-        return try? read(descriptor, path).bytes
+    /// That what went to the trash is what was to be deleted.
+    private func check(_ trashed: VaultPath, is expected: [UInt8], as path: VaultPath) throws(VaultError) {
+        guard try read(trashed).bytes == expected else { throw Self.changed(path) }
     }
 
     /// Hundredths of a second that another program has to come to the end of its writing.
     private static let patienceForWriters = 50
 
-    private func check(
-        _ name: String, in file: Staged, is expected: [UInt8], patience: Int = 0
-    ) throws(VaultError) {
-        let changed = VaultError(
-            .aborted, "'\(file.path)' was changed by another program just now; nothing was done, read it again")
-        let descriptor = openat(file.folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
-        guard descriptor >= 0 else { throw changed }
-        defer { close(descriptor) }
+    /// False where somebody still writes when the time is over.
+    private static func waitForWriters(of descriptor: Int32, _ patience: Int) -> Bool {
         var patience = patience
         while knap_has_writer(descriptor) != 0 {
-            guard patience > 0 else {
-                throw VaultError(
-                    .aborted, "another program has '\(file.path)' open and is writing it; nothing was done, try again")
-            }
+            guard patience > 0 else { return false }
             usleep(10_000)
             patience -= 1
         }
-        guard try read(descriptor, file.path).bytes == expected else { throw changed }
+        return true
     }
 
-    /// In the other order. What cannot be taken back either, as on a disk that fails, stays for the next start.
-    private func takeBack(_ done: [Step], of id: String) {
+    /// What programs wrote to files that they had found before these lost their places.
+    func lateWrites(to displaced: DisplacedFiles) -> [(path: VaultPath, base: [UInt8], late: [UInt8])] {
+        displaced.files.compactMap { file in
+            _ = Self.waitForWriters(of: file.descriptor, Self.patienceForWriters)
+            guard lseek(file.descriptor, 0, SEEK_SET) == 0, let late = try? read(file.descriptor, file.path).bytes,
+                late != file.content
+            else { return nil }
+            return (file.path, file.content, late)
+        }
+    }
+
+    // MARK: - The way back
+
+    /// Removes what was staged; what is somebody else's by now gets a name that is seen.
+    private func removeTemporary(_ file: Staged) {
+        var status = stat()
+        guard fstatat(file.folder, file.temporary, &status, AT_SYMLINK_NOFOLLOW) == 0 else { return }
+        if UInt64(status.st_ino) == file.stamp.inode {
+            unlinkat(file.folder, file.temporary, 0)
+        } else {
+            setAside(file.folder, file.temporary, file.path)
+        }
+    }
+
+    private func setAside(_ folder: Int32, _ temporary: String, _ path: VaultPath) {
+        for attempt in 1..<1000 {
+            let ending = path.isNote ? ".md" : ""
+            let name = "\(path.isNote ? path.title : path.name) (saved meanwhile \(attempt))\(ending)"
+            if knap_rename_new(folder, temporary, folder, name) == 0 || errno != EEXIST { return }
+        }
+    }
+
+    /// In the other order. False where something cannot be taken back, as on a disk that fails, or is somebody else's by
+    /// now.
+    private func takeBack(_ done: [Step], of id: String) -> Bool {
+        var isWhole = true
         for (place, step) in done.enumerated().reversed() {
             switch step {
-            case .moved(let from, let to): try? move(to, to: from)
-            case .trashed(let path, let name): try? move(VaultPath(trusted: name), to: path)
-            case .published(let path, let before):
-                if let before {
-                    guard let now = try? read(path).bytes else { continue }
-                    _ = try? apply([.write(path, before: now, after: before)], id: "\(id)-back-\(place)")
-                } else {
-                    remove(path)
-                }
+            case .moved(let from, let to): isWhole = (try? move(to, to: from)) != nil && isWhole
+            case .trashed(let path, let name):
+                isWhole = (try? move(VaultPath(trusted: name), to: path)) != nil && isWhole
+            case .published(let path, let before, let after):
+                isWhole = takeBack(path, before, after, id: "\(id)-back-\(place)") && isWhole
+            }
+        }
+        return isWhole
+    }
+
+    private func takeBack(_ path: VaultPath, _ before: [UInt8]?, _ after: [UInt8], id: String) -> Bool {
+        guard let now = try? read(path).bytes else { return before == nil }
+        guard let before else {
+            return now == after && (try? apply([.delete(path, before: now)], id: id)) != nil
+        }
+        guard let wanted = ThreeWayMerge.bytes(base: after, ours: now, theirs: before) else { return false }
+        return wanted == now || (try? apply([.write(path, before: now, after: wanted)], id: id)) != nil
+    }
+
+    /// Removes what a change that was cut off left beside its files. What is none of its contents is what another program
+    /// saved in that moment, and gets a name that is seen.
+    func removeTemporaries(of id: String, _ changes: [FileChange]) {
+        for folder in Set(changes.flatMap { [$0.path.folder, $0.from?.folder].compactMap(\.self) }) {
+            guard let descriptor = try? openFolder(folder, creating: false) else { continue }
+            defer { close(descriptor) }
+            for name in names(in: descriptor) where name.hasPrefix(".knap-\(id)-") {
+                let place = name.dropFirst(".knap-\(id)-".count).split(separator: "-").last.flatMap { Int($0) }
+                let change = place.flatMap { changes.indices.contains($0) ? changes[$0] : nil }
+                let path = VaultPath(trusted: folder.isEmpty ? name : folder + "/" + name)
+                let known = changes.flatMap { [$0.contents.before, $0.contents.after].compactMap(\.self) }
+                // A beginning of one was being written.
+                let isOurs = (try? read(path).bytes).map { bytes in known.contains { $0.starts(with: bytes) } } ?? false
+                if isOurs { unlinkat(descriptor, name, 0) } else { setAside(descriptor, name, change?.path ?? path) }
             }
         }
     }
 
-    private func remove(_ path: VaultPath) {
-        guard let folder = try? openFolder(path.folder, creating: false) else { return }
-        defer { close(folder) }
-        unlinkat(folder, path.name, 0)
-        fsync(folder)
+    private func names(in folder: Int32) -> [String] {
+        let descriptor = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0, let stream = fdopendir(descriptor) else { return [] }
+        defer { closedir(stream) }
+        var names: [String] = []
+        while let entry = readdir(stream) {
+            let name = withUnsafeBytes(of: entry.pointee.d_name) { String(validating: $0.prefix { $0 != 0 }, as: UTF8.self) }
+            if let name { names.append(name) }
+        }
+        return names
+    }
+}
+
+/// Files that lost their places, to which other programs may still be writing what belongs into those in their places.
+final class DisplacedFiles: @unchecked Sendable {
+    struct File {
+        var descriptor: Int32
+        var path: VaultPath
+        var content: [UInt8]
     }
 
-    /// Removes what a change that was cut off left beside its files.
-    func removeTemporaries(of id: String, _ changes: [FileChange]) {
-        for (place, change) in changes.enumerated() {
-            guard let folder = try? openFolder(change.path.folder, creating: false) else { continue }
-            defer { close(folder) }
-            unlinkat(folder, Self.temporary(id, place), 0)
-        }
+    /// As many as a process may well have open: a change of more files is no editor's rival.
+    private static let maximum = 64
+
+    // Changed only by the thread that makes the changes, before anybody else has it.
+    private(set) var files: [File] = []
+
+    func keep(_ descriptor: Int32, _ path: VaultPath, _ content: [UInt8]) {
+        guard descriptor >= 0, files.count < Self.maximum else { return }
+        let own = fcntl(descriptor, F_DUPFD_CLOEXEC, 0)
+        if own >= 0 { files.append(File(descriptor: own, path: path, content: content)) }
     }
+
+    deinit { for file in files { close(file.descriptor) } }
 }

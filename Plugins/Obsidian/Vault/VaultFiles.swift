@@ -70,20 +70,34 @@ final class VaultFiles: Sendable {
     }
 
     /// Every visible file with its stamp, in no order. Folders behind symbolic links are not entered.
-    func scan(_ each: (String, Stamp) -> Void) {
-        let start = dup(descriptor)
-        guard start >= 0 else { return }
-        scan(start, prefix: "", depth: 0, each)
+    ///
+    /// Throws where that cannot be known: what is not found counts as gone.
+    func scan(_ each: (String, Stamp) -> Void) throws(VaultError) {
+        // Not a duplicate: the place in a folder is shared by all that are.
+        let start = openat(descriptor, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard start >= 0 else { throw failure("list", VaultPath(trusted: ".")) }
+        try scan(start, prefix: "", depth: 0, each)
     }
 
-    private func scan(_ folder: Int32, prefix: String, depth: Int, _ each: (String, Stamp) -> Void) {
-        guard depth < 64, let stream = fdopendir(folder) else {
+    private func scan(
+        _ folder: Int32, prefix: String, depth: Int, _ each: (String, Stamp) -> Void
+    ) throws(VaultError) {
+        guard depth < 64 else {
             close(folder)
             return
         }
+        guard let stream = fdopendir(folder) else {
+            let error = failure("list", VaultPath(trusted: prefix))
+            close(folder)
+            throw error
+        }
         defer { closedir(stream) }
-        rewinddir(stream)
-        while let entry = readdir(stream) {
+        while true {
+            errno = 0
+            guard let entry = readdir(stream) else {
+                guard errno == 0 else { throw failure("list", VaultPath(trusted: prefix)) }
+                return
+            }
             let name = withUnsafeBytes(of: entry.pointee.d_name) { bytes in
                 String(validating: bytes.prefix { $0 != 0 }, as: UTF8.self)
             }
@@ -92,7 +106,11 @@ final class VaultFiles: Sendable {
             guard fstatat(dirfd(stream), name, &status, AT_SYMLINK_NOFOLLOW) == 0 else { continue }
             if status.st_mode & S_IFMT == S_IFDIR {
                 let inner = openat(dirfd(stream), name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
-                if inner >= 0 { scan(inner, prefix: prefix + name + "/", depth: depth + 1, each) }
+                // What may not be read, or has gone meanwhile, has nothing to show.
+                guard inner >= 0 || [EACCES, ENOENT, ENOTDIR, ELOOP].contains(errno) else {
+                    throw failure("list", VaultPath(trusted: prefix + name))
+                }
+                if inner >= 0 { try scan(inner, prefix: prefix + name + "/", depth: depth + 1, each) }
             } else if status.st_mode & S_IFMT == S_IFREG {
                 each(prefix + name, Stamp(status))
             }
@@ -110,6 +128,20 @@ final class VaultFiles: Sendable {
         try rename(source, from.name, target, to.name, what: from)
     }
 
+    /// Where in the vault's `.trash` a file can go.
+    func freeInTrash(_ path: VaultPath) throws(VaultError) -> VaultPath {
+        for attempt in 0..<10_000 {
+            let place = VaultPath(trusted: ".trash/" + Self.trashName(path, attempt))
+            if stamp(place) == nil { return place }
+        }
+        throw VaultError(.resourceExhausted, "the vault's .trash is full of '\(path.name)'; empty it")
+    }
+
+    private static func trashName(_ path: VaultPath, _ attempt: Int) -> String {
+        let suffix = attempt == 0 ? "" : " \(attempt)"
+        return path.isNote ? "\(path.title)\(suffix).md" : "\(path.name)\(suffix)"
+    }
+
     /// Moves the note into the vault's `.trash`, under a name that is free there; returns that name.
     func trash(_ path: VaultPath) throws(VaultError) -> String {
         let source = try openFolder(path.folder, creating: false)
@@ -117,8 +149,7 @@ final class VaultFiles: Sendable {
         let trash = try openFolder(".trash", creating: true)
         defer { close(trash) }
         for attempt in 0..<10_000 {
-            let suffix = attempt == 0 ? "" : " \(attempt)"
-            let name = path.isNote ? "\(path.title)\(suffix).md" : "\(path.name)\(suffix)"
+            let name = Self.trashName(path, attempt)
             do {
                 try rename(source, path.name, trash, name, what: path)
                 return ".trash/" + name

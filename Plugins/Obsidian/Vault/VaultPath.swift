@@ -49,6 +49,9 @@ struct VaultPath: Hashable, Sendable, Comparable, CustomStringConvertible {
 
     static func < (left: VaultPath, right: VaultPath) -> Bool { left.text < right.text }
 
+    /// Whether it is in a folder that is not shown, such as the trash.
+    var isHidden: Bool { text.split(separator: "/").contains { !Self.isVisible(String($0)) } }
+
     /// Whether the name belongs to a note or attachment, and not to an editor or a sync tool at work.
     static func isVisible(_ name: String) -> Bool {
         !(name.hasPrefix(".") || name.hasSuffix("~") || name.hasSuffix(".tmp") || name == "4913"
