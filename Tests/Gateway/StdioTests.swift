@@ -1,6 +1,7 @@
 import Gateway
 import KnapJSON
 import Synchronization
+import TestSupport
 import Testing
 
 /// A session whose input is written by the test, and whose output it reads as messages.
@@ -193,7 +194,7 @@ func modern(_ id: Int, _ method: String, _ params: String = "") -> String {
 
     @Test(arguments: 0..<20)
     func `however the bytes are cut, the messages are the same`(seed: UInt64) {
-        var random = Seeded(state: seed)
+        var random = SeededGenerator(seed: seed)
         let lines = (0..<30).map { _ in
             Array(String(repeating: "é{}", count: Int.random(in: 1...200, using: &random)).utf8)
         }
@@ -209,15 +210,5 @@ func modern(_ id: Int, _ method: String, _ params: String = "") -> String {
         }
         let expected = lines.map { $0.count > 510 ? LineFramer.Line.tooLong : .text($0) }
         #expect(found == expected, "seed \(seed)")
-    }
-}
-
-struct Seeded: RandomNumberGenerator {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = (state ^ (state >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
     }
 }

@@ -21,7 +21,7 @@ struct ParserPropertyTests {
     @Test("has positions in its text, on characters and in order", .enabled(if: TestData.isThere))
     func positions() throws {
         print("KNAP_SEED=\(Self.seed)")
-        var random = SplitMix(seed: Self.seed)
+        var random = SeededGenerator(seed: Self.seed)
         let folder = try TestData.vault("obsidian-cache")
         let texts = try TestData.files(in: folder).filter { $0.hasSuffix(".json") }.map {
             try JSON.parse(TestData.read(folder + "/" + $0))["fileContents"]?.stringValue ?? ""
@@ -40,7 +40,7 @@ struct ParserPropertyTests {
     @Test("of a canvas has places of strings in it, and is rewritten to a canvas")
     func canvases() {
         print("KNAP_SEED=\(Self.seed)")
-        var random = SplitMix(seed: Self.seed)
+        var random = SeededGenerator(seed: Self.seed)
         let rewriter = LinkRewriter(
             old: "a.canvas", new: "b/a.canvas", before: LinkResolver(paths: ["a.canvas", "n.md", "m.md"]),
             after: LinkResolver(paths: ["b/a.canvas", "c/n.md", "m.md"]),
@@ -65,7 +65,7 @@ struct ParserPropertyTests {
         }
     }
 
-    private static func mutated(_ texts: [String], _ random: inout SplitMix) -> String {
+    private static func mutated(_ texts: [String], _ random: inout SeededGenerator) -> String {
         var bytes = Array(texts.randomElement(using: &random)!.utf8.prefix(2000))
         for _ in 0..<Int.random(in: 1...12, using: &random) {
             let place = Int.random(in: 0...bytes.count, using: &random)

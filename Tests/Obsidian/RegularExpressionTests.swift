@@ -1,4 +1,5 @@
 import KnapPlugin
+import TestSupport
 import Testing
 
 @testable import Obsidian
@@ -75,7 +76,7 @@ struct RegularExpressionTests {
     func ended() throws {
         struct Enough: Error {}
         var text = ""
-        var random = SplitMix(seed: 7)
+        var random = SeededGenerator(seed: 7)
         for _ in 0..<200_000 { text.append(random.next() % 2 == 0 ? "a" : "b") }
         let matcher = RegularExpressionMatcher(try RegularExpression("[ab]*a[ab]{400}c"), ignoresCase: false) {
             throw Enough()
@@ -85,7 +86,7 @@ struct RegularExpressionTests {
 
     @Test("agrees with a backtracking engine on random patterns and texts", arguments: 1...20 as ClosedRange<UInt64>)
     func agreement(seed: UInt64) throws {
-        var random = SplitMix(seed: seed)
+        var random = SeededGenerator(seed: seed)
         for _ in 0..<50 {
             let pattern = Self.pattern(&random, depth: 3)
             let other = try Regex(pattern)
@@ -100,7 +101,7 @@ struct RegularExpressionTests {
         }
     }
 
-    private static func pattern(_ random: inout SplitMix, depth: Int) -> String {
+    private static func pattern(_ random: inout SeededGenerator, depth: Int) -> String {
         switch depth == 0 ? random.next() % 4 : random.next() % 10 {
         case 0, 1: return "abc"[Int(random.next() % 3)].description
         case 2: return "[ab]"

@@ -1,4 +1,5 @@
 import KnapPlugin
+import TestSupport
 import Testing
 
 @testable import Obsidian
@@ -69,7 +70,7 @@ struct SearchQueryTests {
 
     @Test("any tree, printed, is read into the same tree", arguments: 1...10 as ClosedRange<UInt64>)
     func printing(seed: UInt64) throws {
-        var random = SplitMix(seed: seed)
+        var random = SeededGenerator(seed: seed)
         for _ in 0..<300 {
             let tree = RandomQuery.tree(&random, depth: 4)
             #expect(try SearchQuery(tree.description) == tree, "seed \(seed): \(tree)")
@@ -78,7 +79,7 @@ struct SearchQueryTests {
 
     @Test("any text is read or refused", arguments: 1...10 as ClosedRange<UInt64>)
     func anyText(seed: UInt64) {
-        var random = SplitMix(seed: seed)
+        var random = SeededGenerator(seed: seed)
         for _ in 0..<2000 {
             let text = RandomQuery.text(&random)
             do {
@@ -100,15 +101,15 @@ enum RandomQuery {
         "null", ">", "5", "*", "\0", "é", "\n", "#",
     ]
 
-    static func pick<T>(_ elements: [T], _ random: inout SplitMix) -> T {
+    static func pick<T>(_ elements: [T], _ random: inout SeededGenerator) -> T {
         elements[Int(random.next() % UInt64(elements.count))]
     }
 
-    static func text(_ random: inout SplitMix) -> String {
+    static func text(_ random: inout SeededGenerator) -> String {
         (0..<random.next() % 12).map { _ in pick(random.next() % 3 == 0 ? words : syntax, &random) }.joined()
     }
 
-    static func tree(_ random: inout SplitMix, depth: Int) -> SearchQuery {
+    static func tree(_ random: inout SeededGenerator, depth: Int) -> SearchQuery {
         switch depth == 0 ? random.next() % 5 : random.next() % 14 {
         case 0, 1: return .word(pick(words.filter { !$0.hasPrefix("[") }, &random))
         case 2: return .phrase(pick(["red apple", "a \"pear\"", "e t", "\\", "tree.", "[[x]]"], &random))
@@ -124,11 +125,11 @@ enum RandomQuery {
         }
     }
 
-    private static func parts(_ random: inout SplitMix, _ depth: Int) -> [SearchQuery] {
+    private static func parts(_ random: inout SeededGenerator, _ depth: Int) -> [SearchQuery] {
         (0..<2 + random.next() % 2).map { _ in tree(&random, depth: depth - 1) }
     }
 
-    private static func property(_ random: inout SplitMix, _ depth: Int) -> SearchQuery {
+    private static func property(_ random: inout SeededGenerator, _ depth: Int) -> SearchQuery {
         func value(_ depth: Int) -> SearchQuery {
             switch depth == 0 ? random.next() % 5 : random.next() % 8 {
             case 0: .word(pick(["open", "null", "3", "a:b"], &random))

@@ -130,7 +130,7 @@ struct SearchTests {
         "the index and the texts tell the same, and negation, AND and OR are those of sets",
         arguments: 1...8 as ClosedRange<UInt64>)
     func agreement(seed: UInt64) throws {
-        var random = SplitMix(seed: seed)
+        var random = SeededGenerator(seed: seed)
         var notes = Self.notes
         for number in 0..<30 {
             let lines = (0..<1 + random.next() % 8).map { _ -> String in
@@ -206,7 +206,7 @@ struct SearchTests {
 
     @Test("whatever can be read as a query can be run, however large", arguments: 1...4 as ClosedRange<UInt64>)
     func anyQuery(seed: UInt64) throws {
-        var random = SplitMix(seed: seed)
+        var random = SeededGenerator(seed: seed)
         var queries = (0..<300).map { _ in RandomQuery.text(&random) }
         let many = (0..<100).map { "w\($0)" }
         queries += [

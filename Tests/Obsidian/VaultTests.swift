@@ -108,7 +108,7 @@ struct VaultTests {
     @Test("every link of every note leads to the same file after a move", .enabled(if: TestData.isThere), arguments: [1, 2, 3] as [UInt64])
     func movesKeepLinks(seed: UInt64) throws {
         let vault = try copyOfRealVault("docs")
-        var random = SplitMix(seed: seed)
+        var random = SeededGenerator(seed: seed)
         let notes = vault.paths.filter { $0.hasSuffix(".md") }.sorted()
         for _ in 0..<8 {
             let from = notes[Int(random.next() % UInt64(notes.count))]
@@ -170,19 +170,6 @@ struct VaultTests {
         #expect(try FrontMatterEditor.set("new", to: "yes", in: text) == text.replacing("last: 1\n", with: "last: 1\nnew: yes\n"))
         #expect(try FrontMatterEditor.remove("last", in: text) == text.replacing("last: 1\n", with: ""))
         #expect(try FrontMatterEditor.set("k", to: "a: b", in: "no front matter") == "---\nk: \"a: b\"\n---\nno front matter")
-    }
-}
-
-/// A small seeded generator, so that a failure can be repeated.
-struct SplitMix: RandomNumberGenerator {
-    private var state: UInt64
-    init(seed: UInt64) { state = seed }
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
     }
 }
 

@@ -1,4 +1,5 @@
 import KnapJSON
+import TestSupport
 import Testing
 
 @testable import KnapHost

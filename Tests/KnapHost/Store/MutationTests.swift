@@ -5,18 +5,6 @@ import Testing
 
 @testable import KnapHost
 
-/// A seeded generator: a failure names its seed and comes again.
-private struct Generator: RandomNumberGenerator {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94d0_49bb_1331_11eb
-        return mixed ^ (mixed >> 31)
-    }
-}
-
 @Suite("Mutated files")
 struct MutationTests {
     @Test("of 5,000 libraries, each with some bytes changed, cut off or doubled, none takes the host down")
@@ -29,7 +17,7 @@ struct MutationTests {
         var taken = 0
         for seed in 0..<5_000 {
             if seed % 50 == 0 { await Task.yield() }  // other tests have hooks that must end in time
-            var generator = Generator(state: UInt64(seed))
+            var generator = SeededGenerator(seed: UInt64(seed))
             let path = try scratch.write(mutated(original, &generator), to: "drop/mutant.so")
             _ = try scratch.write(manifest, to: "drop/mutant.json")
             do throws(StoreError) { taken += try store.take(path).path.isEmpty ? 0 : 1 } catch {
@@ -47,7 +35,7 @@ struct MutationTests {
             let original = try #require(readFile("/\(root)/Manifests/\(name).json"))
             for seed in 0..<2_500 {
                 if seed % 50 == 0 { await Task.yield() }
-                var generator = Generator(state: UInt64(seed))
+                var generator = SeededGenerator(seed: UInt64(seed))
                 do { _ = try Manifest(mutated(original, &generator), file: "\(name).json") } catch {
                     #expect(error.description.contains("\(name).json"), "seed \(seed)")
                 }
@@ -55,7 +43,7 @@ struct MutationTests {
         }
     }
 
-    private func mutated(_ original: [UInt8], _ generator: inout Generator) -> [UInt8] {
+    private func mutated(_ original: [UInt8], _ generator: inout SeededGenerator) -> [UInt8] {
         var bytes = original
         switch Int.random(in: 0..<10, using: &generator) {
         case 0: bytes.removeLast(Int.random(in: 1...bytes.count, using: &generator))
