@@ -16,6 +16,12 @@ import Testing
         #expect(BrokenMessage.requestID(in: Array(text.utf8))?.json.serialized() == id)
     }
 
+    @Test(arguments: [
+        (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT"), (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
+        (1_709_164_799, "Wed, 28 Feb 2024 23:59:59 GMT"), (1_709_164_800, "Thu, 29 Feb 2024 00:00:00 GMT"),
+    ])
+    func `a date is written as HTTP has it`(second: Int, text: String) { #expect(HTTPDate.text(of: second) == text) }
+
     @Test func `large bodies share what there is, and give it back`() {
         let budget = BodyBudget()
         var (first, second, small) = (0, 0, 0)

@@ -133,6 +133,7 @@ private func headers(_ method: String, name: String? = nil, version: String = "2
         #expect(try await fixture.post(ping, type: "text/plain").hasPrefix("HTTP/1.1 415"))
         #expect(try await fixture.post(ping, accept: "application/json").hasPrefix("HTTP/1.1 406"))
         #expect(try await fixture.post("{").hasPrefix("HTTP/1.1 400"))
+        #expect(try await fixture.post("{").contains(" GMT\r\n"))
         #expect(try await fixture.post("[]").hasPrefix("HTTP/1.1 400"))
         #expect(
             try await fixture.post(#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#).hasPrefix("HTTP/1.1 202")

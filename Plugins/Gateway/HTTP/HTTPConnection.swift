@@ -211,7 +211,7 @@ extension HTTPConnection {
     }
 
     private func writeHead(_ head: HTTPResponseHead) {
-        if let head = current?.begin(head) { write(.head(head)) }
+        if let head = current?.begin(head) { writeFinal(head) }
     }
 
     /// Tells the exchange when it has gone out.
@@ -234,6 +234,13 @@ extension HTTPConnection {
         // The end of a response without a body would be a chunk.
         let end = served.isHEAD ? OutboundOut.body(.byteBuffer(ByteBuffer())) : .end(nil)
         context.writeAndFlush(Self.wrapOutboundOut(end), promise: sent)
+    }
+
+    /// A final answer says when it was made (RFC 9110, section 6.6.1).
+    private func writeFinal(_ head: HTTPResponseHead) {
+        var head = head
+        head.headers.add(name: "Date", value: HTTPDate.now)
+        write(.head(head))
     }
 
     private func write(_ part: HTTPServerResponsePart) { context.write(Self.wrapOutboundOut(part), promise: nil) }
@@ -303,7 +310,7 @@ extension HTTPConnection {
     private func answer(_ refusal: RequestRefusal) {
         var head = refusal.answer.head
         head.headers.replaceOrAdd(name: "Connection", value: "close")
-        write(.head(head))
+        writeFinal(head)
         write(.body(.byteBuffer(ByteBuffer(bytes: refusal.answer.body))))
         let sent = context.eventLoop.makePromise(of: Void.self)
         sent.futureResult.assumeIsolated().whenComplete { [self] _ in finishOutput() }
