@@ -5,20 +5,7 @@ import Testing
 
 @testable import Obsidian
 
-private struct Generator: RandomNumberGenerator {
-    var state: UInt64
-
-    /// SplitMix64.
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
-    }
-}
-
-private func randomText(_ generator: inout Generator, lines: Int = 12) -> String {
+private func randomText(_ generator: inout SeededGenerator, lines: Int = 12) -> String {
     let words = ["a", "b", "c", "é", "🙂", ""]
     let text = (0..<Int.random(in: 0...lines, using: &generator)).map { _ in
         words.randomElement(using: &generator) ?? ""
@@ -30,7 +17,7 @@ private func randomText(_ generator: inout Generator, lines: Int = 12) -> String
 struct MergeTests {
     @Test("a difference leads from one text to the other", arguments: 0..<300 as Range<UInt64>)
     func differences(seed: UInt64) {
-        var generator = Generator(state: seed)
+        var generator = SeededGenerator(seed: seed)
         let (old, new) = (randomText(&generator), randomText(&generator))
         let difference = LineDifference(from: old, to: new)
         var made: [Substring] = []
@@ -49,7 +36,7 @@ struct MergeTests {
     func unified() throws {
         let folder = try TemporaryFolder()
         for seed in 0..<60 as Range<UInt64> {
-            var generator = Generator(state: seed)
+            var generator = SeededGenerator(seed: seed)
             let old = randomText(&generator, lines: 40)
             let new = randomText(&generator, lines: 40)
             try folder.write("old", old)
@@ -80,7 +67,7 @@ struct MergeTests {
 
     @Test("a side that changed nothing leaves the other as it is", arguments: 0..<200 as Range<UInt64>)
     func oneSide(seed: UInt64) {
-        var generator = Generator(state: seed)
+        var generator = SeededGenerator(seed: seed)
         let (base, other) = (randomText(&generator), randomText(&generator))
         #expect(ThreeWayMerge.merge(base: base, ours: other, theirs: base) == .merged(other))
         #expect(ThreeWayMerge.merge(base: base, ours: base, theirs: other) == .merged(other))
@@ -124,7 +111,7 @@ struct HistoryTests {
 
     @Test("whatever was done, undoing all of it leads back, also after restarts", arguments: 0..<20 as Range<UInt64>)
     func leadsBack(seed: UInt64) throws {
-        var generator = Generator(state: seed)
+        var generator = SeededGenerator(seed: seed)
         var vault = try open()
         for number in 0..<6 {
             let text = "Note \(number)\n[[n\((number + 1) % 6)]] and [[f/n\(number)|x]]\n" + randomText(&generator)

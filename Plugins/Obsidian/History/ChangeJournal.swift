@@ -1,6 +1,7 @@
 import struct Foundation.Data
 import GRDB
 import Glibc
+import Synchronization
 
 /// What Knap did to a vault, with all that is needed to undo it: outside of the vault, and on disk before the vault
 /// changes, so that what a crash cut off is found and taken back.
@@ -30,7 +31,21 @@ final class ChangeJournal: Sendable {
     static let maximumChanges = 10_000
     static let maximumBytes = 1 << 30
 
+    /// How a change that was prepared came out.
+    enum Settlement: Sendable {
+        /// - Parameter trashed: Where deleted files went, by their place in the change.
+        case finish(Int64, trashed: [Int: String])
+        case forget(Int64)
+    }
+
+    private struct Standing {
+        var problem: String?
+        /// What could not be written yet.
+        var owed: [Settlement] = []
+    }
+
     private let database: DatabasePool
+    private let standing = Mutex(Standing())
 
     /// A journal that is broken is put aside, never deleted: it may hold what a person wants back.
     init(path: String) throws {
@@ -83,7 +98,20 @@ final class ChangeJournal: Sendable {
     // MARK: - Writing
 
     /// Notes what is about to be done, and answers its number. It is on disk when this returns.
-    func prepare(_ operation: String, _ changes: [FileChange], undoing undone: Int64? = nil, now: Double) throws -> Int64 {
+    func prepare(
+        _ operation: String, _ changes: [FileChange], undoing undone: Int64? = nil, now: Double
+    ) throws -> Int64 {
+        do {
+            return try insert(operation, changes, undone, now)
+        } catch {
+            note(error)
+            throw error
+        }
+    }
+
+    private func insert(
+        _ operation: String, _ changes: [FileChange], _ undone: Int64?, _ now: Double
+    ) throws -> Int64 {
         try database.write { database in
             try database.execute(
                 sql: "INSERT INTO change (time, operation, undoes, done) VALUES (?, ?, ?, 0)",
@@ -116,27 +144,46 @@ final class ChangeJournal: Sendable {
         return database.lastInsertedRowID
     }
 
-    /// What was prepared has been done.
-    ///
-    /// - Parameter trashed: Where deleted files went, by their place in the change.
-    func finish(_ id: Int64, trashed: [Int: String]) throws {
-        try database.write { database in
-            for (place, name) in trashed {
-                try database.execute(
-                    sql: "UPDATE file SET trashed = ? WHERE change = ? AND place = ?", arguments: [name, id, place])
-            }
-            try database.execute(sql: "UPDATE change SET done = 1 WHERE id = ?", arguments: [id])
-            if id % 100 == 0 { try Self.prune(database) }
+    /// Notes how a change came out, and what could not be noted before. Where that fails it is tried again with the next
+    /// one, and the vault's files tell at the next start.
+    func settle(_ settlement: Settlement) {
+        let owed = standing.withLock { standing in
+            defer { standing.owed = [] }
+            return standing.owed + [settlement]
         }
+        for (place, each) in owed.enumerated() {
+            do {
+                try write(each)
+            } catch {
+                standing.withLock { $0.owed = Array(owed[place...]) }
+                return note(error)
+            }
+        }
+        standing.withLock { $0.problem = nil }
     }
 
-    /// What was prepared was not done, or was taken back.
-    func forget(_ id: Int64) throws {
+    /// Why it has not taken what came last; nil where it has.
+    var problem: String? { standing.withLock { $0.problem } }
+
+    func note(_ error: any Error) { standing.withLock { $0.problem = "\(error)" } }
+
+    private func write(_ settlement: Settlement) throws {
         try database.write { database in
-            let contents = try Row.fetchAll(database, sql: "SELECT before, after FROM file WHERE change = ?", arguments: [id])
-            try database.execute(sql: "DELETE FROM change WHERE id = ?", arguments: [id])
-            for content in contents.flatMap({ [$0["before"] as Int64?, $0["after"] as Int64?].compactMap(\.self) }) {
-                try Self.dropContents(database, "id = ? AND ", [content])
+            switch settlement {
+            case .finish(let id, let trashed):
+                for (place, name) in trashed {
+                    try database.execute(
+                        sql: "UPDATE file SET trashed = ? WHERE change = ? AND place = ?", arguments: [name, id, place])
+                }
+                try database.execute(sql: "UPDATE change SET done = 1 WHERE id = ?", arguments: [id])
+                if id % 100 == 0 { try Self.prune(database) }
+            case .forget(let id):
+                let contents = try Row.fetchAll(
+                    database, sql: "SELECT before, after FROM file WHERE change = ?", arguments: [id])
+                try database.execute(sql: "DELETE FROM change WHERE id = ?", arguments: [id])
+                for content in contents.flatMap({ [$0["before"] as Int64?, $0["after"] as Int64?].compactMap(\.self) }) {
+                    try Self.dropContents(database, "id = ? AND ", [content])
+                }
             }
         }
     }

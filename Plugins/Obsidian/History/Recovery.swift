@@ -7,7 +7,7 @@ extension Vault {
             let changes = entry.files.map(\.change)
             files.removeTemporaries(of: String(entry.id), changes)
             if changes.allSatisfy(isMade) {
-                try journal.finish(entry.id, trashed: [:])
+                journal.settle(.finish(entry.id, trashed: [:]))
                 continue
             }
             var isTakenBack = true
@@ -17,10 +17,10 @@ extension Vault {
                     _ = try files.apply([back], id: "\(entry.id)-back-\(place)")
                 } catch {
                     isTakenBack = false
-                    unjournaled(error)
+                    journal.note(error)
                 }
             }
-            if isTakenBack { try journal.forget(entry.id) }
+            if isTakenBack { journal.settle(.forget(entry.id)) }
         }
     }
 
@@ -51,7 +51,7 @@ extension Vault {
             guard let now = try? files.read(place).bytes else { return nil }
             guard let before else { return now == after ? .delete(change.path, before: after) : nil }
             guard now != before else { break }
-            guard let wanted = ThreeWayMerge.bytes(base: after, ours: now, theirs: before) else {
+            guard case .merged(let wanted) = ThreeWayMerge.merge(base: after, ours: now, theirs: before) else {
                 throw VaultError(.failedPrecondition, "'\(place)' was edited after a change of it was cut off")
             }
             if wanted != now { content = .written(before: now, after: wanted) }

@@ -1,21 +1,22 @@
 /// Puts two changes of one text together, line by line (Khanna, Kunal and Pierce, "A Formal Investigation of Diff3",
 /// 2007).
 enum ThreeWayMerge {
-    enum Outcome: Hashable {
-        case merged(String)
+    enum Outcome<Text: Hashable>: Hashable {
+        case merged(Text)
         /// Where both changed the same lines, or lines side by side, each in its own way.
         case conflicts([Conflict])
     }
 
-    /// The same of bytes; nil where they conflict, or are not text and all differ.
-    static func bytes(base: [UInt8], ours: [UInt8], theirs: [UInt8]) -> [UInt8]? {
-        if ours == base { return theirs }
-        if ours == theirs || theirs == base { return ours }
-        let texts = [base, ours, theirs].map { String(validating: $0, as: UTF8.self) }
-        guard let base = texts[0], let ours = texts[1], let theirs = texts[2],
-            case .merged(let text) = merge(base: base, ours: ours, theirs: theirs)
-        else { return nil }
-        return Array(text.utf8)
+    /// The same of bytes. What is no text and was changed on both sides conflicts as a whole, without lines to show.
+    static func merge(base: [UInt8], ours: [UInt8], theirs: [UInt8]) -> Outcome<[UInt8]> {
+        if ours == base { return .merged(theirs) }
+        if ours == theirs || theirs == base { return .merged(ours) }
+        let texts = [base, ours, theirs].compactMap { String(validating: $0, as: UTF8.self) }
+        guard texts.count == 3 else { return .conflicts([]) }
+        switch merge(base: texts[0], ours: texts[1], theirs: texts[2]) {
+        case .merged(let text): return .merged(Array(text.utf8))
+        case .conflicts(let conflicts): return .conflicts(conflicts)
+        }
     }
 
     struct Conflict: Hashable {
@@ -31,7 +32,7 @@ enum ThreeWayMerge {
         merge(base: base, ours: ours, theirs: theirs, keepsBoth: true).text
     }
 
-    static func merge(base: String, ours: String, theirs: String) -> Outcome {
+    static func merge(base: String, ours: String, theirs: String) -> Outcome<String> {
         let merged = merge(base: base, ours: ours, theirs: theirs, keepsBoth: false)
         return merged.conflicts.isEmpty ? .merged(merged.text) : .conflicts(merged.conflicts)
     }

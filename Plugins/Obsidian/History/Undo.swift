@@ -54,9 +54,16 @@ extension Vault {
             }
             return .success(.delete(change.path, before: current))
         }
-        switch merged(base: after, ours: current, theirs: before, change.path) {
-        case .failure(let failure): return .failure(failure)
-        case .success(let bytes):
+        switch ThreeWayMerge.merge(base: after, ours: current, theirs: before) {
+        case .conflicts([]): return conflict(change.path, "the file is not text and has changed since")
+        case .conflicts(let lines):
+            let conflicts = lines.map {
+                UndoConflict(
+                    path: change.path.text, reason: "these lines were edited since", line: $0.line + 1, then: $0.base,
+                    now: $0.ours, wanted: $0.theirs)
+            }
+            return .failure(Conflicts(conflicts: conflicts))
+        case .merged(let bytes):
             if let from = change.from {
                 let content = bytes == current ? FileChange.Content.kept : .written(before: current, after: bytes)
                 return .success(.move(change.path, to: from, content))
@@ -76,27 +83,5 @@ extension Vault {
             return .success(.move(trashed, to: path))
         }
         return .success(.write(path, before: nil, after: before))
-    }
-
-    private func merged(
-        base: [UInt8], ours: [UInt8], theirs: [UInt8], _ path: VaultPath
-    ) -> Result<[UInt8], Conflicts> {
-        if ours == base { return .success(theirs) }
-        if ours == theirs { return .success(ours) }
-        let texts = [base, ours, theirs].map { String(validating: $0, as: UTF8.self) }
-        guard let base = texts[0], let ours = texts[1], let theirs = texts[2] else {
-            return .failure(Conflicts(conflicts: [.init(path: path.text, reason: "the file is not text and has changed since")]))
-        }
-        switch ThreeWayMerge.merge(base: base, ours: ours, theirs: theirs) {
-        case .merged(let text): return .success(Array(text.utf8))
-        case .conflicts(let conflicts):
-            return .failure(
-                Conflicts(
-                    conflicts: conflicts.map {
-                        UndoConflict(
-                            path: path.text, reason: "these lines were edited since", line: $0.line + 1, then: $0.base,
-                            now: $0.ours, wanted: $0.theirs)
-                    }))
-        }
     }
 }

@@ -50,7 +50,7 @@ extension ObsidianPlugin {
             var content = FileChange.Content.kept
             let rewriter = LinkRewriter(
                 old: source, new: now.text, before: before, after: after, moved: [from.text: to.text])
-            if path.isLinking, let (text, _, _) = try? vault.readText(path),
+            if path.isLinking, let text = try linkingText(of: path, in: vault),
                 let rewritten = path.isCanvas ? rewriter.rewrite(canvas: text) : rewriter.rewrite(text)
             {
                 content = .written(before: Array(text.utf8), after: Array(rewritten.utf8))
@@ -64,6 +64,16 @@ extension ObsidianPlugin {
         let done = try vault.apply("move", changes)
         let updated = changes.filter { $0.content != .kept }.map(\.path.text)
         return (updated, done.id)
+    }
+
+    /// Nil for a file that has gone meanwhile, or is no text. Links in one that cannot be read would be left behind.
+    private static func linkingText(of path: VaultPath, in vault: Vault) throws(VaultError) -> String? {
+        do throws(VaultError) {
+            return try vault.readText(path).text
+        } catch {
+            guard [.notFound, .failedPrecondition].contains(error.code) else { throw error }
+            return nil
+        }
     }
 
     struct LinksInput: Codable, Sendable {

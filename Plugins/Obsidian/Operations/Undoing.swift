@@ -141,14 +141,20 @@ extension ObsidianPlugin {
         }
         return try vault.change {
             var output = UndoOutput(undone: [])
-            for id in ids {
-                let entry = try Self.entry(id, in: vault)
+            // Before anything is done.
+            let entries = try ids.map { try Self.entry($0, in: vault) }
+            for entry in entries {
                 if let by = try Self.undoer(of: entry, in: vault) {
-                    throw VaultError(.failedPrecondition, "change \(id) was undone already, by \(by); undo that one to have it back")
+                    throw VaultError(
+                        .failedPrecondition,
+                        "change \(entry.id) was undone already, by \(by); undo that one to have it back")
                 }
+            }
+            for entry in entries {
+                let id = entry.id
                 switch vault.planUndo(of: entry) {
                 case .conflicts(let conflicts):
-                    (output.stopped_at, output.conflicts) = (id, conflicts)
+                    (output.stopped_at, output.conflicts, output.warning) = (id, conflicts, vault.warning)
                     return output
                 case .possible(let changes):
                     let files = changes.map(\.path.text).sorted()
@@ -157,7 +163,15 @@ extension ObsidianPlugin {
                         output.diff = Self.diff(of: changes)
                         return output
                     }
-                    let done = changes.isEmpty ? nil : try vault.apply("undo", changes, undoing: id)
+                    let done: Vault.Done?
+                    do {
+                        done = changes.isEmpty ? nil : try vault.apply("undo", changes, undoing: id)
+                    } catch let error as VaultError where !output.undone.isEmpty {
+                        // What was undone before it is to be told.
+                        let path = changes[0].path.text
+                        (output.stopped_at, output.conflicts) = (id, [.init(path: path, reason: error.message)])
+                        return output
+                    }
                     output.undone.append(.init(change: id, by: done?.id, files: files))
                 }
             }

@@ -12,7 +12,7 @@ extension VaultFiles {
     }
 
     /// Changes that were made.
-    struct Applied: Sendable {
+    struct Applied {
         var files: [Changed]
         /// To be looked at once the changes are counted as made.
         var displaced: DisplacedFiles
@@ -265,7 +265,7 @@ extension VaultFiles {
         guard let before else {
             return now == after && (try? apply([.delete(path, before: now)], id: id)) != nil
         }
-        guard let wanted = ThreeWayMerge.bytes(base: after, ours: now, theirs: before) else { return false }
+        guard case .merged(let wanted) = ThreeWayMerge.merge(base: after, ours: now, theirs: before) else { return false }
         return wanted == now || (try? apply([.write(path, before: now, after: wanted)], id: id)) != nil
     }
 
@@ -298,27 +298,4 @@ extension VaultFiles {
         }
         return names
     }
-}
-
-/// Files that lost their places, to which other programs may still be writing what belongs into those in their places.
-final class DisplacedFiles: @unchecked Sendable {
-    struct File {
-        var descriptor: Int32
-        var path: VaultPath
-        var content: [UInt8]
-    }
-
-    /// As many as a process may well have open: a change of more files is no editor's rival.
-    private static let maximum = 64
-
-    // Changed only by the thread that makes the changes, before anybody else has it.
-    private(set) var files: [File] = []
-
-    func keep(_ descriptor: Int32, _ path: VaultPath, _ content: [UInt8]) {
-        guard descriptor >= 0, files.count < Self.maximum else { return }
-        let own = fcntl(descriptor, F_DUPFD_CLOEXEC, 0)
-        if own >= 0 { files.append(File(descriptor: own, path: path, content: content)) }
-    }
-
-    deinit { for file in files { close(file.descriptor) } }
 }
