@@ -27,7 +27,8 @@ struct Plugins: ParsableCommand {
             """,
         subcommands: [
             List.self, Info.self, Watch.self, Install.self, Upgrade.self, Remove.self, Enable.self, Disable.self, Reload.self,
-            Rollback.self, Isolate.self, Grant.self, Release.self, Keygen.self, Sign.self, Verify.self, TrustCommand.self,
+            Rollback.self, Isolate.self, Grant.self, Release.self, Inspect.self, Pack.self, Keygen.self, Sign.self, Verify.self,
+            TrustCommand.self,
         ], defaultSubcommand: List.self)
 
     static let columns = ["name", "version", "state", "isolation", "reason"]
