@@ -37,6 +37,9 @@ struct Installation {
     /// Nil when it has none, as in a build that was not assembled.
     var plugins: String? { isDirectory(library + "/plugins") ? library + "/plugins" : nil }
 
+    /// Projects to start from, one folder a language.
+    var templates: String { shared + "/templates" }
+
     /// The plugins of a profile; nil, all of them, when none is named.
     func profile(_ name: String?) throws -> Set<String>? {
         guard let name else { return nil }
