@@ -63,10 +63,13 @@ let package = Package(
         .target(
             name: "KnapControl", dependencies: ["CKnap", "KnapJSON", "CLinux"], path: "Host/Control", swiftSettings: strict),
 
+        .target(
+            name: "KnapChecking", dependencies: ["KnapHost", "KnapJSON", "CLinux"], path: "Host/Checking", swiftSettings: strict),
+
         .executableTarget(
             name: "knap",
             dependencies: [
-                "KnapHost", "KnapControl", "KnapJSON", "KnapPlugin", "CLinux", .product(name: "Logging", package: "swift-log"),
+                "KnapHost", "KnapChecking", "KnapControl", "KnapJSON", "KnapPlugin", "CLinux", .product(name: "Logging", package: "swift-log"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], path: "Host/knap", swiftSettings: strict,
             // Threads get a second stack; see Host/BlackBox/threads.c.

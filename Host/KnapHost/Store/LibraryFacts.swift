@@ -1,6 +1,9 @@
 import KnapJSON
 
 extension InspectedLibrary {
+    /// The symbols that it wants of other libraries.
+    package var imports: Set<String> { image.imports }
+
     /// What can be known of a plugin without running it, for `knap plugins inspect`.
     package var facts: JSON {
         var facts: JSONObject = [

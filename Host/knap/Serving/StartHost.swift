@@ -25,6 +25,8 @@ struct Installation {
     private let shared: String
     /// Nil when it has none.
     let worker: String?
+    /// The program that `knap check` runs; nil when it has none.
+    let checker: String?
 
     init(program: String) {
         let prefix = program.split(separator: "/").dropLast(2).joined(separator: "/")
@@ -32,6 +34,8 @@ struct Installation {
         shared = "/\(prefix)/share/knap"
         let worker = "/\(prefix)/bin/knap-worker"
         self.worker = access(worker, X_OK) == 0 ? worker : nil
+        let checker = "/\(prefix)/bin/knap-checker"
+        self.checker = access(checker, X_OK) == 0 ? checker : nil
     }
 
     /// Nil when it has none, as in a build that was not assembled.
