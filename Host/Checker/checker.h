@@ -40,6 +40,8 @@ __attribute__((format(printf, 1, 2))) void warn(const char *format, ...);
 // What a method answered to a valid input, to be held against its schema.
 void report_answer(const method_t *method, const char *input, knap_status_t status, knap_bytes_t body);
 bool has_faults(void);
+// Ends the process; what was reported so far is the outcome.
+_Noreturn void end_test(void);
 
 // # The host
 
@@ -67,8 +69,8 @@ const knap_host_t *host_table(host_t *host);
 
 // Begins a call that the plugin is then given; 0 as the method of a hook.
 knap_call_t host_begin(host_t *host, const char *name, uint64_t deadline_ns);
-// Waits for the end of a call. False: it did not end in time, which is a fault.
-bool host_wait(host_t *host, knap_call_t call, uint64_t limit_ns, answer_t *answer);
+// Waits for the end of a call. One that does not end in time is a fault, and ends the test.
+void host_wait(host_t *host, knap_call_t call, uint64_t limit_ns, answer_t *answer);
 // Takes the answer that is there already. False: not ended yet.
 bool host_ended(host_t *host, knap_call_t call);
 void host_cancel(host_t *host, knap_call_t call, knap_status_t reason);

@@ -28,7 +28,11 @@ enum FileChecks {
         }
         warn(["connect", "getaddrinfo", "gethostbyname"], !permissions.connect.isEmpty, "without the permission network.connect")
         warn(["listen", "accept", "accept4"], !permissions.listen.isEmpty, "without the permission network.listen")
-        warn(["fork", "vfork", "execve", "execv", "execvp", "posix_spawn", "posix_spawnp", "system", "popen"], false, "to every plugin")
+        let programs: Set = [
+            "fork", "vfork", "execl", "execle", "execlp", "execv", "execve", "execvp", "execvpe", "fexecve", "posix_spawn", "posix_spawnp",
+            "system", "popen",
+        ]
+        warn(programs, false, "to every plugin")
         warn(["ptrace", "mount", "setuid", "setgid", "chroot", "unshare"], false, "to every plugin")
         return ([], warnings)
     }
