@@ -119,6 +119,9 @@ let package = Package(
         .testTarget(
             name: "KnapHostTests", dependencies: ["KnapHost", "KnapJSON", "KnapPlugin", "TestSupport"], path: "Tests/KnapHost",
             swiftSettings: strict),
+        .testTarget(
+            name: "KnapCheckingTests", dependencies: ["KnapChecking", "KnapHost", "KnapJSON", "TestSupport"], path: "Tests/Checking",
+            swiftSettings: strict),
         .testTarget(name: "KnapJSONTests", dependencies: ["KnapJSON"], path: "Tests/KnapJSON", swiftSettings: strict),
         .testTarget(
             name: "KnapPluginTests",

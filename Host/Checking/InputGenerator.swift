@@ -136,10 +136,10 @@ package struct InputGenerator {
         return size == .least ? low : size == .most ? high : low + (high - low) * Double(random.number(in: 0...1_000)) / 1_000
     }
 
-    /// Numbers that no integer can hold are as good as none.
+    /// A bound that a number cannot hold exactly is as good as none.
     private func bound(_ schema: JSON, _ inclusive: String, _ exclusive: String, _ step: Double) -> Double? {
         let value = schema[inclusive]?.doubleValue ?? schema[exclusive]?.doubleValue.map { $0 + step }
-        return value.flatMap { abs($0) < 9e15 ? $0 : nil }
+        return value.flatMap { abs($0) <= 9_007_199_254_740_992 ? $0 : nil }
     }
 
     private mutating func pick<Element>(_ elements: [Element], _ size: Size) -> Element? {
