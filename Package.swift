@@ -63,10 +63,13 @@ let package = Package(
         .target(
             name: "KnapControl", dependencies: ["CKnap", "KnapJSON", "CLinux"], path: "Host/Control", swiftSettings: strict),
 
+        .target(
+            name: "KnapChecking", dependencies: ["KnapHost", "KnapJSON", "CLinux"], path: "Host/Checking", swiftSettings: strict),
+
         .executableTarget(
             name: "knap",
             dependencies: [
-                "KnapHost", "KnapControl", "KnapJSON", "KnapPlugin", "CLinux", .product(name: "Logging", package: "swift-log"),
+                "KnapHost", "KnapChecking", "KnapControl", "KnapJSON", "KnapPlugin", "CLinux", .product(name: "Logging", package: "swift-log"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], path: "Host/knap", swiftSettings: strict,
             // Threads get a second stack; see Host/BlackBox/threads.c.
@@ -115,6 +118,9 @@ let package = Package(
         .target(name: "TestSupport", path: "Tests/Support", swiftSettings: strict),
         .testTarget(
             name: "KnapHostTests", dependencies: ["KnapHost", "KnapJSON", "KnapPlugin", "TestSupport"], path: "Tests/KnapHost",
+            swiftSettings: strict),
+        .testTarget(
+            name: "KnapCheckingTests", dependencies: ["KnapChecking", "KnapHost", "KnapJSON", "TestSupport"], path: "Tests/Checking",
             swiftSettings: strict),
         .testTarget(name: "KnapJSONTests", dependencies: ["KnapJSON"], path: "Tests/KnapJSON", swiftSettings: strict),
         .testTarget(

@@ -190,3 +190,18 @@ int knap_pipe(int pipe[2]) {
    fcntl(pipe[0], F_SETFL, O_NONBLOCK);
    return 0;
 }
+
+int32_t knap_run_program(const char *directory, char *const arguments[]) {
+   posix_spawn_file_actions_t actions;
+   posix_spawn_file_actions_init(&actions);
+   posix_spawn_file_actions_addchdir_np(&actions, directory);
+   posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
+   pid_t process;
+   int failure = posix_spawnp(&process, arguments[0], &actions, NULL, arguments, environ);
+   posix_spawn_file_actions_destroy(&actions);
+   if (failure) return errno = failure, -1;
+   int status;
+   while (waitpid(process, &status, 0) < 0)
+      if (errno != EINTR) return -1;
+   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}

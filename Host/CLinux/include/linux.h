@@ -47,6 +47,9 @@ int64_t knap_socket_receive(int socket, void *bytes, uint64_t size, int *descrip
 // process id and puts a pidfd into `pidfd`.
 int32_t knap_spawn(const char *path, char *const arguments[], char *const environment[], const int *descriptors,
                    int count, int output, int *pidfd);
+// Runs a program, found on PATH, in `directory`, with its stdout going to stderr, and waits for it. Returns its exit status,
+// 128 and the signal's number where one ended it, or -1 where it could not be started.
+int32_t knap_run_program(const char *directory, char *const arguments[]);
 // Waits for a child by its pidfd: the signal that ended it, negated, or its exit status.
 int32_t knap_reap(int pidfd);
 // pidfd_send_signal(2).

@@ -54,6 +54,8 @@ package struct Manifest: Sendable, Hashable {
         self.version = version
     }
 
+    package static func isName(_ text: String) -> Bool { TextRule.pluginName.accepts(text) }
+
     package func provides(_ service: String) -> ProvidedService? { provides.first { $0.service == service } }
 }
 

@@ -18,7 +18,7 @@ struct SignedLayout: Sendable {
     /// It has a section `.knap.sig`, but not as signing makes it.
     let problem: ElfError?
 
-    static let headerRange = 40..<64
+    static let headerRange = ElfSectionTable.headerRange
     private static let section = ".knap.sig"
 
     /// Of a file that cannot be read as ELF this says that it is not signed: what is wrong with it others tell better.
@@ -69,48 +69,12 @@ struct SignedLayout: Sendable {
             let reader = ElfReader(source: library)
             let old = try ElfHeader(reader)
             guard try ElfSections(old, reader).first(SignedLayout.section) == nil else { throw SignedLayout.damaged }
-            var header = try reader.table("ELF header", at: 40, size: 24).bytes
-            let saved = header
-            var (table, names, namesIndex) = try Self.sections(old, reader)
-            let count = table.count / 64 + 1
-            guard count < 0xFF00 else {
-                throw ElfError(code: .corrupt, message: "it has \(count) sections, too many to add one; strip it first")
-            }
-            let blockAt = library.size
-            let namesAt = blockAt + block.count + saved.count
-            let entry = Self.entry(name: names.count, type: 1, offset: blockAt, size: block.count)
-            names += Array(SignedLayout.section.utf8) + [0]
-            table.replaceSubrange(
-                namesIndex * 64 + 24..<namesIndex * 64 + 40, with: Self.field(namesAt, 8) + Self.field(names.count, 8))
-            let padding = [UInt8](repeating: 0, count: -(namesAt + names.count) & 7)
-            header.replaceSubrange(0..<8, with: Self.field(namesAt + names.count + padding.count, 8))
-            header.replaceSubrange(18..<24, with: Self.field(64, 2) + Self.field(count, 2) + Self.field(namesIndex, 2))
-            self.header = header
-            bytes = block + saved + names + padding + table + entry
-        }
-
-        /// The section headers, their names, and which section holds these; a library without sections gets the first two.
-        private static func sections(
-            _ header: ElfHeader, _ reader: ElfReader<some ByteSource>
-        ) throws(ElfError) -> (table: [UInt8], names: [UInt8], namesIndex: Int) {
-            let (offset, count) = header.sectionHeaders
-            guard count > 0 else {
-                let names = [0] + Array(".shstrtab".utf8) + [0]
-                return ([UInt8](repeating: 0, count: 64) + entry(name: 1, type: 3, offset: 0, size: 0), names, 1)
-            }
-            let table = try reader.table("section header table", at: offset, size: count * 64)
-            let at = header.sectionNames * 64
-            let names = try reader.table("section name table", at: table.u64(at + 24), size: table.u64(at + 32))
-            return (table.bytes, names.bytes, header.sectionNames)
-        }
-
-        private static func entry(name: Int, type: Int, offset: Int, size: Int) -> [UInt8] {
-            field(name, 4) + field(type, 4) + field(0, 16) + field(offset, 8) + field(size, 8) + field(0, 8) + field(1, 8)
-                + field(0, 8)
-        }
-
-        private static func field(_ value: Int, _ width: Int) -> [UInt8] {
-            (0..<width).map { $0 < 8 ? UInt8(truncatingIfNeeded: value >> (8 * $0)) : 0 }
+            let saved = try reader.table("ELF header", at: UInt64(headerRange.lowerBound), size: UInt64(headerRange.count)).bytes
+            var table = try ElfSectionTable(old, reader)
+            try table.add(SignedLayout.section, offset: library.size, size: block.count)
+            let written = table.written(at: library.size + block.count + saved.count)
+            header = written.header
+            bytes = block + saved + written.bytes
         }
     }
 }

@@ -11,7 +11,7 @@ package struct InspectedLibrary: Sendable {
     let image: ElfImage
     /// What is in its folder with it.
     let companions: Companions?
-    let warnings: [String]
+    package let warnings: [String]
     let layout: SignedLayout
     let source: ManifestSource
     /// Of this very plugin or not.

@@ -23,8 +23,8 @@ struct Knap: ParsableCommand {
             """,
         version: version,
         subcommands: [
-            Serve.self, MCP.self, CallMethod.self, PlanCommand.self, HistoryCommand.self, Plugins.self, Doctor.self, Config.self,
-            Version.self, Completions.self,
+            Serve.self, MCP.self, CallMethod.self, PlanCommand.self, HistoryCommand.self, Plugins.self, Check.self, Doctor.self,
+            Config.self, Version.self, Completions.self,
         ])
 
     static var commandNames: [String] {

@@ -26,8 +26,9 @@ struct Plugins: ParsableCommand {
             `knap call host.operation`.
             """,
         subcommands: [
-            List.self, Info.self, Watch.self, Install.self, Upgrade.self, Remove.self, Enable.self, Disable.self, Reload.self,
-            Rollback.self, Isolate.self, Grant.self, Release.self, Keygen.self, Sign.self, Verify.self, TrustCommand.self,
+            List.self, Info.self, Watch.self, New.self, Build.self, Install.self, Upgrade.self, Remove.self, Enable.self, Disable.self, Reload.self,
+            Rollback.self, Isolate.self, Grant.self, Release.self, Inspect.self, Pack.self, Keygen.self, Sign.self, Verify.self,
+            TrustCommand.self,
         ], defaultSubcommand: List.self)
 
     static let columns = ["name", "version", "state", "isolation", "reason"]

@@ -216,7 +216,7 @@ extension Plugins {
 }
 
 extension InspectedLibrary {
-    fileprivate var summary: JSONObject {
+    var summary: JSONObject {
         [
             "file": .string(path), "name": .string(manifest.name), "version": .string("\(manifest.version)"),
             "digest": .string("\(digest)"),
@@ -252,21 +252,5 @@ private enum KeyFile {
 
     private static func failure(_ status: Int32, _ path: String) -> CommandFailure {
         CommandFailure(status, "FILE", "\(path): \(String(cString: strerror(errno)))")
-    }
-}
-
-/// Has what fails reported in the form that was asked for.
-@discardableResult
-private func reporting<T>(_ json: Bool, _ body: () throws -> T) throws -> T {
-    do { return try body() } catch {
-        var failure: CommandFailure
-        switch error {
-        case let error as CommandFailure: failure = error
-        case let error as KeyError: failure = CommandFailure(ExitStatus.data, "BAD_KEY", error.message)
-        case let error as StoreError: failure = CommandFailure(ExitStatus.data, "BAD_PLUGIN", error.message)
-        default: failure = CommandFailure(any: error)
-        }
-        failure.asJSON = json
-        throw failure
     }
 }

@@ -68,3 +68,19 @@ extension CommandFailure {
         }
     }
 }
+
+/// Has what fails reported in the form that was asked for.
+@discardableResult
+func reporting<T>(_ json: Bool, _ body: () throws -> T) throws -> T {
+    do { return try body() } catch {
+        var failure: CommandFailure
+        switch error {
+        case let error as CommandFailure: failure = error
+        case let error as KeyError: failure = CommandFailure(ExitStatus.data, "BAD_KEY", error.message)
+        case let error as StoreError: failure = CommandFailure(ExitStatus.data, "BAD_PLUGIN", error.message)
+        default: failure = CommandFailure(any: error)
+        }
+        failure.asJSON = json
+        throw failure
+    }
+}

@@ -25,6 +25,8 @@ struct Installation {
     private let shared: String
     /// Nil when it has none.
     let worker: String?
+    /// The program that `knap check` runs; nil when it has none.
+    let checker: String?
 
     init(program: String) {
         let prefix = program.split(separator: "/").dropLast(2).joined(separator: "/")
@@ -32,10 +34,15 @@ struct Installation {
         shared = "/\(prefix)/share/knap"
         let worker = "/\(prefix)/bin/knap-worker"
         self.worker = access(worker, X_OK) == 0 ? worker : nil
+        let checker = "/\(prefix)/bin/knap-checker"
+        self.checker = access(checker, X_OK) == 0 ? checker : nil
     }
 
     /// Nil when it has none, as in a build that was not assembled.
     var plugins: String? { isDirectory(library + "/plugins") ? library + "/plugins" : nil }
+
+    /// Projects to start from, one folder a language.
+    var templates: String { shared + "/templates" }
 
     /// The plugins of a profile; nil, all of them, when none is named.
     func profile(_ name: String?) throws -> Set<String>? {

@@ -47,7 +47,7 @@ package struct ElfImage: Sendable {
         isNeverUnloaded = dynamic.flags1 & Flag1.noDelete != 0
         hasThreadLocals = dynamic.hasThreadLocals
         runtimes = try Self.runtimes(sections, dynamic, reader)
-        manifest = try Self.content(".knap", sections, reader)
+        manifest = try Self.content(Self.manifestSection, sections, reader)
     }
 
     private enum Flag { static let staticThreadLocals: UInt64 = 0x10 }
@@ -55,6 +55,8 @@ package struct ElfImage: Sendable {
         static let noDelete: UInt64 = 0x8
         static let program: UInt64 = 0x0800_0000
     }
+
+    static let manifestSection = ".knap"
 
     /// Larger than any manifest, small enough to hold.
     static let maximumSection: UInt64 = 4 << 20
