@@ -106,13 +106,12 @@ final class MeaningIndex: Sendable {
                 state.withLock { $0.table = $0.table ?? table }
             }
         }
+        // What points the other way has nothing to do with a question, unless it is asked of few.
+        let least: Float = allowed == nil ? 0 : -1
         return state.withLock { state in
-            state.table?.nearest(to: QuantisedVector(vector), folder: folder, among: allowed, least: Self.least, most: most) ?? []
+            state.table?.nearest(to: QuantisedVector(vector), folder: folder, among: allowed, least: least, most: most) ?? []
         }
     }
-
-    /// What is less like a question than this has nothing to do with it.
-    private static let least: Float = 0.1
 
     /// Takes in what is pending, where that is little.
     private func catchUp() {
@@ -173,7 +172,7 @@ final class MeaningIndex: Sendable {
     }
 
     /// Takes in all that is pending, batch by batch; what is in its way is kept as the problem, and what is left pending.
-    private func takeIn() {
+    func takeIn() {
         do {
             try store.withLock { store in
                 let store = try open(&store)

@@ -29,16 +29,18 @@ struct Tokenizer: Sendable {
             let vocabulary = model?["vocab"]?.objectValue, let merges = model?["merges"]?.arrayValue,
             document["pre_tokenizer"] ?? .null == .null
         else { throw Unusable(description: "it is no byte-pair encoding with byte_fallback and without a pre-tokenizer") }
-        var tokens: [String: Int32] = Dictionary(minimumCapacity: vocabulary.count)
-        for (text, token) in vocabulary.members { tokens[text] = token.intValue.flatMap { Int32(exactly: $0) } }
+        // By their bytes: texts that Unicode calls equal are not, as an accent of one kind and of another.
+        var tokens: [[UInt8]: Int32] = Dictionary(minimumCapacity: vocabulary.count)
+        for (text, token) in vocabulary.members { tokens[Array(text.utf8)] = token.intValue.flatMap { Int32(exactly: $0) } }
         func token(_ text: some StringProtocol) throws -> Int32 {
-            guard let token = tokens[String(text)] else { throw Unusable(description: "it has no token '\(text)'") }
+            guard let token = tokens[Array(text.utf8)] else { throw Unusable(description: "it has no token '\(text)'") }
             return token
         }
         count = tokens.count
         scalars = Dictionary(
             uniqueKeysWithValues: tokens.compactMap { text, token in
-                text.unicodeScalars.count == 1 ? text.unicodeScalars.first.map { ($0, token) } : nil
+                let scalars = String(decoding: text, as: UTF8.self).unicodeScalars
+                return scalars.count == 1 ? scalars.first.map { ($0, token) } : nil
             })
         bytes = try (0..<256).map { byte in
             let digits = String(byte, radix: 16, uppercase: true)

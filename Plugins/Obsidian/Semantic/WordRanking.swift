@@ -25,16 +25,14 @@ extension NoteIndex {
     func ranked(anyOf words: [String], folder: String?, most: Int) throws -> [String] {
         let tokens = try words.flatMap { try Folding.tokens($0) }
         return try database.read { database in
-            // FTS5 gives no weight to a word that half of the notes have; finding it costs most.
+            // FTS5 gives no weight to a word that half of the notes have.
             let half = try (Int.fetchOne(database, sql: "SELECT count(*) FROM note") ?? 0) / 2
-            var terms: [String] = []
-            var common: [String] = []
-            for token in tokens {
-                let term = Self.term(token)
-                guard !terms.contains(term), !common.contains(term) else { continue }
-                if try Self.count(term, upTo: half + 1, database) > half { common.append(term) } else { terms.append(term) }
+            let common = min(half, Self.mostNotes) + 1
+            var counts: [String: Int] = [:]
+            for term in tokens.map(Self.term) where counts[term] == nil {
+                counts[term] = try Self.count(term, upTo: common, database)
             }
-            let match = (terms.isEmpty ? common : terms).joined(separator: " OR ")
+            let match = Self.telling(counts, common: common).joined(separator: " OR ")
             guard !match.isEmpty else { return [] }
             var condition = SQLCondition("content MATCH ?", [match])
             if let folder, !folder.isEmpty { condition.addFolder(folder) }
@@ -45,6 +43,21 @@ extension NoteIndex {
                     ORDER BY bm25(content, 10.0, 8.0, 4.0, 4.0, 1.0), note.path LIMIT ?
                     """, arguments: condition.arguments + [most])
         }
+    }
+
+    /// So many notes are ranked, which costs some milliseconds; more only for a word that is alone.
+    private static let mostNotes = 5000
+
+    /// The words that few notes have, which tell most, as long as they have not too many together. What is common counts
+    /// only where there is nothing else.
+    private static func telling(_ counts: [String: Int], common: Int) -> [String] {
+        let rarest = counts.sorted { ($0.value, $0.key) < ($1.value, $1.key) }
+        var left = mostNotes
+        return rarest.filter { term, count in
+            guard term == rarest[0].key || count < common else { return false }
+            left -= count
+            return left >= 0
+        }.map(\.key)
     }
 
     /// Long words count with their endings; the beginning of a short one is that of many that have nothing to do with it.
