@@ -25,23 +25,31 @@ extension NoteIndex {
     func ranked(anyOf words: [String], folder: String?, most: Int) throws -> [String] {
         let tokens = try words.flatMap { try Folding.tokens($0) }
         return try database.read { database in
-            // FTS5 gives no weight to a word that half of the notes have.
-            let half = try (Int.fetchOne(database, sql: "SELECT count(*) FROM note") ?? 0) / 2
-            let common = min(half, Self.mostNotes) + 1
+            // FTS5 gives no weight to a word that half of the notes have. There are no more notes than the last one's
+            // number, which costs nothing to know.
+            let half = try (Int.fetchOne(database, sql: "SELECT max(id) FROM file") ?? 0) / 2
+            let common = min(half, Self.mostNotes / 2) + 1
             var counts: [String: Int] = [:]
             for term in tokens.map(Self.term) where counts[term] == nil {
                 counts[term] = try Self.count(term, upTo: common, database)
             }
             let match = Self.telling(counts, common: common).joined(separator: " OR ")
             guard !match.isEmpty else { return [] }
-            var condition = SQLCondition("content MATCH ?", [match])
-            if let folder, !folder.isEmpty { condition.addFolder(folder) }
+            var inFolder = SQLCondition()
+            // The `+` keeps SQLite from asking FTS5 for one note at a time.
+            if let folder, !folder.isEmpty {
+                let condition = SQLCondition.folder(folder)
+                inFolder = SQLCondition("+content.rowid IN (SELECT id FROM note WHERE \(condition.sql))", condition.arguments)
+            }
+            // Only the best are looked up in the table of notes.
             return try String.fetchAll(
                 database,
                 sql: """
-                    SELECT note.path FROM content JOIN note ON note.id = content.rowid WHERE \(condition.sql)
-                    ORDER BY bm25(content, 10.0, 8.0, 4.0, 4.0, 1.0), note.path LIMIT ?
-                    """, arguments: condition.arguments + [most])
+                    SELECT note.path FROM (
+                        SELECT content.rowid AS id, bm25(content, 10.0, 8.0, 4.0, 4.0, 1.0) AS score FROM content
+                        WHERE content MATCH ? AND \(inFolder.sql) ORDER BY score LIMIT ?
+                    ) AS best JOIN note ON note.id = best.id ORDER BY best.score, note.path
+                    """, arguments: [match] + inFolder.arguments + [most])
         }
     }
 
