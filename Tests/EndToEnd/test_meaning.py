@@ -143,19 +143,26 @@ def test_in_a_worker(known):
     assert paths(known.call("vault.search_notes", query="how to bake a loaf", mode="meaning"))[0] == "Kitchen/Bread.md"
 
 
-def test_without_its_model_it_says_so_and_all_else_works(noted):
+@pytest.mark.parametrize("way", ["environment", "setting", "switched off"])
+def test_without_its_model_it_says_so_and_all_else_works(noted, way):
     elsewhere = noted.root / "model"
-    noted.environment["KNAP_OBSIDIAN_MEANING"] = str(elsewhere)
+    if way == "environment":
+        noted.environment["KNAP_OBSIDIAN_MEANING"] = str(elsewhere)
+    else:
+        noted.state.mkdir()
+        setting = "" if way == "switched off" else str(elsewhere)
+        (noted.state / "config.json").write_text(json.dumps({"obsidian": {"meaning": setting}}))
     noted.serve()
     noted.wait_until_indexed()
     assert status(noted)["meaning"] == "absent"
     result = noted.knap(
         "call", "vault.search_notes", json.dumps({"query": "bake a loaf", "mode": "meaning"}), "--state", str(noted.state))
-    assert result.returncode != 0 and str(elsewhere) in result.stderr and "mode words" in result.stderr, result.stderr
+    assert result.returncode != 0 and "mode words" in result.stderr, result.stderr
+    assert (str(elsewhere) in result.stderr) == (way != "switched off")
     assert paths(noted.call("vault.search_notes", query="flour water")) == ["Kitchen/Bread.md"]
     answer = noted.call("vault.search_notes", query="how to mix flour", mode="both")
     assert paths(answer)[0] == "Kitchen/Bread.md" and answer["notes"][0]["lines"] and "not available" in answer["notice"]
-    if MODEL.exists():
+    if MODEL.exists() and way != "switched off":
         # It may come while the host runs.
         shutil.copytree(MODEL, elsewhere)
         noted.call("vault.search_notes", query="bake a loaf", mode="both")

@@ -1,4 +1,5 @@
 import CVaultShims
+import GRDB
 import Glibc
 import Synchronization
 
@@ -115,12 +116,9 @@ final class MeaningIndex: Sendable {
 
     /// Takes in what is pending, where that is little.
     private func catchUp() {
-        let (isLittle, isFirst) = state.withLock { state in
-            (state.isCompared && state.pending.count <= Self.mostAtOnce, state.wordsAreComplete && !state.isCompared)
-        }
-        if isLittle { takeIn() }
-        // A model that came meanwhile.
-        if isFirst { wake() }
+        let isLittle = state.withLock { $0.isCompared && $0.pending.count <= Self.mostAtOnce }
+        // The thread may have been without a model, or without room on the disk.
+        if isLittle { takeIn() } else { wake() }
     }
 
     /// The lines of a text that are nearest to a question, at most so many, in order.
@@ -181,9 +179,12 @@ final class MeaningIndex: Sendable {
             while !shouldStop.load(ordering: .acquiring), try store.withLock({ try takeBatch(open(&$0)) }) {}
             state.withLock { $0.problem = nil }
         } catch {
-            state.withLock { $0.problem = "the vectors could not be kept: \(error)" }
+            let reason = (error as? VaultError)?.message ?? "what notes mean could not be kept: \(Self.reason(error))"
+            state.withLock { $0.problem = reason }
         }
     }
+
+    private static func reason(_ error: any Error) -> String { (error as? DatabaseError)?.message ?? "\(error)" }
 
     private func open(_ store: inout VectorStore?) throws -> VectorStore {
         if let store { return store }

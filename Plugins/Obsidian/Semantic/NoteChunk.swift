@@ -12,7 +12,11 @@ struct NoteChunk: Sendable, Equatable {
     /// A note as long as a book is known by its beginning.
     static let mostOfNote = 2000
 
+    /// In bytes: what so many chunks can hold is read of a note.
+    private static let mostBytes = 2 * longest * mostOfNote
+
     static func chunks(of text: String, title: String) -> [NoteChunk] {
+        let text = text.utf8.count > mostBytes ? String(decoding: text.utf8.prefix(mostBytes), as: UTF8.self) : text
         let layout = TextLines(text)
         let start = FrontMatter.bounds(layout).map { $0.end + 1 } ?? 0
         let headings = NoteParser.parse(text).headings.filter { $0.line >= start }
