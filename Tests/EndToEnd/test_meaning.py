@@ -9,6 +9,7 @@ import pytest
 from mcp import Client
 
 from knap_host import KNAP, wait_for
+from small_disk import disk  # noqa: F401
 from test_official_client import http, stdio, text
 from test_workers import info
 
@@ -133,6 +134,23 @@ def test_vectors_outlive_a_restart_and_a_broken_file_of_them(known):
     (known.vault / "Garage/Car.md").write_text("# Song\nThe violin plays a sad melody.\n")
     wait_for(lambda: paths(known.call("vault.search_notes", query="classical music concert", mode="meaning"))[:1] == ["Garage/Car.md"],
              "the editor's change")
+
+
+def test_a_full_disk_delays_what_it_cannot_take(known, disk):
+    known.state = disk.mount / "state"
+    known.serve()
+    ready(known)
+    disk.fill()
+    sentence = "Jupiter and Saturn through a telescope, seen from mountain {}.\n"
+    for number in range(40):
+        (known.vault / f"Sky {number}.md").write_text("".join(f"# {part}\n" + sentence.format(part) * 12 for part in range(100)))
+    wait_for(lambda: not status(known)["ready"] or status(known)["meaning"] == "failed", "the full disk's notice")
+    assert paths(known.call("vault.search_notes", query="how to bake a loaf", mode="meaning"))[0] == "Kitchen/Bread.md"
+    disk.make_room()
+    wait_for(lambda: paths(known.call("vault.search_notes", query="astronomy, planets", mode="meaning", limit=100))[:1] != []
+             and status(known)["ready"] and status(known)["meaning"] == "ready", "the new notes' vectors")
+    found = paths(known.call("vault.search_notes", query="astronomy, planets", mode="meaning", limit=40))
+    assert {f"Sky {number}.md" for number in range(40)} == set(found)
 
 
 def test_in_a_worker(known):
