@@ -31,7 +31,9 @@ struct MeaningModelTests {
         let tokenizer = try Tokenizer(json: try TestData.read(Model.folder + "/" + MeaningModel.tokenizerFile))
         let recorded = try Self.recorded()
         #expect(recorded.count > 250)
-        for each in recorded { #expect(tokenizer.tokens(of: each.text) == each.tokens, "\(each.text.debugDescription)") }
+        for each in recorded {
+            #expect(tokenizer.tokens(of: each.text) == each.tokens, "\(each.text.debugDescription)")
+        }
     }
 
     @Test("gives texts the vectors that numpy gives them")
@@ -53,13 +55,19 @@ struct MeaningModelTests {
     func sense() throws {
         let model = try Model.shared.get()
         func near(_ left: String, _ right: String) throws -> Float {
-            zip(try #require(model.vector(of: left)), try #require(model.vector(of: right))).reduce(0) { $0 + $1.0 * $1.1 }
+            zip(try #require(model.vector(of: left)), try #require(model.vector(of: right))).reduce(0) {
+                $0 + $1.0 * $1.1
+            }
         }
         let question = "how do I make dough rise"
-        #expect(try near(question, "Let the bread rest with yeast for an hour") > near(question, "The engine needs new oil"))
+        #expect(
+            try near(question, "Let the bread rest with yeast for an hour") > near(question, "The engine needs new oil")
+        )
     }
 
-    @Test("is refused with its reason when a file of it is broken", arguments: [MeaningModel.tableFile, MeaningModel.tokenizerFile])
+    @Test(
+        "is refused with its reason when a file of it is broken",
+        arguments: [MeaningModel.tableFile, MeaningModel.tokenizerFile])
     func broken(_ name: String) throws {
         let folder = try TemporaryFolder()
         try folder.run("cp", "-r", Model.folder + "/.", folder.path)
@@ -75,7 +83,9 @@ struct QuantisedVectorTests {
     func bound(_ seed: UInt64) {
         var chance = SeededGenerator(seed: seed)
         func vector() -> [Float] {
-            let numbers = (0..<EmbeddingTable.width).map { _ in Float.random(in: -1...1, using: &chance) * .random(in: 0...1, using: &chance) }
+            let numbers = (0..<EmbeddingTable.width).map { _ in
+                Float.random(in: -1...1, using: &chance) * .random(in: 0...1, using: &chance)
+            }
             let length = numbers.reduce(0) { $0 + $1 * $1 }.squareRoot()
             return numbers.map { $0 / length }
         }
@@ -104,9 +114,10 @@ struct NoteChunkTests {
         let found = chunks("---\na: 1\n---\nintro\n\n# One\nfirst\n## Two\n\nsecond\n### Empty\n# Three\nthird\n")
         #expect(found.map(\.0) == [3..<5, 5..<7, 7..<10, 10..<11, 11..<14])
         #expect(found.map(\.1) == [[], ["One"], ["One", "Two"], ["One", "Two", "Empty"], ["Three"]])
-        #expect(found.map(\.2) == [
-            "T\nintro\n", "T\nOne\nfirst", "T\nOne\nTwo\n\nsecond", "T\nOne\nTwo\nEmpty", "T\nThree\nthird\n",
-        ])
+        #expect(
+            found.map(\.2) == [
+                "T\nintro\n", "T\nOne\nfirst", "T\nOne\nTwo\n\nsecond", "T\nOne\nTwo\nEmpty", "T\nThree\nthird\n",
+            ])
     }
 
     @Test("of a note without text are its title", arguments: ["", "\n\n", "---\na: 1\n---\n"])
@@ -122,15 +133,20 @@ struct NoteChunkTests {
     @Test("are never longer than a limit, and together everything", arguments: 1...100)
     func bounds(_ seed: UInt64) {
         var chance = SeededGenerator(seed: seed)
-        let words = ["word", "a", "長い言葉", "é", "x".repeated(300), "y".repeated(1500), "\n", "\n\n", "\n# Head\n", "\r\n", "😀"]
-        let text = (0..<Int.random(in: 1...400, using: &chance)).map { _ in words.randomElement(using: &chance)! }.joined(separator: " ")
+        let words = [
+            "word", "a", "長い言葉", "é", "x".repeated(300), "y".repeated(1500), "\n", "\n\n", "\n# Head\n", "\r\n", "😀",
+        ]
+        let text = (0..<Int.random(in: 1...400, using: &chance)).map { _ in words.randomElement(using: &chance)! }
+            .joined(separator: " ")
         let found = NoteChunk.chunks(of: text, title: "T")
         let lines = TextLines(text).lines.count
         var last = 0
         for chunk in found {
             let context = ([""] + chunk.headings.filter { $0 != "T" }).joined(separator: "\n").utf8.count + 2
             #expect(chunk.text.utf8.count <= context + NoteChunk.longest, "seed \(seed)")
-            #expect(chunk.lines.lowerBound >= last - 1 && chunk.lines.upperBound <= lines && !chunk.lines.isEmpty, "seed \(seed)")
+            #expect(
+                chunk.lines.lowerBound >= last - 1 && chunk.lines.upperBound <= lines && !chunk.lines.isEmpty,
+                "seed \(seed)")
             last = chunk.lines.upperBound
         }
         func letters(_ text: String) -> Int { text.count { $0 == "x" || $0 == "y" || $0 == "長" || $0 == "😀" } }
@@ -174,7 +190,8 @@ struct RankFusionTests {
 @Suite("A table of vectors")
 struct VectorTableTests {
     private static func vector(_ chance: inout SeededGenerator) -> QuantisedVector {
-        QuantisedVector(numbers: (0..<EmbeddingTable.width).map { _ in .random(in: -127...127, using: &chance) }, scale: 0.001)
+        QuantisedVector(
+            numbers: (0..<EmbeddingTable.width).map { _ in .random(in: -127...127, using: &chance) }, scale: 0.001)
     }
 
     @Test("finds what comparing one by one finds, whatever was put, replaced and removed", arguments: 1...30)
@@ -183,7 +200,8 @@ struct VectorTableTests {
         var table = VectorTable()
         var known: [String: VectorStore.Note] = [:]
         for round in 0..<120 {
-            let path = "\(["A", "A/b", "C"].randomElement(using: &chance)!)/\(Int.random(in: 0..<25, using: &chance)).md"
+            let path =
+                "\(["A", "A/b", "C"].randomElement(using: &chance)!)/\(Int.random(in: 0..<25, using: &chance)).md"
             if Bool.random(using: &chance) || known[path] == nil {
                 let chunks = (0..<Int.random(in: 0...4, using: &chance)).map {
                     VectorStore.Chunk(lines: $0..<$0 + 1, heading: "h\($0)", vector: Self.vector(&chance))
@@ -222,8 +240,12 @@ struct VectorStoreTests {
     private static let note = VectorStore.Note(
         path: "A/b.md", version: "v1",
         chunks: [
-            .init(lines: 0..<7, heading: "", vector: QuantisedVector([Float](repeating: 0.0625, count: EmbeddingTable.width))),
-            .init(lines: 7..<9, heading: "Überschrift", vector: QuantisedVector((0..<EmbeddingTable.width).map { Float($0) / 300 - 0.4 })),
+            .init(
+                lines: 0..<7, heading: "",
+                vector: QuantisedVector([Float](repeating: 0.0625, count: EmbeddingTable.width))),
+            .init(
+                lines: 7..<9, heading: "Überschrift",
+                vector: QuantisedVector((0..<EmbeddingTable.width).map { Float($0) / 300 - 0.4 })),
         ])
 
     private func notes(_ store: VectorStore) throws -> [VectorStore.Note] {
@@ -278,7 +300,8 @@ struct MeaningIndexTests {
 
     private func open(_ models: ModelSource = Model.shared) throws -> Vault {
         let vault = try Vault(
-            root: folder.path + "/vault", indexPath: folder.path + "/index.sqlite", journalPath: folder.path + "/history.sqlite",
+            root: folder.path + "/vault", indexPath: folder.path + "/index.sqlite",
+            journalPath: folder.path + "/history.sqlite",
             meaning: (models, storePath))
         try vault.synchronize { false }
         return vault
@@ -304,8 +327,13 @@ struct MeaningIndexTests {
         #expect(vault.meaning?.report == .init(condition: .ready, done: 2, total: 2))
         try write(vault, "Garage.md", "# Bees\nThe hive has plenty of honey.\n")
         #expect(try best(vault, "insects that make sweet food") == "Garage.md")
-        _ = try vault.change { try vault.apply("delete", [.delete(VaultPath("Garage.md"), before: vault.files.read(VaultPath("Garage.md")).bytes)]) }
-        #expect(try !vault.notes(meaning: "insects that make sweet food", folder: nil, among: nil, most: 10).map(\.path).contains("Garage.md"))
+        _ = try vault.change {
+            try vault.apply(
+                "delete", [.delete(VaultPath("Garage.md"), before: vault.files.read(VaultPath("Garage.md")).bytes)])
+        }
+        #expect(
+            try !vault.notes(meaning: "insects that make sweet food", folder: nil, among: nil, most: 10).map(\.path)
+                .contains("Garage.md"))
         #expect(vault.meaning?.report.total == 1)
     }
 
@@ -320,7 +348,8 @@ struct MeaningIndexTests {
         // Marked, to be known again if they are not made anew.
         let store = try VectorStore(path: storePath)
         for (path, version) in try store.versions() {
-            let mark = VectorStore.Chunk(lines: 77..<78, heading: "mark", vector: QuantisedVector([Float](repeating: 0.0625, count: 256)))
+            let mark = VectorStore.Chunk(
+                lines: 77..<78, heading: "mark", vector: QuantisedVector([Float](repeating: 0.0625, count: 256)))
             try store.change(put: [.init(path: path, version: version, chunks: [mark])], remove: [])
         }
         try folder.run("cp", "/etc/hostname", folder.path + "/vault/Two.md")
@@ -350,7 +379,8 @@ struct MeaningIndexTests {
     @Test("shows the lines that are nearest to the question")
     func lines() throws {
         let vault = try open()
-        let text = TextLines("# Notes\nThe engine needs oil.\n\nDough rises with yeast.\n---\nThe hive is full of honey.\n")
+        let text = TextLines(
+            "# Notes\nThe engine needs oil.\n\nDough rises with yeast.\n---\nThe hive is full of honey.\n")
         let meaning = try #require(vault.meaning)
         #expect(try meaning.lines(1..<6, of: text, nearestTo: "baking bread", most: 1) == [3])
         #expect(try meaning.lines(0..<60, of: text, nearestTo: "bees", most: 2).contains(5))

@@ -23,13 +23,15 @@ extension ObsidianPlugin {
     private static let deepest = 200
 
     func searchByMeaning(
-        _ query: SearchQuery, _ mode: SearchMode, _ input: SearchInput, _ page: Page, _ vault: Vault, check: @escaping () throws -> Void
+        _ query: SearchQuery, _ mode: SearchMode, _ input: SearchInput, _ page: Page, _ vault: Vault,
+        check: @escaping () throws -> Void
     ) throws -> SearchOutput {
         let asked = MeaningQuery(query)
         guard !asked.words.isEmpty else {
             throw VaultError(
                 .invalidArgument,
-                "mode \(mode.rawValue) looks for what words mean, and the query has operators only; add words, or use mode words")
+                "mode \(mode.rawValue) looks for what words mean, and the query has operators only; add words, or use mode words"
+            )
         }
         var allowed: Set<String>?
         if let filter = asked.filter {
@@ -47,7 +49,8 @@ extension ObsidianPlugin {
             notice = "ranked by words alone: \(error.message)"
         }
         if mode == .both {
-            let ranked = try vault.index.ranked(anyOf: asked.words, folder: input.path, most: allowed == nil ? Self.deepest : .max)
+            let ranked = try vault.index.ranked(
+                anyOf: asked.words, folder: input.path, most: allowed == nil ? Self.deepest : .max)
             rankings.append(Array(ranked.filter { allowed?.contains($0) ?? true }.prefix(Self.deepest)))
         }
         let order = RankFusion.fuse(rankings)
@@ -62,9 +65,13 @@ extension ObsidianPlugin {
 }
 
 extension Vault {
-    func notes(meaning text: String, folder: String?, among allowed: Set<String>?, most: Int) throws -> [VectorTable.Hit] {
+    func notes(meaning text: String, folder: String?, among allowed: Set<String>?, most: Int) throws -> [VectorTable
+        .Hit]
+    {
         guard let meaning else {
-            throw VaultError(.failedPrecondition, "search by meaning is not available: no folder is set for its table; use mode words")
+            throw VaultError(
+                .failedPrecondition,
+                "search by meaning is not available: no folder is set for its table; use mode words")
         }
         return try meaning.nearest(to: text, folder: folder, among: allowed, most: most)
     }
@@ -104,9 +111,11 @@ private struct MeaningSnippets {
         // The heading is told beside them.
         let isHeaded = !near.heading.isEmpty && near.lines.count > 1
         let body = near.lines.dropFirst(isHeaded ? 1 : 0)
-        let lines = try meaning.lines(body.startIndex..<body.endIndex, of: layout, nearestTo: query.text, most: Self.most)
+        let lines = try meaning.lines(
+            body.startIndex..<body.endIndex, of: layout, nearestTo: query.text, most: Self.most)
         return .init(
-            path: path, lines: lines.map { .init(line: $0 + 1, text: Snippets.shortened(layout.text(line: $0), around: 0)) },
+            path: path,
+            lines: lines.map { .init(line: $0 + 1, text: Snippets.shortened(layout.text(line: $0), around: 0)) },
             heading: near.heading.isEmpty ? nil : near.heading, first_line: near.lines.lowerBound + 1,
             last_line: max(near.lines.lowerBound + 1, near.lines.upperBound))
     }

@@ -25,7 +25,9 @@ final class EmbeddingTable: Sendable {
 
     init(path: String) throws {
         let file = open(path, O_RDONLY | O_CLOEXEC)
-        guard file >= 0 else { throw Unusable(description: "'\(path)' cannot be read: \(String(cString: strerror(errno)))") }
+        guard file >= 0 else {
+            throw Unusable(description: "'\(path)' cannot be read: \(String(cString: strerror(errno)))")
+        }
         defer { close(file) }
         var status = stat()
         guard fstat(file, &status) == 0, status.st_size > 8,
@@ -55,7 +57,9 @@ final class EmbeddingTable: Sendable {
         guard tensor["dtype"]?.stringValue == "F16", shape.count == 2, shape[1] == width, offsets.count == 2,
             offsets[0] >= 0, offsets[1] <= bytes.count - begin, shape[0] == (offsets[1] - offsets[0]) / (width * 2)
         else {
-            throw Unusable(description: "'\(path)' has no embedding.weight of \(width) half-precision numbers per token, or is cut off")
+            throw Unusable(
+                description:
+                    "'\(path)' has no embedding.weight of \(width) half-precision numbers per token, or is cut off")
         }
         return (begin + offsets[0], shape[0])
     }

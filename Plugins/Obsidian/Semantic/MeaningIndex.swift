@@ -58,7 +58,8 @@ final class MeaningIndex: Sendable {
         self.storePath = storePath
         signal = knap_vault_eventfd()
         guard signal >= 0 else {
-            throw VaultError(.resourceExhausted, "search by meaning cannot be prepared: \(String(cString: strerror(errno)))")
+            throw VaultError(
+                .resourceExhausted, "search by meaning cannot be prepared: \(String(cString: strerror(errno)))")
         }
     }
 
@@ -110,7 +111,8 @@ final class MeaningIndex: Sendable {
         // What points the other way has nothing to do with a question, unless it is asked of few.
         let least: Float = allowed == nil ? 0 : -1
         return state.withLock { state in
-            state.table?.nearest(to: QuantisedVector(vector), folder: folder, among: allowed, least: least, most: most) ?? []
+            state.table?.nearest(to: QuantisedVector(vector), folder: folder, among: allowed, least: least, most: most)
+                ?? []
         }
     }
 
@@ -127,7 +129,9 @@ final class MeaningIndex: Sendable {
         guard let vector = model.vector(of: question) else { return [] }
         let known = lines.clamped(to: 0..<layout.lines.count).compactMap { line -> (line: Int, similarity: Float)? in
             let text = layout.text(line: line)
-            guard text.contains(where: { $0.isLetter || $0.isNumber }), let other = model.vector(of: text) else { return nil }
+            guard text.contains(where: { $0.isLetter || $0.isNumber }), let other = model.vector(of: text) else {
+                return nil
+            }
             return (line, zip(vector, other).reduce(0) { $0 + $1.0 * $1.1 })
         }
         return known.sorted { ($1.similarity, $0.line) < ($0.similarity, $1.line) }.prefix(most).map(\.line).sorted()
@@ -233,7 +237,9 @@ final class MeaningIndex: Sendable {
         return true
     }
 
-    private static func note(_ path: String, _ version: String, _ text: String, _ model: MeaningModel) -> VectorStore.Note {
+    private static func note(_ path: String, _ version: String, _ text: String, _ model: MeaningModel)
+        -> VectorStore.Note
+    {
         let chunks = NoteChunk.chunks(of: text, title: VaultPath(trusted: path).title).compactMap { chunk in
             model.vector(of: chunk.text).map {
                 VectorStore.Chunk(lines: chunk.lines, heading: chunk.headings.last ?? "", vector: QuantisedVector($0))

@@ -17,7 +17,8 @@ struct MeaningModel: Sendable {
             throw EmbeddingTable.Unusable(description: "'\(folder)/\(Self.tokenizerFile)' cannot be used: \(error)")
         }
         guard tokenizer.count <= table.rows else {
-            throw EmbeddingTable.Unusable(description: "the table in '\(folder)' has fewer rows than its tokenizer has tokens")
+            throw EmbeddingTable.Unusable(
+                description: "the table in '\(folder)' has fewer rows than its tokenizer has tokens")
         }
     }
 

@@ -15,7 +15,8 @@ enum RankFusion {
             }
         }
         return scores.sorted { left, right in
-            left.value != right.value ? left.value > right.value : order[left.key, default: 0] < order[right.key, default: 0]
+            left.value != right.value
+                ? left.value > right.value : order[left.key, default: 0] < order[right.key, default: 0]
         }.map(\.key)
     }
 }

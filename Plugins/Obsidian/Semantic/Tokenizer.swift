@@ -28,10 +28,14 @@ struct Tokenizer: Sendable {
         guard model?["type"]?.stringValue == "BPE", model?["byte_fallback"]?.boolValue == true,
             let vocabulary = model?["vocab"]?.objectValue, let merges = model?["merges"]?.arrayValue,
             document["pre_tokenizer"] ?? .null == .null
-        else { throw Unusable(description: "it is no byte-pair encoding with byte_fallback and without a pre-tokenizer") }
+        else {
+            throw Unusable(description: "it is no byte-pair encoding with byte_fallback and without a pre-tokenizer")
+        }
         // By their bytes: texts that Unicode calls equal are not, as an accent of one kind and of another.
         var tokens: [[UInt8]: Int32] = Dictionary(minimumCapacity: vocabulary.count)
-        for (text, token) in vocabulary.members { tokens[Array(text.utf8)] = token.intValue.flatMap { Int32(exactly: $0) } }
+        for (text, token) in vocabulary.members {
+            tokens[Array(text.utf8)] = token.intValue.flatMap { Int32(exactly: $0) }
+        }
         func token(_ text: some StringProtocol) throws -> Int32 {
             guard let token = tokens[Array(text.utf8)] else { throw Unusable(description: "it has no token '\(text)'") }
             return token

@@ -1,5 +1,6 @@
 import GRDB
 import Glibc
+
 import struct Foundation.Data
 
 /// The vectors of a vault's notes on the disk, in a file that may be thrown away: it is made anew when it is broken, of
@@ -28,7 +29,7 @@ final class VectorStore: Sendable {
     init(path: String) throws {
         do {
             database = try Self.open(path)
-        } catch where Self.isBroken(error) {
+        } catch  where Self.isBroken(error) {
             for suffix in ["", "-wal", "-shm"] { unlink(path + suffix) }
             database = try Self.open(path)
         }
@@ -45,7 +46,8 @@ final class VectorStore: Sendable {
     private static func open(_ path: String) throws -> DatabaseQueue {
         var configuration = GRDB.Configuration()
         configuration.prepareDatabase { database in
-            try database.execute(sql: "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -2000")
+            try database.execute(
+                sql: "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -2000")
         }
         let database = try DatabaseQueue(path: path, configuration: configuration)
         try database.writeWithoutTransaction { database in
@@ -92,8 +94,11 @@ final class VectorStore: Sendable {
         try database.read { database in
             let rows = try Row.fetchCursor(database, sql: "SELECT path, version, chunks FROM note")
             while let row = try rows.next() {
-                if let chunks = Self.chunks(row[2]) { each(Note(path: row[0], version: row[1], chunks: chunks)) }
-                else { broken.append(row[0]) }
+                if let chunks = Self.chunks(row[2]) {
+                    each(Note(path: row[0], version: row[1], chunks: chunks))
+                } else {
+                    broken.append(row[0])
+                }
             }
         }
         if !broken.isEmpty { try change(put: [], remove: broken) }

@@ -106,7 +106,8 @@ struct VectorTable: Sendable {
         return found.compactMap { place, similarity in
             guard let note = notes[place] else { return nil }
             let part = parts[Int(best[place].row)]
-            return Hit(path: note.path, similarity: similarity, lines: Int(part.first)..<Int(part.end), heading: part.heading)
+            return Hit(
+                path: note.path, similarity: similarity, lines: Int(part.first)..<Int(part.end), heading: part.heading)
         }
     }
 

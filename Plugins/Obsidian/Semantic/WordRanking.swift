@@ -15,7 +15,9 @@ extension NoteIndex {
     func content(of path: String) throws -> (version: String, text: String)? {
         try database.read { database in
             let statement = try database.cachedStatement(
-                sql: "SELECT note.version, content.body FROM note JOIN content ON content.rowid = note.id WHERE note.path = ?")
+                sql:
+                    "SELECT note.version, content.body FROM note JOIN content ON content.rowid = note.id WHERE note.path = ?"
+            )
             return try Row.fetchOne(statement, arguments: [path]).map { ($0[0], $0[1]) }
         }
     }
@@ -39,7 +41,8 @@ extension NoteIndex {
             // The `+` keeps SQLite from asking FTS5 for one note at a time.
             if let folder, !folder.isEmpty {
                 let condition = SQLCondition.folder(folder)
-                inFolder = SQLCondition("+content.rowid IN (SELECT id FROM note WHERE \(condition.sql))", condition.arguments)
+                inFolder = SQLCondition(
+                    "+content.rowid IN (SELECT id FROM note WHERE \(condition.sql))", condition.arguments)
             }
             // Only the best are looked up in the table of notes.
             return try String.fetchAll(
@@ -73,6 +76,7 @@ extension NoteIndex {
 
     private static func count(_ match: String, upTo most: Int, _ database: Database) throws -> Int {
         try Int.fetchOne(
-            database, sql: "SELECT count(*) FROM (SELECT 1 FROM content WHERE content MATCH ? LIMIT ?)", arguments: [match, most]) ?? 0
+            database, sql: "SELECT count(*) FROM (SELECT 1 FROM content WHERE content MATCH ? LIMIT ?)",
+            arguments: [match, most]) ?? 0
     }
 }
