@@ -65,7 +65,7 @@ package actor Host {
     package init(_ configuration: HostConfiguration) throws {
         self.configuration = configuration
         configurationStore = try ConfigurationStore(
-            directory: configuration.state.path, overrides: configuration.overrides,
+            directory: configuration.state.path, defaults: configuration.defaults, overrides: configuration.overrides,
             environment: configuration.environment)
         grants = try GrantStore(directory: configuration.state.path)
         choices = try OperatorChoices(directory: configuration.state.path)

@@ -15,6 +15,8 @@ package struct HostConfiguration: Sendable {
     package var pluginDirectories: [String]
     /// Which plugins run; nil: all that are enabled.
     package var wanted: Set<String>?
+    /// What this installation sets where a manifest has a default, by plugin.
+    package var defaults: [String: JSONObject]
     /// Settings for this start, by plugin.
     package var overrides: [String: JSONObject]
     package var environment: [String: String]
@@ -27,6 +29,7 @@ package struct HostConfiguration: Sendable {
     package init(
         state: StateDirectory, builtInPlugins: String?, worker: String? = nil, makesControlGroups: Bool = false,
         pluginDirectories: [String] = [], wanted: Set<String>? = nil,
+        defaults: [String: JSONObject] = [:],
         overrides: [String: JSONObject] = [:], environment: [String: String] = [:], logLevel: Logger.Level = .info,
         lastEnd: HostEnd = .orderly, joining: [String] = []
     ) {
@@ -36,6 +39,7 @@ package struct HostConfiguration: Sendable {
         self.makesControlGroups = makesControlGroups
         self.pluginDirectories = pluginDirectories
         self.wanted = wanted
+        self.defaults = defaults
         self.overrides = overrides
         self.environment = environment
         self.logLevel = logLevel

@@ -21,6 +21,8 @@ public final class ObsidianPlugin: Plugin, HealthReporting {
 
     private struct Settings: Codable {
         var vaults: [String]
+        /// Where the model of search by meaning is; empty for none.
+        var meaning: String
     }
 
     private struct Open {
@@ -49,11 +51,13 @@ public final class ObsidianPlugin: Plugin, HealthReporting {
         var vaults: [Vault] = []
         var roots: [String] = []
         for path in settings.vaults.map(Self.realPath) where !roots.contains(path) { roots.append(path) }
+        let models = settings.meaning.isEmpty ? nil : ModelSource(folder: settings.meaning)
         for (path, name) in zip(roots, VaultNames.unique(roots)) {
             let id = ContentVersion.of(Array(path.utf8)).prefix(12)
             let vault = try Vault(
                 root: path, name: name, indexPath: "\(directory)/index-\(id).sqlite",
-                journalPath: "\(directory)/history-\(id).sqlite")
+                journalPath: "\(directory)/history-\(id).sqlite",
+                meaning: models.map { ($0, "\(directory)/meaning-\(id).sqlite") })
             let watcher = try VaultWatcher(vault: vault) { [log = host.log] error in
                 log.error("vault could not be indexed", ["vault": path, "reason": "\(error)"])
             }
@@ -61,6 +65,7 @@ public final class ObsidianPlugin: Plugin, HealthReporting {
             opened.watchers.append(watcher)
         }
         opened.vaults = VaultSet(vaults: vaults)
+        for vault in vaults { vault.meaning?.start() }
         for watcher in opened.watchers { watcher.start() }
         open.withLock { $0 = opened }
     }
@@ -71,6 +76,7 @@ public final class ObsidianPlugin: Plugin, HealthReporting {
             return open
         }
         for watcher in closed.watchers { watcher.stop() }
+        for vault in closed.vaults.vaults { vault.meaning?.stop() }
     }
 
     /// The path itself when there is nothing there: opening it says so.

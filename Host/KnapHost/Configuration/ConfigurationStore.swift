@@ -2,8 +2,8 @@ import Glibc
 import KnapJSON
 import Synchronization
 
-/// The configuration of all plugins: defaults of the manifest, then STATE/config.json, then what this start was told
-/// (command-line options), then the environment (`KNAP_<PLUGIN>_<KEY>`).
+/// The configuration of all plugins: defaults of the manifest, then those of the installation, then STATE/config.json,
+/// then what this start was told (command-line options), then the environment (`KNAP_<PLUGIN>_<KEY>`).
 ///
 /// The file is an object with one member for each plugin. Settings marked secret are kept beside it in
 /// STATE/secrets.json, mode 0600, and never shown.
@@ -14,14 +14,16 @@ package final class ConfigurationStore: Sendable {
     }
 
     private let directory: String
+    private let defaults: [String: JSONObject]
     private let overrides: [String: JSONObject]
     private let environment: [String: String]
     private let state: Mutex<State>
 
     package init(
-        directory: String, overrides: [String: JSONObject], environment: [String: String]
+        directory: String, defaults: [String: JSONObject] = [:], overrides: [String: JSONObject], environment: [String: String]
     ) throws(ConfigurationError) {
         self.directory = directory
+        self.defaults = defaults
         self.overrides = overrides
         self.environment = environment
         state = Mutex(
@@ -37,11 +39,14 @@ package final class ConfigurationStore: Sendable {
 
     private func configuration(for manifest: Manifest, _ state: State) throws(ConfigurationError) -> JSONObject {
         var merged = manifest.configuration.defaults
+        let known = Self.keys(of: manifest)
+        // A plugin of another version may not know all of them.
+        for (key, value) in defaults[manifest.name]?.members ?? [] where known.contains(key) { merged[key] = value }
         let (settings, secrets) = (state.settings[manifest.name], state.secrets[manifest.name])
         for layer in [settings?.objectValue, secrets?.objectValue, overrides[manifest.name]] {
             for (key, value) in layer?.members ?? [] { merged[key] = value }
         }
-        for key in Self.keys(of: manifest) {
+        for key in known {
             guard let text = environment[Self.variable(manifest.name, key)] else { continue }
             // A value that reads as JSON is JSON; anything else is the text itself.
             merged[key] = (try? JSON.parse(text)) ?? .string(text)

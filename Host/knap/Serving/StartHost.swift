@@ -12,8 +12,8 @@ func startHost(_ options: ServeOptions, token: String, lastEnd: HostEnd) async t
         HostConfiguration(
             state: options.state, builtInPlugins: installation.plugins, worker: installation.worker,
             makesControlGroups: true, pluginDirectories: options.pluginDirectories,
-            wanted: try installation.profile(options.profile), overrides: options.overrides(token: token),
-            environment: environmentVariables(), logLevel: options.isRelayStarted ? .info : .warning, lastEnd: lastEnd,
+            wanted: try installation.profile(options.profile), defaults: installation.defaults,
+            overrides: options.overrides(token: token), environment: environmentVariables(), logLevel: options.isRelayStarted ? .info : .warning, lastEnd: lastEnd,
             joining: [Banner.program] + Banner.relayArguments(options)))
     try await host.start()
     return ControlledHost(host: host, entrance: try host.entrance(named: "control"), own: try host.ownEntrance())
@@ -43,6 +43,9 @@ struct Installation {
 
     /// Projects to start from, one folder a language.
     var templates: String { shared + "/templates" }
+
+    /// Where what belongs to it is, by plugin.
+    var defaults: [String: JSONObject] { ["obsidian": ["meaning": .string("\(shared)/WordLlama")]] }
 
     /// The plugins of a profile; nil, all of them, when none is named.
     func profile(_ name: String?) throws -> Set<String>? {

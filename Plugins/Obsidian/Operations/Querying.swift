@@ -91,6 +91,10 @@ extension ObsidianPlugin {
             var notes: Int
             var indexed: Int
             var ready: Bool
+            /// Of search by meaning: absent, indexing, ready or failed, and of how many notes it knows the meaning.
+            var meaning: String
+            var meaning_indexed: Int
+            var meaning_problem: String?
         }
         var vaults: [Status]
     }
@@ -99,9 +103,11 @@ extension ObsidianPlugin {
         StatusOutput(
             vaults: vaults.vaults.map { vault in
                 let progress = vault.progress
+                let meaning = vault.meaning?.report
                 return .init(
                     name: vault.name, path: vault.files.root, notes: progress.total, indexed: progress.done,
-                    ready: progress.isComplete)
+                    ready: progress.isComplete, meaning: (meaning?.condition ?? .absent).rawValue,
+                    meaning_indexed: meaning?.done ?? 0, meaning_problem: meaning?.problem)
             })
     }
 

@@ -5,6 +5,7 @@ extension ObsidianPlugin {
     struct SearchInput: Codable, Sendable {
         var query: String
         var path: String?
+        var mode: String?
         var limit: Int?
         var offset: Int?
         var max_tokens: Int?
@@ -19,26 +20,37 @@ extension ObsidianPlugin {
         struct Match: Codable, Sendable {
             var path: String
             var lines: [Line]
+            /// Of the part that was found by its meaning: its heading, and where it is.
+            var heading: String?
+            var first_line: Int?
+            var last_line: Int?
+
+            /// In characters, for the budget.
+            var length: Int {
+                lines.reduce(path.utf8.count + (heading.map { $0.utf8.count + 60 } ?? 0) + 24) { $0 + $1.text.utf8.count + 24 }
+            }
         }
         var total: Int
         var notes: [Match]
         var next_offset: Int?
         var indexing: Indexing?
+        /// Why this is not all that was asked for.
+        var notice: String?
     }
 
     func searchNotes(_ input: SearchInput, _ call: Call) throws -> SearchOutput {
         let vault = try vaults.vault(input.vault)
         let page = try Page(limit: input.limit, offset: input.offset, standard: 10, most: 100)
         let query = try SearchQuery(input.query)
+        let mode = try SearchMode(input.mode)
         let patience = Patience(call)
+        if mode != .words { return try searchByMeaning(query, mode, input, page, vault, check: patience.check) }
         let (hits, total) = try vault.index.search(
             query, folder: input.path, limit: page.limit, offset: page.offset, check: patience.check)
         let snippets = Snippets(query, check: patience.check)
         let matches = try hits.map { SearchOutput.Match(path: $0.summary.path, lines: try snippets.lines(of: $0)) }
         var budget = try TokenBudget(input.max_tokens)
-        let shown = budget.fitting(matches) { match in
-            match.lines.reduce(match.path.utf8.count + 24) { $0 + $1.text.utf8.count + 24 }
-        }
+        let shown = budget.fitting(matches, \.length)
         return SearchOutput(
             total: total, notes: shown, next_offset: page.next(shown: shown.count, of: total), indexing: Indexing(vault))
     }
@@ -176,7 +188,7 @@ struct Snippets {
     }
 
     /// A long line is cut to what surrounds the match.
-    private static func shortened(_ line: String, around column: Int) -> String {
+    static func shortened(_ line: String, around column: Int) -> String {
         guard line.count > longest else { return String(line.trimmed) }
         let start = max(0, min(column - 60, line.count - 180))
         let cut = line.dropFirst(start).prefix(180)

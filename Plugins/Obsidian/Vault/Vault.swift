@@ -26,10 +26,15 @@ final class Vault: Sendable {
     let files: VaultFiles
     let index: NoteIndex
     let journal: ChangeJournal
+    /// Nil where search by meaning is not set up.
+    let meaning: MeaningIndex?
     private let state = Mutex(State())
     private let changing = Mutex(())
 
-    init(root: String, name: String? = nil, indexPath: String, journalPath: String) throws {
+    init(
+        root: String, name: String? = nil, indexPath: String, journalPath: String,
+        meaning: (models: ModelSource, storePath: String)? = nil
+    ) throws {
         files = try VaultFiles(root: root)
         self.name = name ?? VaultNames.unique([files.root])[0]
         do {
@@ -41,6 +46,11 @@ final class Vault: Sendable {
             journal = try ChangeJournal(path: journalPath)
         } catch {
             throw VaultError(.failedPrecondition, "the journal '\(journalPath)' cannot be opened or made: \(error)")
+        }
+        if let meaning {
+            self.meaning = try MeaningIndex(index: index, models: meaning.models, storePath: meaning.storePath)
+        } else {
+            self.meaning = nil
         }
         try takeBackUnfinished()
     }
@@ -119,6 +129,7 @@ final class Vault: Sendable {
     func put(_ notes: [IndexedNote]) throws {
         insert(notes.map(\.path))
         try index.put(notes)
+        meaning?.changed(notes.map(\.path))
     }
 
     private func insert(_ paths: [String]) {
@@ -132,6 +143,7 @@ final class Vault: Sendable {
             for path in paths where state.paths.remove(path) != nil { state.resolver.remove(path) }
         }
         try index.remove(paths.filter { VaultPath(trusted: $0).isLinking })
+        meaning?.changed(paths)
     }
 
     /// Brings the index up to date for files that may have changed, appeared or gone.
@@ -182,6 +194,7 @@ final class Vault: Sendable {
         progress.isComplete = true
         report(progress)
         state.withLock { $0.problem = nil }
+        meaning?.wordsAreComplete()
     }
 
     private func report(_ progress: Progress) { state.withLock { $0.progress = progress } }
