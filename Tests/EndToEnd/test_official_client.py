@@ -12,7 +12,7 @@ from knap_host import KNAP
 
 TOOLS = {
     "search_notes", "read_note", "list_notes", "write_note", "edit_note", "move_note", "delete_note", "note_links",
-    "list_tags", "query_notes", "recent_changes", "history", "undo", "find_tools", "use_tool",
+    "list_tags", "query_notes", "history", "undo", "find_tools", "use_tool",
 }
 
 

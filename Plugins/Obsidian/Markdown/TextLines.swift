@@ -7,7 +7,8 @@ struct TextLines {
     init(_ text: String) {
         bytes = Array(text.utf8)
         var lines: [Range<Int>] = []
-        var start = 0
+        // A byte order mark is no part of the first line.
+        var start = bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? 3 : 0
         for (offset, byte) in bytes.enumerated() where byte == UInt8(ascii: "\n") {
             let end = offset > start && bytes[offset - 1] == UInt8(ascii: "\r") ? offset - 1 : offset
             lines.append(start..<end)

@@ -82,7 +82,7 @@ extension VaultFiles {
                 done.append(.published(file.path, before: file.before, after: file.after))
                 results[file.place].stamp = file.stamp
             }
-            for folder in folders.values { fsync(folder) }
+            for (path, folder) in folders { try persist(folder: folder, path) }
             return Applied(files: results, displaced: displaced)
         } catch {
             for file in staged { removeTemporary(file) }
@@ -124,19 +124,33 @@ extension VaultFiles {
     }
 
     /// Past so many files all that waits to go to the disk is waited for, which costs less.
-    private static let persistedOneByOne = 64
+    private static let persistedOneByOne = 8
 
     private func persist(_ staged: [Staged]) throws(VaultError) {
-        if staged.count > Self.persistedOneByOne {
-            // One for each disk that the folders may be on.
-            let folders = Set(staged.map(\.folder))
-            if folders.count <= Self.persistedOneByOne, folders.allSatisfy({ knap_syncfs($0) == 0 }) { return }
-        }
+        if staged.count > Self.persistedOneByOne, Self.persistDisks(of: Set(staged.map(\.folder))) { return }
         for each in staged {
             let file = openat(each.folder, each.temporary, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)
             guard file >= 0 else { throw failure("write", each.path) }
             defer { close(file) }
             guard fsync(file) == 0 else { throw failure("write", each.path) }
+        }
+    }
+
+    /// All that waits, once for each disk; false where that cannot be had.
+    private static func persistDisks(of folders: Set<Int32>) -> Bool {
+        var disks: [dev_t: Int32] = [:]
+        for folder in folders {
+            var status = stat()
+            guard fstat(folder, &status) == 0 else { return false }
+            disks[status.st_dev] = folder
+        }
+        return disks.values.allSatisfy { knap_syncfs($0) == 0 }
+    }
+
+    /// The names in a folder. Some file systems have no such thing and keep them anyway, or not.
+    private func persist(folder: Int32, _ path: String) throws(VaultError) {
+        guard fsync(folder) == 0 || errno == EINVAL || errno == ENOTSUP else {
+            throw failure("write", VaultPath(trusted: path))
         }
     }
 
@@ -202,7 +216,7 @@ extension VaultFiles {
     private static let patienceForWriters = 50
 
     /// False where somebody still writes when the time is over.
-    private static func waitForWriters(of descriptor: Int32, _ patience: Int) -> Bool {
+    static func waitForWriters(of descriptor: Int32, _ patience: Int) -> Bool {
         var patience = patience
         while knap_has_writer(descriptor) != 0 {
             guard patience > 0 else { return false }
@@ -238,8 +252,8 @@ extension VaultFiles {
 
     private func setAside(_ folder: Int32, _ temporary: String, _ path: VaultPath) {
         for attempt in 1..<1000 {
-            let ending = path.isNote ? ".md" : ""
-            let name = "\(path.isNote ? path.title : path.name) (saved meanwhile \(attempt))\(ending)"
+            let name = VaultPath.name(
+                path.isNote ? path.title : path.name, " (saved meanwhile \(attempt))\(path.isNote ? ".md" : "")")
             if knap_rename_new(folder, temporary, folder, name) == 0 || errno != EEXIST { return }
         }
     }
