@@ -4,6 +4,10 @@ import asyncio
 import json
 import os
 import random
+import re
+import shutil
+import signal
+import subprocess
 
 import pytest
 from mcp import Client
@@ -184,6 +188,40 @@ def test_a_batch_whose_process_is_killed_is_done_or_not_done(served):
 @pytest.mark.timeout(900)
 def test_two_hundred_batches_whose_processes_are_killed_are_done_or_not_done(served):
     assert rounds_of_killed_batches(served, 200) == {True, False}
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace shows what reaches the disk in which order")
+def test_a_batch_is_on_disk_before_the_first_note_changes_and_its_names_when_it_is_answered(served):
+    notes = [f"Note {number}" for number in range(12)]
+    for note in notes:
+        (served.vault / f"{note}.md").write_text("old\n")
+    log = served.root / "trace"
+    tracer = subprocess.Popen(
+        ["strace", "-f", "-y", "-p", str(served.host_pid()), "-o", str(log), "-e", "trace=fsync,fdatasync,syncfs,renameat2,mkdirat"],
+        stderr=subprocess.PIPE, text=True)
+    if "attached" not in tracer.stderr.readline():
+        pytest.skip("nobody may trace here")
+    operations = [{"operation": "edit", "path": note, "content": "new"} for note in notes]
+    served.call("vault.batch", operations=[*operations, {"operation": "write", "path": "f/g/New", "content": "new"}])
+    tracer.send_signal(signal.SIGINT)
+    tracer.wait(30)
+    vault = str(served.vault)
+    steps = []
+    # A call that another thread's came between is told by its beginning.
+    for line in log.read_text().splitlines():
+        found = re.search(r"(fsync|fdatasync|syncfs|renameat2|mkdirat)\(\d+<([^>]*)>(?:, \"([^\"]*)\")?", line)
+        if found:
+            steps.append((found[1], found[2].replace(vault, "", 1) if found[2].startswith(vault) else found[2], found[3]))
+    first = next(place for place, step in enumerate(steps) if step[0] == "renameat2")
+    last = max(place for place, step in enumerate(steps) if step[0] == "renameat2")
+    journal = next(place for place, step in enumerate(steps) if step[0] in ("fsync", "fdatasync") and "history-" in step[1])
+    [disk] = [place for place, step in enumerate(steps) if step[0] == "syncfs"]
+    assert journal < disk < first and last - first >= 12, steps
+    # A new folder in its parent, and in the end every folder's names.
+    for above, name in [("", "f"), ("/f", "g")]:
+        made = steps.index(("mkdirat", above, name))
+        assert made < steps.index(("fsync", above, None), made) < disk, steps
+    assert {step[1] for step in steps[last:] if step[0] == "fsync"} >= {"", "/f/g"}, steps
 
 
 def resident(pid, what):
