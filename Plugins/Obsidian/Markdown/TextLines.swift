@@ -75,7 +75,12 @@ struct TextPositions {
 
     subscript(_ place: Int) -> TextPosition {
         let line = text.line(at: place)
-        let column = Self.units(text.bytes[text.lines[line].lowerBound..<place])
+        let start = text.lines[line].lowerBound
+        // Before a byte order mark, for instance.
+        guard place >= start else {
+            return TextPosition(line: line, column: 0, offset: offsets[line] - Self.units(text.bytes[place..<start]))
+        }
+        let column = Self.units(text.bytes[start..<place])
         return TextPosition(line: line, column: column, offset: offsets[line] + column)
     }
 
