@@ -137,6 +137,7 @@ def test_a_batch_on_a_full_disk_of_the_vault_does_nothing(place, disk):
     refused = attempt(place, "vault.batch", operations=operations)
     assert refused.returncode == 75 and "full" in refused.stderr, refused
     assert {path: path.read_bytes() for path in seen.rglob("*") if path.is_file()} == before
+    assert not (seen / "New").exists()
     disk.make_room()
     assert len(place.call("vault.batch", operations=operations)["files"]) == 3 and found(place, "many") == ["New/Long.md"]
 

@@ -55,6 +55,7 @@ extension VaultFiles {
         let displaced = DisplacedFiles()
         var results = [Changed](repeating: Changed(), count: changes.count)
         defer { for folder in folders.values { close(folder) } }
+        let missing = missingFolders(of: changes)
         do throws(VaultError) {
             for (place, change) in changes.enumerated() {
                 guard case .written(let before, let after) = change.content else { continue }
@@ -86,8 +87,30 @@ extension VaultFiles {
             return Applied(files: results, displaced: displaced)
         } catch {
             for file in staged { removeTemporary(file) }
-            throw Failure(error: error, isTakenBack: takeBack(done, of: id))
+            let isTakenBack = takeBack(done, of: id)
+            for folder in missing { removeFolder(folder) }
+            throw Failure(error: error, isTakenBack: isTakenBack)
         }
+    }
+
+    /// The folders that changes are in and that are not there yet, the innermost first.
+    private func missingFolders(of changes: [FileChange]) -> [VaultPath] {
+        var missing: Set<VaultPath> = []
+        for folder in Set(changes.map(\.path.folder)) {
+            var path = VaultPath(trusted: folder)
+            while !path.text.isEmpty, !missing.contains(path), !hasFolder(path.text) {
+                missing.insert(path)
+                path = VaultPath(trusted: path.folder)
+            }
+        }
+        return missing.sorted { $0.text.utf8.count > $1.text.utf8.count }
+    }
+
+    /// Only one that is empty: somebody else may have put something into it.
+    private func removeFolder(_ path: VaultPath) {
+        guard let above = try? openFolder(path.folder, creating: false) else { return }
+        defer { close(above) }
+        unlinkat(above, path.name, AT_REMOVEDIR)
     }
 
     private static func temporary(_ id: String, _ place: Int) -> String { ".knap-\(id)-\(place)" }
