@@ -123,6 +123,49 @@ def test_a_full_disk_of_the_vault_leaves_every_note_whole(place, disk):
     assert found(place, "many") == ["New.md"] and (seen / "New.md").read_text() == long
 
 
+def test_a_batch_on_a_full_disk_of_the_vault_does_nothing(place, disk):
+    shutil.copytree(place.vault, disk.path / "vault")
+    place.vault = disk.mount / "vault"
+    seen = disk.path / "vault"
+    place.serve()
+    place.wait_until_indexed()
+    disk.fill()
+    before = {path: path.read_bytes() for path in seen.rglob("*") if path.is_file()}
+    # The first ones may still fit.
+    operations = [{"operation": "edit", "path": "Ideas.md", "content": "x"}, {"operation": "delete", "path": "Welcome.md"},
+                  {"operation": "write", "path": "New/Long.md", "content": "many words " * 5000}]
+    refused = attempt(place, "vault.batch", operations=operations)
+    assert refused.returncode == 75 and "full" in refused.stderr, refused
+    assert {path: path.read_bytes() for path in seen.rglob("*") if path.is_file()} == before
+    assert not (seen / "New").exists()
+    disk.make_room()
+    assert len(place.call("vault.batch", operations=operations)["files"]) == 3 and found(place, "many") == ["New/Long.md"]
+
+
+def test_a_vault_on_a_read_only_disk_is_read_and_says_that_it_cannot_be_written(place, disk):
+    shutil.copytree(place.vault, disk.path / "vault")
+    place.vault = disk.mount / "vault"
+    seen = disk.path / "vault"
+    disk.make_writable(False)
+    place.serve()
+    place.wait_until_indexed()
+    before = {path: path.read_bytes() for path in seen.rglob("*") if path.is_file()}
+    assert found(place, "soil") and place.call("vault.read_note", path="Ideas.md")["content"]
+    for method, arguments in [
+        ("write_note", {"path": "New.md", "content": "x"}), ("write_note", {"path": "f/g/New.md", "content": "x"}),
+        ("edit_note", {"path": "Ideas.md", "content": "x"}), ("delete_note", {"path": "Ideas.md"}),
+        ("move_note", {"path": "Ideas.md", "to": "f/Ideas.md"}),
+        ("batch", {"operations": [{"operation": "edit", "path": "Ideas.md", "content": "x"}]}),
+    ]:
+        refused = attempt(place, f"vault.{method}", **arguments)
+        assert refused.returncode == 77 and "Read-only" in refused.stderr, (method, refused)
+    assert place.call("vault.edit_note", path="Ideas.md", content="x", preview=True)["content"].endswith("+x\n")
+    assert {path: path.read_bytes() for path in seen.rglob("*") if path.is_file()} == before
+    assert place.call("vault.history")["total"] == 0
+    disk.make_writable(True)
+    place.call("vault.edit_note", path="Ideas.md", content="x")
+
+
 def test_a_plugin_that_does_not_fit_on_the_disk_is_refused_and_taken_when_it_does(place, disk):
     import plugins
     from test_workers import state_of

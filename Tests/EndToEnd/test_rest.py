@@ -23,6 +23,7 @@ CALLS = [
     ("note_links", {"path": "Welcome.md"}), ("move_note", {"path": "Welcome.md", "to": "Start.md"}),
     ("read_note", {"path": "New.md"}), ("list_tags", {}), ("query_notes", {"tag": "fresh"}), ("delete_note", {"path": "New.md"}),
     ("recent_changes", {"limit": 3}), ("history", {"limit": 2}), ("history", {"change": 1}), ("undo", {"changes": [4]}),
+    ("edit_notes", {"operations": [{"operation": "write", "path": "Both", "content": "x"}, {"operation": "edit", "path": "Start", "content": "y"}]}),
     ("find_tools", {"query": "rename a note"}),
 ]
 

@@ -189,6 +189,7 @@ struct HistoryTests {
             #expect(throws: VaultError.self) { try vault.change { try vault.apply("test", changes) } }
             #expect(try contents(vault) == before)
             #expect(try vault.journal.entries(about: nil, limit: 10, offset: 0).total == 0)
+            #expect(access(folder.path + "/vault/d", F_OK) != 0)
         }
         var hidden: [String] = []
         try folder.run("sh", "-c", "ls -A '\(folder.path)/vault' > '\(folder.path)/names'")

@@ -1,30 +1,38 @@
 import KnapJSON
+import Yams
 
 /// Changes one property of a note and leaves every other byte as it is.
 enum FrontMatterEditor {
     static func set(_ key: String, to value: JSON, in text: String) throws(VaultError) -> String {
         try check(key)
         let lines = TextLines(text)
-        let entry = yaml(key, value)
-        guard let (inner, end) = FrontMatter.bounds(lines) else { return "---\n\(entry)---\n" + text }
-        guard YAML12.read(lines.text(inner)) != nil else { throw unreadable() }
-        if let old = Self.lines(of: key, lines, end) {
-            return splice(lines, lines.lines[old.lowerBound].lowerBound..<lines.lines[old.upperBound].lowerBound, entry)
+        guard let front = try Front(lines) else {
+            let entry = YAMLEntry.written(key, value, like: nil)
+            return try verified(lines.inserting(["---"] + entry + ["---"], before: 0), [key: value])
         }
-        return splice(lines, lines.lines[end].lowerBound..<lines.lines[end].lowerBound, entry)
+        let old = front.entries.first { $0.key == key }
+        let entry = YAMLEntry.written(key, value, like: old.map { $0.lines.map { lines.text(line: $0) } })
+        let edited =
+            old.map { lines.replacing(lines: $0.lines, with: entry) } ?? lines.inserting(entry, before: front.end)
+        var wanted = front.properties
+        wanted[key] = value
+        return try verified(edited, wanted)
     }
 
+    /// Of a property that is not there: an error with the nearest.
     static func remove(_ key: String, in text: String) throws(VaultError) -> String {
         try check(key)
         let lines = TextLines(text)
-        guard let (inner, end) = FrontMatter.bounds(lines) else { return text }
-        guard YAML12.read(lines.text(inner)) != nil else { throw unreadable() }
-        guard let old = Self.lines(of: key, lines, end) else { return text }
-        return splice(lines, lines.lines[old.lowerBound].lowerBound..<lines.lines[old.upperBound].lowerBound, "")
-    }
-
-    private static func unreadable() -> VaultError {
-        VaultError(.failedPrecondition, "its front matter is not YAML that can be read; repair it first")
+        let front = try Front(lines)
+        let names = front?.properties.names ?? []
+        guard let front, let old = front.entries.first(where: { $0.key == key }) else {
+            let hint = nearest(to: key, among: names).map { "; did you mean '\($0)'?" } ?? ""
+            let known = names.isEmpty ? "it has none" : "it has: \(names.joined(separator: ", "))"
+            throw VaultError(.notFound, "there is no such property\(hint) (\(known))")
+        }
+        var wanted = front.properties
+        wanted[key] = nil
+        return try verified(lines.replacing(lines: old.lines, with: []), wanted)
     }
 
     private static func check(_ key: String) throws(VaultError) {
@@ -33,54 +41,61 @@ enum FrontMatterEditor {
         }
     }
 
-    /// The lines of a top-level key and of what belongs to it, up to the next key.
-    private static func lines(of key: String, _ lines: TextLines, _ end: Int) -> Range<Int>? {
-        var start: Int?
-        for line in 1..<end {
-            let text = lines.text(line: line)
-            let isTopLevel = text.first.map { !$0.isWhitespace && $0 != "#" && $0 != "-" } ?? false
-            guard isTopLevel else { continue }
-            if let start { return start..<line }
-            if name(text) == key { start = line }
+    /// Whatever the front matter looks like, an edit that changes anything else in it is not made.
+    private static func verified(_ text: String, _ wanted: JSONObject) throws(VaultError) -> String {
+        let lines = TextLines(text)
+        guard let (inner, _) = FrontMatter.bounds(lines), YAML12.read(lines.text(inner)) == wanted else {
+            throw VaultError(
+                .failedPrecondition,
+                "its lines cannot be told from those of others in this front matter; edit them with find or lines")
         }
-        return start.map { $0..<end }
+        return text
     }
 
-    private static func name(_ line: String) -> String? {
-        guard let object = YAML12.read(line.hasSuffix(":") || line.contains(": ") ? String(line.prefix { $0 != "\n" }) : line + ": x")
-        else { return line.firstIndex(of: ":").map { String(line[..<$0]) } }
-        return object.names.first
-    }
-
-    private static func splice(_ lines: TextLines, _ range: Range<Int>, _ text: String) -> String {
-        String(decoding: lines.bytes[..<range.lowerBound], as: UTF8.self) + text
-            + String(decoding: lines.bytes[range.upperBound...], as: UTF8.self)
-    }
-
-    // MARK: Writing YAML
-
-    private static func yaml(_ key: String, _ value: JSON) -> String {
-        let name = plain(key)
-        switch value {
-        case .array(let elements) where !elements.isEmpty:
-            return "\(name):\n" + elements.map { "  - \(scalar($0))\n" }.joined()
-        default: return "\(name): \(scalar(value))\n"
+    /// What is between the fences, and which lines each property has.
+    private struct Front {
+        struct Entry {
+            var key: String
+            var lines: Range<Int>
         }
-    }
 
-    /// JSON is YAML, so what is not a simple text is written as JSON.
-    private static func scalar(_ value: JSON) -> String {
-        if case .string(let text) = value { return plain(text) }
-        return value == .null ? "" : value.serialized()
-    }
+        var properties: JSONObject
+        var entries: [Entry] = []
+        /// The line of the second fence.
+        var end: Int
 
-    /// Text without quotes where YAML reads it back the same.
-    private static func plain(_ text: String) -> String {
-        let isSafe =
-            !text.isEmpty && text.trimmed == text[...] && !text.contains(where: \.isNewline)
-            && text.first.map { !"-?:,[]{}#&*!|>'\"%@`=~".contains($0) } == true
-            && !text.contains(": ") && !text.contains(" #") && !text.hasSuffix(":")
-        if isSafe, YAML12.read("k: " + text)?["k"] == .string(text) { return text }
-        return JSON.string(text).serialized()
+        /// Nil where there is none.
+        init?(_ lines: TextLines) throws(VaultError) {
+            guard let (inner, end) = FrontMatter.bounds(lines) else { return nil }
+            let text = lines.text(inner)
+            guard let properties = YAML12.read(text) else {
+                throw VaultError(.failedPrecondition, "its front matter is not YAML that can be read; repair it first")
+            }
+            self.properties = properties
+            self.end = end
+            guard case .mapping(let mapping)? = try? Parser(yaml: text, resolver: .basic).singleRoot() else { return }
+            guard mapping.style != .flow else {
+                throw VaultError(.failedPrecondition, "its front matter is written as JSON, whose properties have no lines of their own; edit it with find")
+            }
+            let starts = mapping.map { key, value in (key.scalar?.string ?? "", key.mark?.line ?? 0, value.scalar?.style) }
+            for (place, (key, start, style)) in starts.enumerated() {
+                let next = place + 1 < starts.count ? starts[place + 1].1 : end
+                guard start < next else { continue }
+                let own = Self.own(start..<next, lines, isBlock: style == .literal || style == .folded)
+                entries.append(Entry(key: key, lines: own))
+            }
+        }
+
+        /// Without the blank lines and comments before the next property.
+        private static func own(_ range: Range<Int>, _ lines: TextLines, isBlock: Bool) -> Range<Int> {
+            var end = range.upperBound
+            while end - 1 > range.lowerBound {
+                let (width, start) = lines.indent(lines.lines[end - 1])
+                let isComment = start < lines.lines[end - 1].upperBound && lines.bytes[start] == UInt8(ascii: "#")
+                guard lines.isBlank(end - 1) || isComment && (width == 0 || !isBlock) else { break }
+                end -= 1
+            }
+            return range.lowerBound..<end
+        }
     }
 }

@@ -7,7 +7,8 @@ struct TextLines {
     init(_ text: String) {
         bytes = Array(text.utf8)
         var lines: [Range<Int>] = []
-        var start = 0
+        // A byte order mark is no part of the first line.
+        var start = bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? 3 : 0
         for (offset, byte) in bytes.enumerated() where byte == UInt8(ascii: "\n") {
             let end = offset > start && bytes[offset - 1] == UInt8(ascii: "\r") ? offset - 1 : offset
             lines.append(start..<end)
@@ -74,7 +75,12 @@ struct TextPositions {
 
     subscript(_ place: Int) -> TextPosition {
         let line = text.line(at: place)
-        let column = Self.units(text.bytes[text.lines[line].lowerBound..<place])
+        let start = text.lines[line].lowerBound
+        // Before a byte order mark, for instance.
+        guard place >= start else {
+            return TextPosition(line: line, column: 0, offset: offsets[line] - Self.units(text.bytes[place..<start]))
+        }
+        let column = Self.units(text.bytes[start..<place])
         return TextPosition(line: line, column: column, offset: offsets[line] + column)
     }
 

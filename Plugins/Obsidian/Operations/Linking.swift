@@ -21,6 +21,7 @@ extension ObsidianPlugin {
         let from = try vault.find(input.path)
         var to = try VaultPath(input.to.hasSuffix("/") ? input.to + from.name : input.to, argument: "to")
         if from.isNote { to = to.asNote }
+        try to.checkNew(argument: "to")
         guard to != from else { throw VaultError(.invalidArgument, "to is where '\(from)' already is") }
         // A link that the index does not know would be left behind.
         try vault.synchronize { false }

@@ -81,8 +81,9 @@ extension ObsidianPlugin {
         let path = try vault.find(input.path)
         let (text, version, _) = try vault.readText(path)
         var part = text[...]
-        if let heading = input.heading { part = try Section.find(heading, in: text, path: path).whole }
-        let lines = part.split(separator: "\n", omittingEmptySubsequences: false)
+        if let heading = input.heading { part = try Section.find(heading, in: text, path: path) }
+        // At the breaks themselves, which with a carriage return before them are one character.
+        let lines = part.utf8.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).map(Substring.init)
         var wanted = Array(lines.dropFirst(page.offset).prefix(page.limit))
         var budget = try TokenBudget(input.max_tokens)
         if let first = wanted.first {

@@ -24,7 +24,7 @@ extension ObsidianPlugin {
             }
             var change: Int64
             var time: String
-            /// write, edit, move, delete or undo.
+            /// write, edit, move, delete, batch, merge or undo.
             var operation: String
             var undoes: Int64?
             var undone_by: Int64?

@@ -97,17 +97,22 @@ extension Vault {
         _ path: VaultPath, _ text: String, expecting expected: String? = nil, operation: String = "write"
     ) throws -> (version: String, change: Int64?) {
         let current = try? files.read(path).bytes
-        if let expected {
-            let version = current.map(ContentVersion.of) ?? "none"
-            guard version == expected else {
-                throw VaultError(
-                    .aborted, "'\(path)' has changed since you read it: its version is \(version), not \(expected); read it again",
-                    details: ["version": .string(version)])
-            }
-        }
+        if let expected { try Self.check(path, current, isOf: expected) }
         let bytes = Array(text.utf8)
         let version = ContentVersion.of(bytes)
         if current == bytes { return (version, nil) }
         return (version, try apply(operation, [.write(path, before: current, after: bytes)]).id)
+    }
+
+    /// That a file has the version that somebody knows.
+    func check(_ path: VaultPath, isOf expected: String) throws {
+        try Self.check(path, try? files.read(path).bytes, isOf: expected)
+    }
+
+    static func check(_ path: VaultPath, _ current: [UInt8]?, isOf expected: String) throws(VaultError) {
+        let version = current.map(ContentVersion.of)
+        guard version != expected else { return }
+        throw Conflict.error(
+            path, expected: expected, version: version, current: current.flatMap { String(validating: $0, as: UTF8.self) })
     }
 }

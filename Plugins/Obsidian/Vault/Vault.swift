@@ -95,10 +95,14 @@ final class Vault: Sendable {
 
     func readText(_ path: VaultPath) throws(VaultError) -> (text: String, version: String, stamp: VaultFiles.Stamp) {
         let (bytes, stamp) = try files.read(path)
+        return (try Self.text(bytes, of: path), ContentVersion.of(bytes), stamp)
+    }
+
+    static func text(_ bytes: [UInt8], of path: VaultPath) throws(VaultError) -> String {
         guard let text = String(validating: bytes, as: UTF8.self) else {
-            throw VaultError(.failedPrecondition, "'\(path)' is not UTF-8 text")
+            throw VaultError(.failedPrecondition, "'\(path)' is not UTF-8 text; it is left as it is")
         }
-        return (text, ContentVersion.of(bytes), stamp)
+        return text
     }
 
     // MARK: The index

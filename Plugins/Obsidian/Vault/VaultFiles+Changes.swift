@@ -55,6 +55,7 @@ extension VaultFiles {
         let displaced = DisplacedFiles()
         var results = [Changed](repeating: Changed(), count: changes.count)
         defer { for folder in folders.values { close(folder) } }
+        let missing = missingFolders(of: changes)
         do throws(VaultError) {
             for (place, change) in changes.enumerated() {
                 guard case .written(let before, let after) = change.content else { continue }
@@ -82,12 +83,34 @@ extension VaultFiles {
                 done.append(.published(file.path, before: file.before, after: file.after))
                 results[file.place].stamp = file.stamp
             }
-            for folder in folders.values { fsync(folder) }
+            for (path, folder) in folders { try persist(folder: folder, path) }
             return Applied(files: results, displaced: displaced)
         } catch {
             for file in staged { removeTemporary(file) }
-            throw Failure(error: error, isTakenBack: takeBack(done, of: id))
+            let isTakenBack = takeBack(done, of: id)
+            for folder in missing { removeFolder(folder) }
+            throw Failure(error: error, isTakenBack: isTakenBack)
         }
+    }
+
+    /// The folders that changes are in and that are not there yet, the innermost first.
+    private func missingFolders(of changes: [FileChange]) -> [VaultPath] {
+        var missing: Set<VaultPath> = []
+        for folder in Set(changes.map(\.path.folder)) {
+            var path = VaultPath(trusted: folder)
+            while !path.text.isEmpty, !missing.contains(path), !hasFolder(path.text) {
+                missing.insert(path)
+                path = VaultPath(trusted: path.folder)
+            }
+        }
+        return missing.sorted { $0.text.utf8.count > $1.text.utf8.count }
+    }
+
+    /// Only one that is empty: somebody else may have put something into it.
+    private func removeFolder(_ path: VaultPath) {
+        guard let above = try? openFolder(path.folder, creating: false) else { return }
+        defer { close(above) }
+        unlinkat(above, path.name, AT_REMOVEDIR)
     }
 
     private static func temporary(_ id: String, _ place: Int) -> String { ".knap-\(id)-\(place)" }
@@ -124,19 +147,33 @@ extension VaultFiles {
     }
 
     /// Past so many files all that waits to go to the disk is waited for, which costs less.
-    private static let persistedOneByOne = 64
+    private static let persistedOneByOne = 8
 
     private func persist(_ staged: [Staged]) throws(VaultError) {
-        if staged.count > Self.persistedOneByOne {
-            // One for each disk that the folders may be on.
-            let folders = Set(staged.map(\.folder))
-            if folders.count <= Self.persistedOneByOne, folders.allSatisfy({ knap_syncfs($0) == 0 }) { return }
-        }
+        if staged.count > Self.persistedOneByOne, Self.persistDisks(of: Set(staged.map(\.folder))) { return }
         for each in staged {
             let file = openat(each.folder, each.temporary, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)
             guard file >= 0 else { throw failure("write", each.path) }
             defer { close(file) }
             guard fsync(file) == 0 else { throw failure("write", each.path) }
+        }
+    }
+
+    /// All that waits, once for each disk; false where that cannot be had.
+    private static func persistDisks(of folders: Set<Int32>) -> Bool {
+        var disks: [dev_t: Int32] = [:]
+        for folder in folders {
+            var status = stat()
+            guard fstat(folder, &status) == 0 else { return false }
+            disks[status.st_dev] = folder
+        }
+        return disks.values.allSatisfy { knap_syncfs($0) == 0 }
+    }
+
+    /// The names in a folder. Some file systems have no such thing and keep them anyway, or not.
+    private func persist(folder: Int32, _ path: String) throws(VaultError) {
+        guard fsync(folder) == 0 || errno == EINVAL || errno == ENOTSUP else {
+            throw failure("write", VaultPath(trusted: path))
         }
     }
 
@@ -202,7 +239,7 @@ extension VaultFiles {
     private static let patienceForWriters = 50
 
     /// False where somebody still writes when the time is over.
-    private static func waitForWriters(of descriptor: Int32, _ patience: Int) -> Bool {
+    static func waitForWriters(of descriptor: Int32, _ patience: Int) -> Bool {
         var patience = patience
         while knap_has_writer(descriptor) != 0 {
             guard patience > 0 else { return false }
@@ -238,8 +275,8 @@ extension VaultFiles {
 
     private func setAside(_ folder: Int32, _ temporary: String, _ path: VaultPath) {
         for attempt in 1..<1000 {
-            let ending = path.isNote ? ".md" : ""
-            let name = "\(path.isNote ? path.title : path.name) (saved meanwhile \(attempt))\(ending)"
+            let name = VaultPath.name(
+                path.isNote ? path.title : path.name, " (saved meanwhile \(attempt))\(path.isNote ? ".md" : "")")
             if knap_rename_new(folder, temporary, folder, name) == 0 || errno != EEXIST { return }
         }
     }

@@ -38,7 +38,29 @@ final class VaultFiles: Sendable {
     func read(_ path: VaultPath) throws(VaultError) -> (bytes: [UInt8], stamp: Stamp) {
         let file = try openBeneath(path, O_RDONLY | O_NONBLOCK)
         defer { close(file) }
-        return try read(file, path)
+        waitIfFresh(file)
+        var found = try read(file, path)
+        // What was changed in the meantime may be a mixture of the old and the new.
+        for _ in 0..<Self.rereads {
+            var status = stat()
+            guard fstat(file, &status) == 0, Stamp(status) != found.stamp, lseek(file, 0, SEEK_SET) == 0 else { break }
+            found = try read(file, path)
+        }
+        return found
+    }
+
+    private static let rereads = 3
+    /// Hundredths of a second in which a program that has just changed a file may come to the end of it.
+    private static let patienceForFreshFiles = 10
+
+    /// Many programs empty a file and then write it; in between it is nobody's.
+    private func waitIfFresh(_ file: Int32) {
+        var status = stat()
+        var now = timespec()
+        guard fstat(file, &status) == 0, clock_gettime(CLOCK_REALTIME, &now) == 0,
+            now.tv_sec - status.st_mtim.tv_sec <= 1
+        else { return }
+        _ = Self.waitForWriters(of: file, Self.patienceForFreshFiles)
     }
 
     func read(_ file: Int32, _ path: VaultPath) throws(VaultError) -> (bytes: [UInt8], stamp: Stamp) {
@@ -67,6 +89,12 @@ final class VaultFiles: Sendable {
         var status = stat()
         guard fstat(file, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return nil }
         return Stamp(status)
+    }
+
+    func hasFolder(_ path: String) -> Bool {
+        guard let folder = try? openBeneath(VaultPath(trusted: path), Self.pathOnly | O_DIRECTORY) else { return false }
+        close(folder)
+        return true
     }
 
     /// Every visible file with its stamp, in no order. Folders behind symbolic links are not entered.
@@ -139,7 +167,7 @@ final class VaultFiles: Sendable {
 
     private static func trashName(_ path: VaultPath, _ attempt: Int) -> String {
         let suffix = attempt == 0 ? "" : " \(attempt)"
-        return path.isNote ? "\(path.title)\(suffix).md" : "\(path.name)\(suffix)"
+        return path.isNote ? VaultPath.name(path.title, suffix + ".md") : VaultPath.name(path.name, suffix)
     }
 
     /// Moves the note into the vault's `.trash`, under a name that is free there; returns that name.
@@ -232,6 +260,8 @@ final class VaultFiles: Sendable {
         let above = try openFolder(parent.folder, creating: true)
         defer { close(above) }
         guard mkdirat(above, parent.name, 0o755) == 0 || errno == EEXIST else { throw failure("create", parent) }
+        // What is put into a folder is no more durable than the folder.
+        fsync(above)
         return try openFolder(path, creating: false)
     }
 
@@ -239,7 +269,8 @@ final class VaultFiles: Sendable {
         let number = errno
         switch number {
         case ENOENT: return VaultError(.notFound, "there is no '\(path)' in the vault")
-        case EXDEV, ELOOP: return VaultError(.permissionDenied, "'\(path)' leads out of the vault through a symbolic link; it is not followed")
+        case EXDEV: return VaultError(.permissionDenied, "'\(path)' leads out of the vault through a symbolic link; it is not followed")
+        case ELOOP: return VaultError(.permissionDenied, "'\(path)' leads through symbolic links that are not followed, or go round in circles")
         case ENOSPC, EDQUOT: return VaultError(.resourceExhausted, "the disk is full: '\(path)' was not written and is as it was")
         case EROFS, EACCES, EPERM: return VaultError(.permissionDenied, "no permission to \(action) '\(path)': \(Self.reason(number))")
         default: return VaultError(.internal, "could not \(action) '\(path)': \(Self.reason(number))")
