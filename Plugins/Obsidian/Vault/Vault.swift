@@ -26,6 +26,7 @@ final class Vault: Sendable {
     let files: VaultFiles
     let index: NoteIndex
     let journal: ChangeJournal
+    let graph = GraphCache()
     private let state = Mutex(State())
     private let changing = Mutex(())
 
@@ -118,16 +119,21 @@ final class Vault: Sendable {
 
     func put(_ notes: [IndexedNote]) throws {
         insert(notes.map(\.path))
+        defer { graph.changed(notes.map(\.path)) }
         try index.put(notes)
     }
 
     private func insert(_ paths: [String]) {
-        state.withLock { state in
-            for path in paths where state.paths.insert(path).inserted { state.resolver.insert(path) }
+        let inserted = state.withLock { state in
+            let inserted = paths.filter { state.paths.insert($0).inserted }
+            for path in inserted { state.resolver.insert(path) }
+            return inserted
         }
+        graph.changed(inserted)
     }
 
     func drop(_ paths: [String]) throws {
+        defer { graph.changed(paths) }
         state.withLock { state in
             for path in paths where state.paths.remove(path) != nil { state.resolver.remove(path) }
         }
