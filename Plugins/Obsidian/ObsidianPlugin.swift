@@ -17,7 +17,7 @@ public final class ObsidianPlugin: Plugin, HealthReporting {
         .blocking("vault.list_tags", listTags), .blocking("vault.query_notes", queryNotes),
         .blocking("vault.recent_changes", recentChanges), .blocking("vault.read_resource", readResource),
         .blocking("vault.history", history), .blocking("vault.undo", undo), .blocking("vault.status", status),
-        .blocking("vault.graph", graph),
+        .blocking("vault.graph", graph), .blocking("vault.mentions", mentions),
     ]
 
     private struct Settings: Codable {
