@@ -34,7 +34,8 @@ struct NameSuggestions {
         let wanted = Array(name.utf8)
         let letters = Self.letters(wanted)
         guard wanted.count > 2 else { return nil }
-        var limit = max(2, wanted.count / 4) + 1
+        // In a short name a second slip makes another name.
+        var limit = wanted.count < 5 ? 2 : max(2, wanted.count / 4) + 1
         var best: LinkGraph.Node?
         for (candidate, others, node) in names {
             // An edit takes one letter away and adds one at most.
