@@ -21,7 +21,7 @@ NOTES = {
     "B.md": "intro [[Unrelated]]\n# Part\nthe part\n# Rest\nthe rest\n",
     "Far.md": "The hub is named here, and the CENTRE.\n`hub` [[Hub]] hub\n",
     "Top.md": "", "Unrelated.md": "", "Lone.md": "No hubcaps. [[Farr]]\n", "Alone.md": "nothing\n",
-    "used.png": "x", "files/unused.png": "x",
+    "used.png": "x", "files/unused.png": "x", "files/in page.png": "x", "Page.md": "<img src=\"files/in page.png\"> [[Hub]]\n",
     "Board.canvas": json.dumps({"nodes": [{"id": "1", "type": "file", "file": "Top.md", "x": 0, "y": 0, "width": 1, "height": 1},
                                           {"id": "2", "type": "file", "file": "Vanished.md", "x": 0, "y": 0, "width": 1, "height": 1}], "edges": []}),
 }
@@ -79,11 +79,13 @@ def piped(place, *arguments):
 def test_the_graph_is_asked_over_mcp_and_rest_alike(garden):
     site = Site(garden, garden.endpoint)
     expected = {
-        ("neighbours", "Hub"): {"total": 4, "at_distance": [4], "notes": [
+        ("neighbours", "Hub"): {"total": 5, "at_distance": [5], "notes": [
             {"path": "A.md", "distance": 1, "link": "out"}, {"path": "B.md", "distance": 1, "link": "out"},
-            {"path": "Far.md", "distance": 1, "link": "in"}, {"path": "Top.md", "distance": 1, "link": "out"}]},
+            {"path": "Far.md", "distance": 1, "link": "in"}, {"path": "Page.md", "distance": 1, "link": "in"},
+            {"path": "Top.md", "distance": 1, "link": "out"}]},
         ("orphans", None): {"total": 1, "files": ["Alone.md"]},
-        ("unused", None): {"total": 1, "files": ["files/unused.png"]},
+        ("unused", None): {"total": 2, "files": ["files/in page.png", "files/unused.png"],
+                           "named": [{"path": "files/in page.png", "in": "Page.md"}]},
         ("broken", None): {"total": 3, "broken": [
             {"path": "A.md", "line": 2, "link": "Missing"}, {"path": "Board.canvas", "line": 1, "link": "Vanished.md"},
             {"path": "Lone.md", "line": 1, "link": "Farr", "nearest": "Far.md"}]},
@@ -100,11 +102,12 @@ def test_the_graph_is_asked_over_mcp_and_rest_alike(garden):
     assert path["paths"] == [{"files": ["Unrelated.md", "B.md", "Hub.md", "Top.md", "Board.canvas"], "links": ["in", "in", "out", "in"]}]
     assert garden.call("vault.graph", path="Hub", to="Lone")["paths"] == []
     pages = [garden.call("vault.graph", path="Hub", depth=2, limit=2, offset=offset) for offset in (0, 2, 4, 6)]
-    assert [note["path"] for page in pages for note in page["notes"]] == ["A.md", "B.md", "Far.md", "Top.md", "Board.canvas", "Unrelated.md"]
-    assert [page.get("next_offset") for page in pages] == [2, 4, None, None] and pages[0]["at_distance"] == [4, 2]
+    assert [note["path"] for page in pages for note in page["notes"]] == [
+        "A.md", "B.md", "Far.md", "Page.md", "Top.md", "Board.canvas", "Unrelated.md"]
+    assert [page.get("next_offset") for page in pages] == [2, 4, 6, None] and pages[0]["at_distance"] == [5, 2]
     assert [note["path"] for note in garden.call("vault.graph", path="Hub", direction="out")["notes"]] == ["A.md", "B.md", "Top.md"]
-    assert garden.call("vault.graph", find="orphans", no_backlinks=True)["files"] == ["Alone.md", "Lone.md"]
-    assert garden.call("vault.graph", find="unused", path="files/")["files"] == ["files/unused.png"]
+    assert garden.call("vault.graph", find="orphans", no_backlinks=True)["files"] == ["Alone.md", "Lone.md", "Page.md"]
+    assert garden.call("vault.graph", find="unused", path="files/")["total"] == 2
 
 
 def test_the_graph_follows_what_changes(garden):
@@ -198,14 +201,14 @@ def test_the_commands_of_the_graph(garden):
     broken = piped(garden, "vault", "broken")
     assert re.search(r"Lone\.md +1 +Farr +Far\.md", broken) and "NEAREST" in broken
     assert json.loads(piped(garden, "vault", "orphans", "--json"))["files"] == ["Alone.md"]
-    assert json.loads(piped(garden, "vault", "orphans", "--no-backlinks", "--json"))["files"] == ["Alone.md", "Lone.md"]
+    assert json.loads(piped(garden, "vault", "orphans", "--no-backlinks", "--json"))["files"] == ["Alone.md", "Lone.md", "Page.md"]
     assert "files/unused.png" in piped(garden, "vault", "unused")
     assert piped(garden, "vault", "context", "Hub").startswith("===== Hub.md =====\n---\naliases")
     refused = garden.knap("vault", "broken", "--find", "unused", "--state", str(garden.state))
     assert refused.returncode == 64 and "unknown option --find" in refused.stderr
     assert "--find" not in piped(garden, "vault", "broken", "--help") and "--depth" not in piped(garden, "vault", "broken", "--help")
     [status] = json.loads(piped(garden, "vault", "status", "--json"))["vaults"]
-    expected = {"notes": 8, "indexed": 8, "ready": True, "other_files": 3, "links": 11, "broken_links": 3, "tags": 0, "changes": 0, "watching": "4 folders"}
+    expected = {"notes": 9, "indexed": 9, "ready": True, "other_files": 4, "links": 12, "broken_links": 3, "tags": 0, "changes": 0, "watching": "4 folders"}
     assert {key: status[key] for key in expected} == expected and status["journal_bytes"] > 0
     garden.call("vault.edit_note", path="Alone", action="append", content="[[Hub]]")
     assert "broken links: 3" in piped(garden, "vault", "status") and "changes: 1" in piped(garden, "vault", "status")

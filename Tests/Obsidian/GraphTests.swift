@@ -250,6 +250,20 @@ struct GraphTests {
     }
 }
 
+@Suite("The distance of two names")
+struct EditDistanceTests {
+    @Test("is Levenshtein's", arguments: 1...8 as ClosedRange<UInt64>)
+    func distances(seed: UInt64) {
+        var random = SeededGenerator(seed: seed)
+        for _ in 0..<3000 {
+            let texts = (0..<2).map { _ in (0..<random.next() % 80).map { _ in UInt8(random.next() % 3) } }
+            let limit = Int(1 + random.next() % 80)
+            let found = EditDistance(from: texts[0]).distance(to: texts[1], limit: limit)
+            #expect(found == editDistance(texts[0], texts[1], limit: limit), "seed \(seed), \(texts), \(limit)")
+        }
+    }
+}
+
 @Suite("Lists of numbers")
 struct AdjacencyTests {
     @Test("are what plain lists are, however they were changed", arguments: 1...6 as ClosedRange<UInt64>)

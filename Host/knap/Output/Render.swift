@@ -12,6 +12,9 @@ enum Render {
 
 /// The same for one command: in a style, and with what is set off in its texts.
 struct Rendering {
+    /// A single object with more members than these is no table.
+    private static let mostOfOneRow = 8
+
     var style = TerminalStyle.plain
     /// By the names of members that are text the names of those beside them that say which parts of it are set off:
     /// lists of begin and end in Unicode scalars. These are not shown themselves.
@@ -83,6 +86,8 @@ struct Rendering {
     private func list(_ elements: [JSON], indent: String) -> String {
         let isTable =
             !elements.isEmpty && elements.allSatisfy { $0.objectValue.map { visible($0).allSatisfy { Self.isScalar($0.value) } } == true }
+            // One row would be all width.
+            && (elements.count > 1 || elements[0].objectValue?.count ?? 0 <= Self.mostOfOneRow)
         if isTable {
             return table(elements).split(separator: "\n").map { indent + $0 }.joined(separator: "\n")
         }

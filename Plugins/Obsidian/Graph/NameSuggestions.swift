@@ -36,11 +36,12 @@ struct NameSuggestions {
         guard wanted.count > 2 else { return nil }
         // In a short name a second slip makes another name.
         var limit = wanted.count < 5 ? 2 : max(2, wanted.count / 4) + 1
+        let measure = EditDistance(from: wanted)
         var best: LinkGraph.Node?
         for (candidate, others, node) in names {
             // An edit takes one letter away and adds one at most.
             guard abs(candidate.count - wanted.count) < limit, (letters ^ others).nonzeroBitCount <= 2 * (limit - 1) else { continue }
-            let distance = editDistance(wanted, candidate, limit: limit)
+            let distance = measure.distance(to: candidate, limit: limit)
             guard distance < limit else { continue }
             (best, limit) = (node, distance)
         }

@@ -3,7 +3,7 @@ import GRDB
 /// Notes in which a name may stand.
 extension NoteIndex {
     /// By path; each has the words of one of the names beside each other, though perhaps in a link.
-    func notesNaming(_ names: [String]) throws -> [String] {
+    func notesNaming(_ names: [String], most: Int = .max) throws -> [String] {
         try database.read { database in
             let filters = try names.map { name -> NoteFilter in
                 let tokens = try Folding.tokens(name)
@@ -14,7 +14,8 @@ extension NoteIndex {
             }
             let condition = NoteFilter.any(filters).condition
             return try String.fetchAll(
-                database, sql: "SELECT note.path FROM note WHERE \(condition.sql) ORDER BY note.path", arguments: condition.arguments)
+                database, sql: "SELECT note.path FROM note WHERE \(condition.sql) ORDER BY note.path LIMIT ?",
+                arguments: condition.arguments + [most])
         }
     }
 }

@@ -49,8 +49,14 @@ extension ObsidianPlugin {
         /// How many links each of the paths has.
         var length: Int?
         var paths: [Path]?
+        struct Named: Codable, Sendable {
+            var path: String
+            var `in`: String
+        }
         var broken: [Broken]?
         var files: [String]?
+        /// Unused files that a note names all the same, in HTML or a property for instance, and the first that does.
+        var named: [Named]?
         var next_offset: Int?
         var indexing: Indexing?
     }
@@ -130,8 +136,11 @@ extension ObsidianPlugin {
         let found = scope.sorted(find == .unused ? graph.unused : graph.orphans(noBacklinks: input.no_backlinks ?? false))
         var budget = try TokenBudget(input.max_tokens)
         let shown = budget.fitting(found.dropFirst(page.offset).prefix(page.limit).map(graph.path)) { $0.utf8.count + 2 }
+        let named = try (find == .unused ? shown : []).compactMap { path in
+            try vault.index.notesNaming([VaultPath(trusted: path).name], most: 1).first.map { GraphOutput.Named(path: path, in: $0) }
+        }
         return GraphOutput(
-            find: find, path: scope.name, total: found.count, files: shown,
+            find: find, path: scope.name, total: found.count, files: shown, named: named.isEmpty ? nil : named,
             next_offset: page.next(shown: shown.count, of: found.count), indexing: Indexing(vault))
     }
 
