@@ -238,7 +238,8 @@ struct GraphTests {
     @Test("a broken link is answered with what was probably meant: another folder, an alias, or a slip of the pen")
     func suggestions() throws {
         let vault = try open([
-            "Garden/Tomatoes.md": "---\naliases: [Love apples]\n---\n", "Garden/Beans.md": "", "Soil.md": "", "Archive/Soils and stones.md": "",
+            "Garden/Tomatoes.md": "---\naliases: [Love apples]\n---\n", "Garden/Beans.md": "", "Soil.md": "", "Archive/Soils and stones.md": "", "Ärger.md": "",
+            "Root.md": "", "Archive/Root.md": "", "Roof.md": "",
         ])
         var suggestions = NameSuggestions(try vault.linkGraph())
         #expect(suggestions.nearest(to: "Kitchen/Tomatoes") == "Garden/Tomatoes.md")
@@ -247,6 +248,10 @@ struct GraphTests {
         #expect(suggestions.nearest(to: "Baens") == "Garden/Beans.md")
         #expect(suggestions.nearest(to: "Soil ") == "Soil.md")
         #expect(suggestions.nearest(to: "Electricity") == nil)
+        #expect(suggestions.nearest(to: "ÄRGR") == "Ärger.md")
+        // Of several that are equally near the first by its path.
+        #expect(suggestions.nearest(to: "Rooz") == "Archive/Root.md")
+        #expect(suggestions.nearest(to: "x/ROOT.md") == "Archive/Root.md")
     }
 }
 
@@ -258,7 +263,7 @@ struct EditDistanceTests {
         for _ in 0..<3000 {
             let texts = (0..<2).map { _ in (0..<random.next() % 80).map { _ in UInt8(random.next() % 3) } }
             let limit = Int(1 + random.next() % 80)
-            let found = EditDistance(from: texts[0]).distance(to: texts[1], limit: limit)
+            let found = EditDistance(from: texts[0]).distance(to: texts[1][...], limit: limit)
             #expect(found == editDistance(texts[0], texts[1], limit: limit), "seed \(seed), \(texts), \(limit)")
         }
     }

@@ -10,8 +10,8 @@ struct EditDistance {
     }
 
     /// In bytes; `limit` for all that is not less.
-    func distance(to other: [UInt8], limit: Int) -> Int {
-        guard !text.isEmpty, text.count <= 64 else { return editDistance(text, other, limit: limit) }
+    func distance(to other: ArraySlice<UInt8>, limit: Int) -> Int {
+        guard !text.isEmpty, text.count <= 64 else { return editDistance(text, Array(other), limit: limit) }
         let last: UInt64 = 1 << UInt64(text.count - 1)
         var (up, down) = (UInt64.max, UInt64(0))
         var distance = text.count
