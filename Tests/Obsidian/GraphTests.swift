@@ -13,7 +13,9 @@ struct GraphTests {
 
     private func open() throws -> Vault {
         mkdir(folder.path + "/vault", 0o755)
-        let vault = try Vault(root: folder.path + "/vault", indexPath: folder.path + "/index.sqlite", journalPath: folder.path + "/history.sqlite")
+        let vault = try Vault(
+            root: folder.path + "/vault", indexPath: folder.path + "/index.sqlite",
+            journalPath: folder.path + "/history.sqlite")
         try vault.synchronize { false }
         return vault
     }
@@ -42,9 +44,13 @@ struct GraphTests {
             for path in paths where VaultPath(trusted: path).isLinking {
                 guard let text = try? vault.readText(VaultPath(trusted: path)).text else { continue }
                 let note = NoteParser.parse(text)
-                let links = VaultPath(trusted: path).isCanvas ? Canvas.read(text)?.links ?? [] : note.links + (note.frontMatter?.links ?? [])
+                let links =
+                    VaultPath(trusted: path).isCanvas
+                    ? Canvas.read(text)?.links ?? [] : note.links + (note.frontMatter?.links ?? [])
                 for link in links {
-                    if let target = resolver.resolve(link.target, from: path) { targets[path, default: []].insert(target) } else {
+                    if let target = resolver.resolve(link.target, from: path) {
+                        targets[path, default: []].insert(target)
+                    } else {
                         broken[path, default: 0] += 1
                     }
                 }
@@ -66,7 +72,8 @@ struct GraphTests {
             var distances = [start: 0]
             var queue = [start][...]
             while let path = queue.popFirst() {
-                for other in next(path, direction) where distances[other] == nil && VaultPath(trusted: other).isLinking {
+                for other in next(path, direction) where distances[other] == nil && VaultPath(trusted: other).isLinking
+                {
                     distances[other] = distances[path]! + 1
                     queue.append(other)
                 }
@@ -93,14 +100,19 @@ struct GraphTests {
         #expect(Set(graph.all.map(graph.path)) == oracle.paths, "\(`where`)")
         for node in graph.all {
             let path = graph.path(node)
-            #expect(graph.targets[node].map(graph.path).sorted() == (oracle.targets[path] ?? []).sorted(), "targets of \(path), \(`where`)")
-            #expect(graph.sources[node].map(graph.path).sorted() == oracle.sources(path).sorted(), "sources of \(path), \(`where`)")
+            #expect(
+                graph.targets[node].map(graph.path).sorted() == (oracle.targets[path] ?? []).sorted(),
+                "targets of \(path), \(`where`)")
+            #expect(
+                graph.sources[node].map(graph.path).sorted() == oracle.sources(path).sorted(),
+                "sources of \(path), \(`where`)")
             #expect(Int(graph.broken[Int(node)]) == oracle.broken[path] ?? 0, "broken links of \(path), \(`where`)")
         }
     }
 
     @Test(
-        "is what the files say after any changes, and its answers are those of a plain search", arguments: 1...12 as ClosedRange<UInt64>)
+        "is what the files say after any changes, and its answers are those of a plain search",
+        arguments: 1...12 as ClosedRange<UInt64>)
     func followsChanges(seed: UInt64) throws {
         var random = SeededGenerator(seed: seed)
         let vault = try open()
@@ -111,7 +123,9 @@ struct GraphTests {
             pick(folders) + pick(names) + pick([".md", ".md", ".md", ".md", ".canvas", ".png"])
         }
         func link() -> String {
-            let target = pick(["", "", "", "/", "./", "../", "a/", "b/"]) + pick(names) + pick(["", "", ".md", ".png", ".canvas", "#H", "|x"])
+            let target =
+                pick(["", "", "", "/", "./", "../", "a/", "b/"]) + pick(names)
+                + pick(["", "", ".md", ".png", ".canvas", "#H", "|x"])
             switch random.next() % 4 {
             case 0: return "![[\(target)]]"
             case 1: return "[x](\(target.replacing("|", with: "")))"
@@ -121,12 +135,20 @@ struct GraphTests {
         func text(_ path: String) -> String {
             let links = (0..<random.next() % 4).map { _ in link() }
             guard path.hasSuffix(".canvas") else {
-                let front = random.next() % 3 == 0 ? "---\nup: \"[[\(pick(names))]]\"\naliases: [\(pick(names)) too]\n---\n" : ""
+                let front =
+                    random.next() % 3 == 0
+                    ? "---\nup: \"[[\(pick(names))]]\"\naliases: [\(pick(names)) too]\n---\n" : ""
                 return front + "# H\n" + links.joined(separator: "\n") + "\n[[#H]] `[[One]]`\n"
             }
             let nodes: [JSON] = [
-                ["id": "1", "type": "file", "file": .string(pick(folders) + pick(names) + ".md"), "x": 0, "y": 0, "width": 1, "height": 1],
-                ["id": "2", "type": "text", "text": .string(links.joined(separator: " ")), "x": 0, "y": 0, "width": 1, "height": 1],
+                [
+                    "id": "1", "type": "file", "file": .string(pick(folders) + pick(names) + ".md"), "x": 0, "y": 0,
+                    "width": 1, "height": 1,
+                ],
+                [
+                    "id": "2", "type": "text", "text": .string(links.joined(separator: " ")), "x": 0, "y": 0,
+                    "width": 1, "height": 1,
+                ],
             ]
             return JSON.object(["nodes": .array(nodes), "edges": []]).serialized()
         }
@@ -145,7 +167,9 @@ struct GraphTests {
             case 7 where !known.isEmpty:
                 let from = pick(known)
                 let to = pick(folders) + "Moved\(step)." + (from.split(separator: ".").last ?? "")
-                try vault.change { _ = try ObsidianPlugin.move(VaultPath(trusted: from), VaultPath(trusted: to), in: vault) }
+                try vault.change {
+                    _ = try ObsidianPlugin.move(VaultPath(trusted: from), VaultPath(trusted: to), in: vault)
+                }
             case 8:
                 // As a program does that the vault knows nothing of.
                 let path = path()
@@ -173,14 +197,17 @@ struct GraphTests {
                 let path = graph.path(start)
                 let near = oracle.distances(from: path, direction).filter { (1...2).contains($0.value) }
                 let found = try walk.neighbours(of: start, depth: 2, direction)
-                #expect(found.map { graph.path($0.node) } == near.keys.sorted { (near[$0]!, $0) < (near[$1]!, $1) }, "\(path) \(direction) \(`where`)")
+                #expect(
+                    found.map { graph.path($0.node) } == near.keys.sorted { (near[$0]!, $0) < (near[$1]!, $1) },
+                    "\(path) \(direction) \(`where`)")
                 for each in found { #expect(near[graph.path(each.node)] == each.distance) }
                 for end in graph.all.prefix(12) {
                     let expected = oracle.paths(from: path, to: graph.path(end), direction)
                     // An attachment may be the end of a path.
                     guard graph.isLinking(end) || end == start else { continue }
                     let found = try walk.shortestPaths(from: start, to: end, direction, most: 4)
-                    #expect(found?.total ?? 0 == expected.count, "\(path) to \(graph.path(end)) \(direction) \(`where`)")
+                    #expect(
+                        found?.total ?? 0 == expected.count, "\(path) to \(graph.path(end)) \(direction) \(`where`)")
                     #expect((found?.paths ?? []).map { $0.map(graph.path) } == Array(expected.prefix(4)), "\(`where`)")
                 }
             }
@@ -212,12 +239,15 @@ struct GraphTests {
     @Test("a path leads through links either way or one, and several are told apart")
     func paths() throws {
         let vault = try open([
-            "A.md": "[[B]] [[C]]", "B.md": "[[D]]", "C.md": "[[D]]", "D.md": "", "E.md": "[[D]]", "Lone.md": "![[x.png]]", "x.png": "",
+            "A.md": "[[B]] [[C]]", "B.md": "[[D]]", "C.md": "[[D]]", "D.md": "", "E.md": "[[D]]",
+            "Lone.md": "![[x.png]]", "x.png": "",
             "F.md": "![[x.png]]",
         ])
         let graph = try vault.linkGraph()
         let node = { (name: String) in try #require(graph.node(name)) }
-        func paths(_ from: String, _ to: String, _ direction: GraphWalk.Direction, _ walk: GraphWalk) throws -> [String]? {
+        func paths(_ from: String, _ to: String, _ direction: GraphWalk.Direction, _ walk: GraphWalk) throws
+            -> [String]?
+        {
             try walk.shortestPaths(from: node(from), to: node(to), direction, most: 9)?.paths
                 .map { $0.map { VaultPath(trusted: graph.path($0)).title }.joined(separator: " ") }
         }
@@ -238,7 +268,8 @@ struct GraphTests {
     @Test("a broken link is answered with what was probably meant: another folder, an alias, or a slip of the pen")
     func suggestions() throws {
         let vault = try open([
-            "Garden/Tomatoes.md": "---\naliases: [Love apples]\n---\n", "Garden/Beans.md": "", "Soil.md": "", "Archive/Soils and stones.md": "", "Ärger.md": "",
+            "Garden/Tomatoes.md": "---\naliases: [Love apples]\n---\n", "Garden/Beans.md": "", "Soil.md": "",
+            "Archive/Soils and stones.md": "", "Ärger.md": "",
             "Root.md": "", "Archive/Root.md": "", "Roof.md": "",
         ])
         var suggestions = NameSuggestions(try vault.linkGraph())

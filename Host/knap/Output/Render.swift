@@ -7,7 +7,9 @@ enum Render {
     static func text(_ json: JSON) -> String { Rendering().text(json) }
 
     /// A table of `rows`, with the columns named first that are there, then the others in the order they appear.
-    static func table(_ rows: [JSON], first preferred: [String] = []) -> String { Rendering().table(rows, first: preferred) }
+    static func table(_ rows: [JSON], first preferred: [String] = []) -> String {
+        Rendering().table(rows, first: preferred)
+    }
 }
 
 /// The same for one command: in a style, and with what is set off in its texts.
@@ -44,13 +46,16 @@ struct Rendering {
             var line = ""
             let last = texts.lastIndex { !$0.plain.isEmpty } ?? -1
             for (column, text) in texts.enumerated() where column <= last {
-                let pad = column < last ? String(repeating: " ", count: max(0, widths[column] - text.plain.count) + 2) : ""
+                let pad =
+                    column < last ? String(repeating: " ", count: max(0, widths[column] - text.plain.count) + 2) : ""
                 line += text.shown + pad
             }
             return String(line.reversed().drop { $0 == " " }.reversed())
         }
         let head = columns.map { Self.label($0).uppercased() }
-        let lines = [line(head.map { ($0, style.heading($0)) })] + cells.map { line($0.map { ($0.0, style.shown($0.0, marks: $0.1)) }) }
+        let lines =
+            [line(head.map { ($0, style.heading($0)) })]
+            + cells.map { line($0.map { ($0.0, style.shown($0.0, marks: $0.1)) }) }
         return lines.joined(separator: "\n")
     }
 
@@ -64,7 +69,8 @@ struct Rendering {
     private func marks(of name: String, in object: JSONObject) -> [Range<Int>] {
         guard let other = highlight[name] else { return [] }
         return (object[other]?.arrayValue ?? []).compactMap { pair in
-            guard let begin = pair.arrayValue?.first?.intValue, let end = pair.arrayValue?.last?.intValue, begin < end else { return nil }
+            guard let begin = pair.arrayValue?.first?.intValue, let end = pair.arrayValue?.last?.intValue, begin < end
+            else { return nil }
             return begin..<end
         }
     }
@@ -72,20 +78,24 @@ struct Rendering {
     private func members(_ object: JSONObject, indent: String) -> String {
         visible(object).map { name, value in
             switch value {
-            case .object(let inner) where !inner.isEmpty: "\(indent)\(style.heading(name)):\n" + members(inner, indent: indent + "  ")
+            case .object(let inner) where !inner.isEmpty:
+                "\(indent)\(style.heading(name)):\n" + members(inner, indent: indent + "  ")
             case .array(let elements) where !elements.isEmpty && !elements.allSatisfy(Self.isScalar):
                 "\(indent)\(style.heading(name)):\n" + list(elements, indent: indent + "  ")
             case .string(let text) where text.contains(where: \.isNewline):
-                "\(indent)\(style.heading(Self.label(name))):\n" + text.split(separator: "\n", omittingEmptySubsequences: false)
+                "\(indent)\(style.heading(Self.label(name))):\n"
+                    + text.split(separator: "\n", omittingEmptySubsequences: false)
                     .map { $0.isEmpty ? "" : "\(indent)  \(style.shown(String($0)))" }.joined(separator: "\n")
-            default: "\(indent)\(style.heading(Self.label(name))): \(style.shown(Self.cell(value, name), marks: marks(of: name, in: object)))"
+            default:
+                "\(indent)\(style.heading(Self.label(name))): \(style.shown(Self.cell(value, name), marks: marks(of: name, in: object)))"
             }
         }.joined(separator: "\n")
     }
 
     private func list(_ elements: [JSON], indent: String) -> String {
         let isTable =
-            !elements.isEmpty && elements.allSatisfy { $0.objectValue.map { visible($0).allSatisfy { Self.isScalar($0.value) } } == true }
+            !elements.isEmpty
+            && elements.allSatisfy { $0.objectValue.map { visible($0).allSatisfy { Self.isScalar($0.value) } } == true }
             // One row would be all width.
             && (elements.count > 1 || elements[0].objectValue?.count ?? 0 <= Self.mostOfOneRow)
         if isTable {

@@ -46,7 +46,8 @@ struct ContextBuilder {
 
     init(
         depth: Int, hasBacklinks: Bool, read: @escaping (String) throws -> String?, size: @escaping (String) -> Int?,
-        resolve: @escaping (_ target: String, _ source: String) -> String?, backlinks: @escaping (String) throws -> [String],
+        resolve: @escaping (_ target: String, _ source: String) -> String?,
+        backlinks: @escaping (String) throws -> [String],
         check: @escaping () throws -> Void = {}
     ) {
         (self.depth, self.hasBacklinks) = (depth, hasBacklinks)
@@ -63,8 +64,11 @@ struct ContextBuilder {
             for (number, wanted) in level.enumerated() {
                 try check()
                 // Nothing is read that has no room.
-                if distance > 0, left / 2 < Self.leastCut, let size = size(wanted.path), !wanted.subpaths.isEmpty || size > left {
-                    leftOut.append(LeftOut(path: wanted.path, distance: distance, subpath: wanted.subpaths.first, size: size))
+                if distance > 0, left / 2 < Self.leastCut, let size = size(wanted.path),
+                    !wanted.subpaths.isEmpty || size > left
+                {
+                    leftOut.append(
+                        LeftOut(path: wanted.path, distance: distance, subpath: wanted.subpaths.first, size: size))
                     continue
                 }
                 // What has gone meanwhile, or is no text, has nothing to say.
@@ -75,13 +79,18 @@ struct ContextBuilder {
                 guard distance < depth else { continue }
                 for link in links(of: wanted.path, text, in: shown) {
                     if let place = next.firstIndex(where: { $0.path == link.path }) {
-                        if next[place].subpaths.isEmpty || link.subpaths.isEmpty { next[place].subpaths = [] } else {
+                        if next[place].subpaths.isEmpty || link.subpaths.isEmpty {
+                            next[place].subpaths = []
+                        } else {
                             next[place].subpaths += link.subpaths.filter { !next[place].subpaths.contains($0) }
                         }
-                    } else if !seen.contains(link.path) { next.append(link) }
+                    } else if !seen.contains(link.path) {
+                        next.append(link)
+                    }
                 }
                 if hasBacklinks, !shown.isEmpty {
-                    for path in try backlinks(wanted.path) where !seen.contains(path) && !next.contains(where: { $0.path == path }) {
+                    for path in try backlinks(wanted.path)
+                    where !seen.contains(path) && !next.contains(where: { $0.path == path }) {
                         next.append(Wanted(path: path, subpaths: []))
                     }
                 }
@@ -92,16 +101,21 @@ struct ContextBuilder {
     }
 
     /// Adds what is wanted of a note, as far as it fits; returns which bytes of it are shown.
-    private mutating func add(_ wanted: Wanted, _ text: String, _ distance: Int, most: Int, left: inout Int) -> [Range<Int>] {
+    private mutating func add(
+        _ wanted: Wanted, _ text: String, _ distance: Int, most: Int, left: inout Int
+    ) -> [Range<Int>] {
         let lines = TextLines(text)
         let note = NoteParser.parse(text)
         let whole = 0..<lines.bytes.count
         // A subpath that is not there leads to the note.
         let places = wanted.subpaths.map { (subpath: $0, range: NotePart.range(of: $0, in: note, size: whole.count)) }
         var ranges: [(subpath: String?, range: Range<Int>)] = []
-        if places.isEmpty || places.contains(where: { $0.range == nil }) { ranges = [(nil, whole)] } else {
+        if places.isEmpty || places.contains(where: { $0.range == nil }) {
+            ranges = [(nil, whole)]
+        } else {
             for (subpath, range) in places {
-                guard let range, !places.contains(where: { $0.range.map { $0 != range && $0.contains(range) } ?? false }),
+                guard let range,
+                    !places.contains(where: { $0.range.map { $0 != range && $0.contains(range) } ?? false }),
                     !ranges.contains(where: { $0.range == range })
                 else { continue }
                 ranges.append((subpath, range))
@@ -134,7 +148,8 @@ struct ContextBuilder {
         let front = shown.contains { $0.lowerBound == 0 } ? note.frontMatter?.links ?? [] : []
         let body = note.links.filter { link in shown.contains { $0.contains(link.range) } }
         return (front + body).compactMap { link in
-            guard !link.target.isEmpty, let target = resolve(link.target, path), target != path, VaultPath(trusted: target).isNote
+            guard !link.target.isEmpty, let target = resolve(link.target, path), target != path,
+                VaultPath(trusted: target).isNote
             else { return nil }
             return Wanted(path: target, subpaths: link.subpath.isEmpty ? [] : [link.subpath])
         }
@@ -142,5 +157,7 @@ struct ContextBuilder {
 }
 
 extension Range<Int> {
-    fileprivate func contains(_ other: Range<Int>) -> Bool { lowerBound <= other.lowerBound && other.upperBound <= upperBound }
+    fileprivate func contains(_ other: Range<Int>) -> Bool {
+        lowerBound <= other.lowerBound && other.upperBound <= upperBound
+    }
 }

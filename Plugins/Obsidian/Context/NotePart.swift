@@ -15,7 +15,8 @@ enum NotePart {
         for name in names.map(normalized) {
             guard let place = scope.first(where: { normalized(note.headings[$0].text) == name }) else { return nil }
             let level = note.headings[place].level
-            let end = (place + 1..<note.headings.count).first { note.headings[$0].level <= level } ?? note.headings.count
+            let end =
+                (place + 1..<note.headings.count).first { note.headings[$0].level <= level } ?? note.headings.count
             (found, scope) = (place, place + 1..<end)
         }
         guard let found else { return nil }
@@ -35,11 +36,17 @@ enum NotePart {
         let end = range.lowerBound + most
         guard end < range.upperBound else { return range.upperBound }
         func last(_ places: some Sequence<Int>) -> Int? { places.filter { $0 > range.lowerBound && $0 <= end }.max() }
-        if let place = last(note.headings.map(\.range.lowerBound)), place - range.lowerBound >= most / 2 { return place }
-        if let place = last(note.sections.map(\.range.lowerBound) + note.items.map(\.range.lowerBound)), place - range.lowerBound >= most / 2 {
+        if let place = last(note.headings.map(\.range.lowerBound)), place - range.lowerBound >= most / 2 {
             return place
         }
-        if let line = bytes[range.lowerBound..<end].lastIndex(of: 0x0A), line - range.lowerBound >= most / 4 { return line + 1 }
+        if let place = last(note.sections.map(\.range.lowerBound) + note.items.map(\.range.lowerBound)),
+            place - range.lowerBound >= most / 2
+        {
+            return place
+        }
+        if let line = bytes[range.lowerBound..<end].lastIndex(of: 0x0A), line - range.lowerBound >= most / 4 {
+            return line + 1
+        }
         var place = end
         while place > range.lowerBound, bytes[place] & 0xC0 == 0x80 { place -= 1 }
         return place

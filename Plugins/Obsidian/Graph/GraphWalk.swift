@@ -111,7 +111,8 @@ struct GraphWalk {
         func walk() throws {
             try check()
             guard let last = path.last, last != end else { return paths.append(path) }
-            for other in nearer(last, direction, distances).sorted(by: { graph.path($0) < graph.path($1) }) where paths.count < most {
+            for other in nearer(last, direction, distances).sorted(by: { graph.path($0) < graph.path($1) })
+            where paths.count < most {
                 path.append(other)
                 try walk()
                 path.removeLast()

@@ -38,7 +38,9 @@ struct NameSuggestions {
         if let known = known[target] { return known.map(graph.path) }
         var name: [UInt8] = []
         Self.append(nameOf: target, to: &name)
-        let found = byName[Self.hash(name[...])] ?? byAlias[String(decoding: name, as: UTF8.self)] ?? byAlias[folded(target)] ?? misspelt(name)
+        let found =
+            byName[Self.hash(name[...])] ?? byAlias[String(decoding: name, as: UTF8.self)] ?? byAlias[folded(target)]
+            ?? misspelt(name)
         known.updateValue(found, forKey: target)
         return found.map(graph.path)
     }
@@ -55,9 +57,13 @@ struct NameSuggestions {
             let name = start..<end
             start = end
             // An edit takes one letter away and adds one at most.
-            guard abs(name.count - wanted.count) <= least, (letters ^ others).nonzeroBitCount <= 2 * least else { continue }
+            guard abs(name.count - wanted.count) <= least, (letters ^ others).nonzeroBitCount <= 2 * least else {
+                continue
+            }
             let distance = measure.distance(to: bytes[name], limit: least + 1)
-            if distance < least || distance == least && best == nil { (best, least) = (node, distance) } else if distance == least {
+            if distance < least || distance == least && best == nil {
+                (best, least) = (node, distance)
+            } else if distance == least {
                 best = first(best, node)
             }
         }

@@ -8,7 +8,9 @@ struct KnownNames {
         folded = Folding.bytes(text)
         var hash = Self.seed
         for byte in folded {
-            if Self.isPart(byte) { hash = Self.hash(hash, byte) } else if hash != Self.seed {
+            if Self.isPart(byte) {
+                hash = Self.hash(hash, byte)
+            } else if hash != Self.seed {
                 words.insert(hash)
                 hash = Self.seed
             }

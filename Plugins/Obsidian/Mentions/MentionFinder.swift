@@ -32,7 +32,9 @@ struct MentionFinder {
             while let place = folded.firstPlace(of: name.folded, in: start..<folded.count) {
                 let range = place..<place + name.folded.count
                 start = range.upperBound
-                if WordRule.isWhole(range, in: folded), !Self.isInBrackets(range, folded) { found.append((number, place)) }
+                if WordRule.isWhole(range, in: folded), !Self.isInBrackets(range, folded) {
+                    found.append((number, place))
+                }
             }
         }
         guard !found.isEmpty else { return [] }
@@ -41,7 +43,8 @@ struct MentionFinder {
 
     /// Most notes that have the name have it in a link alone: those need no closer look.
     private static func isInBrackets(_ range: Range<Int>, _ bytes: [UInt8]) -> Bool {
-        let open = UInt8(ascii: "["), close = UInt8(ascii: "]")
+        let open = UInt8(ascii: "[")
+        let close = UInt8(ascii: "]")
         guard range.lowerBound >= 2, bytes[range.lowerBound - 1] == open, bytes[range.lowerBound - 2] == open,
             range.upperBound + 1 < bytes.count
         else { return false }
@@ -55,7 +58,9 @@ struct MentionFinder {
         var mentions: [Mention] = []
         var line: (number: Int, folded: FoldedLine) = (-1, FoldedLine([]))
         // The first in the text, and the longest of those that begin together.
-        let sorted = found.sorted { ($0.place, -names[$0.name].folded.count, $0.name) < ($1.place, -names[$1.name].folded.count, $1.name) }
+        let sorted = found.sorted {
+            ($0.place, -names[$0.name].folded.count, $0.name) < ($1.place, -names[$1.name].folded.count, $1.name)
+        }
         var end = 0
         for each in sorted where each.place >= end {
             let number = view.line(of: each.place)
@@ -77,7 +82,9 @@ struct MentionFinder {
     private struct FoldedLines {
         var starts = [0]
 
-        init(_ bytes: [UInt8]) { for (place, byte) in bytes.enumerated() where byte == 0x0A { starts.append(place + 1) } }
+        init(_ bytes: [UInt8]) {
+            for (place, byte) in bytes.enumerated() where byte == 0x0A { starts.append(place + 1) }
+        }
 
         func line(of place: Int) -> Int {
             var low = 0

@@ -20,7 +20,11 @@ struct Prose {
         let front = FrontMatter.bounds(self.text)?.end
         let blocks = BlockScanner.scan(self.text, from: front.map { $0 + 1 } ?? 0, front: nil)
         for (line, start) in blocks.prose.enumerated() {
-            if let start { scan(start, self.text.lines[line].upperBound, isWhole: start == self.text.lines[line].lowerBound) } else { inComment = false }
+            if let start {
+                scan(start, self.text.lines[line].upperBound, isWhole: start == self.text.lines[line].lowerBound)
+            } else {
+                inComment = false
+            }
         }
     }
 
@@ -31,7 +35,8 @@ struct Prose {
             let middle = (low + high) / 2
             if pieces[middle].upperBound <= range.lowerBound { low = middle + 1 } else { high = middle }
         }
-        return low < pieces.count && pieces[low].lowerBound <= range.lowerBound && range.upperBound <= pieces[low].upperBound
+        return low < pieces.count && pieces[low].lowerBound <= range.lowerBound
+            && range.upperBound <= pieces[low].upperBound
     }
 
     private mutating func scan(_ start: Int, _ end: Int, isWhole: Bool) {
@@ -65,7 +70,8 @@ struct Prose {
             guard matches("<!--", at, end) else { return behindTag(at, end) }
             inComment = true
             return behindComment(at + 4, end)
-        case UInt8(ascii: "!") where at + 1 < end && text.bytes[at + 1] == UInt8(ascii: "["): return behindLink(at + 1, end)
+        case UInt8(ascii: "!") where at + 1 < end && text.bytes[at + 1] == UInt8(ascii: "["):
+            return behindLink(at + 1, end)
         case UInt8(ascii: "["): return behindLink(at, end)
         case 0x41...0x5A, 0x61...0x7A: return canBegin ? behindAddress(at, end) : nil
         default: return nil
@@ -100,11 +106,15 @@ struct Prose {
         var place = at + count
         guard place < end, count == 2 || text.bytes[place] != 0x20 else { return nil }
         while place < min(end, at + Self.longest) {
-            if text.bytes[place] == UInt8(ascii: "\\") { place += 1 } else if text.bytes[place] == UInt8(ascii: "$") {
+            if text.bytes[place] == UInt8(ascii: "\\") {
+                place += 1
+            } else if text.bytes[place] == UInt8(ascii: "$") {
                 if count == 2, matches("$$", place, end) { return place + 2 }
                 if count == 1, place > at + 1, text.bytes[place - 1] != 0x20,
                     place + 1 >= end || !(0x30...0x39).contains(text.bytes[place + 1])
-                { return place + 1 }
+                {
+                    return place + 1
+                }
             }
             place += 1
         }
@@ -120,7 +130,9 @@ struct Prose {
 
     /// `[text](address)` and `[text][name]`, which lead out of the vault; those into it the parser knows.
     private func behindLink(_ at: Int, _ end: Int) -> Int? {
-        guard let close = closing(UInt8(ascii: "["), UInt8(ascii: "]"), at + 1, end), close + 1 < end else { return nil }
+        guard let close = closing(UInt8(ascii: "["), UInt8(ascii: "]"), at + 1, end), close + 1 < end else {
+            return nil
+        }
         switch text.bytes[close + 1] {
         case UInt8(ascii: "("): return closing(UInt8(ascii: "("), UInt8(ascii: ")"), close + 2, end).map { $0 + 1 }
         case UInt8(ascii: "["): return closing(UInt8(ascii: "["), UInt8(ascii: "]"), close + 2, end).map { $0 + 1 }
@@ -138,9 +150,12 @@ struct Prose {
     }
 
     private func behindAddress(_ at: Int, _ end: Int) -> Int? {
-        let scheme = text.bytes[at..<min(end, at + 20)].prefix { (0x61...0x7A).contains($0 | 0x20) || (0x30...0x39).contains($0) || $0 == 0x2B }
+        let scheme = text.bytes[at..<min(end, at + 20)].prefix {
+            (0x61...0x7A).contains($0 | 0x20) || (0x30...0x39).contains($0) || $0 == 0x2B
+        }
         guard matches("://", at + scheme.count, end) || matches("www.", at, end) else { return nil }
-        return at + text.bytes[at..<end].prefix { $0 > 0x20 && $0 != UInt8(ascii: ">") && $0 != UInt8(ascii: ")") }.count
+        return at
+            + text.bytes[at..<end].prefix { $0 > 0x20 && $0 != UInt8(ascii: ">") && $0 != UInt8(ascii: ")") }.count
     }
 
     private func closing(_ opens: UInt8, _ closes: UInt8, _ start: Int, _ end: Int) -> Int? {

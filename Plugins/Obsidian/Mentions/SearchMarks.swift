@@ -15,7 +15,8 @@ struct SearchMarks {
         switch query {
         case .all(let parts), .any(let parts): for part in parts { collect(part, cased) }
         case .not, .number: break
-        case .word(let text), .phrase(let text): wanted.append(Wanted(text: text, isExpression: false, matchesCase: cased))
+        case .word(let text), .phrase(let text):
+            wanted.append(Wanted(text: text, isExpression: false, matchesCase: cased))
         case .regex(let text): wanted.append(Wanted(text: text, isExpression: true, matchesCase: cased))
         case .scoped(.file, _), .scoped(.path, _): break
         case .scoped(.matchCase, let part): collect(part, true)
@@ -35,7 +36,8 @@ struct SearchMarks {
         for each in wanted {
             if each.isExpression {
                 let expression = try RegularExpression(each.text)
-                places += try Self.matches(RegularExpressionMatcher(expression, ignoresCase: !each.matchesCase, check: {}), bytes)
+                places += try Self.matches(
+                    RegularExpressionMatcher(expression, ignoresCase: !each.matchesCase, check: {}), bytes)
             } else if each.matchesCase {
                 var start = 0
                 let text = Array(each.text.utf8)
@@ -56,7 +58,9 @@ struct SearchMarks {
         while from < bytes.count, let end = try matcher.firstEnd(in: bytes, from..<bytes.count) {
             // The matcher knows where it ends; it begins at the last place from which it still ends there.
             var begin = end
-            while begin > from, try begin == end || bytes[begin] & 0xC0 == 0x80 || matcher.firstEnd(in: bytes, begin..<end) != end { begin -= 1 }
+            while begin > from,
+                try begin == end || bytes[begin] & 0xC0 == 0x80 || matcher.firstEnd(in: bytes, begin..<end) != end
+            { begin -= 1 }
             if end > begin { places.append(begin..<end) }
             from = max(end, from + 1)
             while from < bytes.count, bytes[from] & 0xC0 == 0x80 { from += 1 }
@@ -65,7 +69,8 @@ struct SearchMarks {
     }
 
     private static func joined(_ places: [Range<Int>]) -> [Range<Int>] {
-        places.sorted { ($0.lowerBound, $0.upperBound) < ($1.lowerBound, $1.upperBound) }.reduce(into: []) { joined, place in
+        places.sorted { ($0.lowerBound, $0.upperBound) < ($1.lowerBound, $1.upperBound) }.reduce(into: []) {
+            joined, place in
             guard let last = joined.last, place.lowerBound <= last.upperBound else { return joined.append(place) }
             joined[joined.count - 1] = last.lowerBound..<max(last.upperBound, place.upperBound)
         }

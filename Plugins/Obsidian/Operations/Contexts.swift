@@ -34,7 +34,9 @@ extension ObsidianPlugin {
     func context(_ input: ContextInput, _ call: Call) throws -> ContextOutput {
         let vault = try vaults.vault(input.vault)
         let depth = input.depth ?? 1
-        guard (0...5).contains(depth) else { throw VaultError(.invalidArgument, "depth must be between 0 and 5, not \(depth)") }
+        guard (0...5).contains(depth) else {
+            throw VaultError(.invalidArgument, "depth must be between 0 and 5, not \(depth)")
+        }
         let tokens = input.max_tokens ?? Self.standardTokens
         guard (200...200_000).contains(tokens) else {
             throw VaultError(.invalidArgument, "max_tokens must be between 200 and 200000, not \(tokens)")
@@ -61,7 +63,9 @@ extension ObsidianPlugin {
         try builder.build(from: path.text, budget: (tokens - reserve) * TokenBudget.charactersOfToken)
         return ContextOutput(
             path: path.text, content: Self.content(builder, room: reserve * TokenBudget.charactersOfToken),
-            parts: builder.parts.map { .init(path: $0.path, distance: $0.distance, subpath: $0.subpath, line: $0.line, cut_at: $0.cut_at) },
+            parts: builder.parts.map {
+                .init(path: $0.path, distance: $0.distance, subpath: $0.subpath, line: $0.line, cut_at: $0.cut_at)
+            },
             left_out: builder.leftOut.count, indexing: Indexing(vault))
     }
 

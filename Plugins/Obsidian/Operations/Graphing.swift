@@ -78,7 +78,9 @@ extension ObsidianPlugin {
     }
 
     /// A file's place in the graph, which has each that the vault has but for one that came just now.
-    private static func place(_ text: String, _ argument: String, _ graph: LinkGraph, _ vault: Vault) throws -> LinkGraph.Node {
+    private static func place(_ text: String, _ argument: String, _ graph: LinkGraph, _ vault: Vault) throws
+        -> LinkGraph.Node
+    {
         let path = try vault.find(text, argument: argument)
         guard let node = graph.node(path.text) else {
             throw VaultError(.unavailable, "'\(path)' is not indexed yet; try again")
@@ -89,7 +91,9 @@ extension ObsidianPlugin {
     private func neighbours(_ input: GraphInput, _ call: Call, _ vault: Vault) throws -> GraphOutput {
         let page = try Page(limit: input.limit, offset: input.offset, standard: 100, most: 1000)
         let depth = input.depth ?? 1
-        guard (1...20).contains(depth) else { throw VaultError(.invalidArgument, "depth must be between 1 and 20, not \(depth)") }
+        guard (1...20).contains(depth) else {
+            throw VaultError(.invalidArgument, "depth must be between 1 and 20, not \(depth)")
+        }
         let name = try Self.required(input.path, "path", "the note whose neighbours are wanted")
         let graph = try vault.linkGraph()
         let start = try Self.place(name, "path", graph, vault)
@@ -112,7 +116,8 @@ extension ObsidianPlugin {
         let page = try Page(limit: input.limit, offset: input.offset, standard: 3, most: 50)
         guard page.offset <= 1000 else { throw VaultError(.invalidArgument, "offset must be at most 1000 for paths") }
         let graph = try vault.linkGraph()
-        let start = try Self.place(Self.required(input.path, "path", "the note where the path begins"), "path", graph, vault)
+        let start = try Self.place(
+            Self.required(input.path, "path", "the note where the path begins"), "path", graph, vault)
         let end = try Self.place(Self.required(input.to, "to", "the note where the path ends"), "to", graph, vault)
         let walk = GraphWalk(graph, throughAttachments: input.attachments ?? false, check: WalkPatience(call).check)
         let found = try walk.shortestPaths(
@@ -133,11 +138,16 @@ extension ObsidianPlugin {
         let page = try Page(limit: input.limit, offset: input.offset, standard: 100, most: 1000)
         let graph = try vault.linkGraph()
         let scope = try GraphScope(input.path, graph)
-        let found = scope.sorted(find == .unused ? graph.unused : graph.orphans(noBacklinks: input.no_backlinks ?? false))
+        let found = scope.sorted(
+            find == .unused ? graph.unused : graph.orphans(noBacklinks: input.no_backlinks ?? false))
         var budget = try TokenBudget(input.max_tokens)
-        let shown = budget.fitting(found.dropFirst(page.offset).prefix(page.limit).map(graph.path)) { $0.utf8.count + 2 }
+        let shown = budget.fitting(found.dropFirst(page.offset).prefix(page.limit).map(graph.path)) {
+            $0.utf8.count + 2
+        }
         let named = try (find == .unused ? shown : []).compactMap { path in
-            try vault.index.notesNaming([VaultPath(trusted: path).name], most: 1).first.map { GraphOutput.Named(path: path, in: $0) }
+            try vault.index.notesNaming([VaultPath(trusted: path).name], most: 1).first.map {
+                GraphOutput.Named(path: path, in: $0)
+            }
         }
         return GraphOutput(
             find: find, path: scope.name, total: found.count, files: shown, named: named.isEmpty ? nil : named,
@@ -171,7 +181,8 @@ extension ObsidianPlugin {
                 defer { suggestions = made }
                 let target = link.kind == NoteLink.Kind.file.name ? String(link.target.dropFirst()) : link.target
                 return GraphOutput.Broken(
-                    path: link.source, line: link.line + 1, link: target + link.subpath, nearest: made.nearest(to: target))
+                    path: link.source, line: link.line + 1, link: target + link.subpath,
+                    nearest: made.nearest(to: target))
             }
         ) { $0.path.utf8.count + $0.link.utf8.count + ($0.nearest?.utf8.count ?? 0) + 50 }
         return GraphOutput(
@@ -197,7 +208,8 @@ struct GraphScope {
         guard file == nil else { return }
         let prefix = folded(path.text) + "/"
         guard let example = graph.all.first(where: { folded(graph.path($0)).hasPrefix(prefix) }) else {
-            let known = Set(graph.all.map { VaultPath(trusted: graph.path($0)).folder }).union(graph.all.map(graph.path))
+            let known = Set(graph.all.map { VaultPath(trusted: graph.path($0)).folder }).union(
+                graph.all.map(graph.path))
             let hint = nearest(to: path.text, among: known.sorted()).map { "; did you mean '\($0)'?" } ?? ""
             throw VaultError(.notFound, "there is no note or folder '\(text)' in the vault\(hint)")
         }

@@ -60,7 +60,10 @@ extension ObsidianPlugin {
         let aliases = NoteParser.parse(text).frontMatter?.aliases ?? []
         var names: [MentionFinder.Name] = []
         for name in [path.title] + aliases {
-            if let name = MentionFinder.Name(String(name.trimmed)), !names.contains(where: { $0.folded == name.folded }) { names.append(name) }
+            if let name = MentionFinder.Name(String(name.trimmed)), !names.contains(where: { $0.folded == name.folded })
+            {
+                names.append(name)
+            }
         }
         let finder = MentionFinder(names: names)
         let candidates = try vault.index.notesNaming(names.map(\.text)).filter { $0 != path.text }
@@ -77,12 +80,15 @@ extension ObsidianPlugin {
             let mentions = finder.mentions(in: text)
             guard !mentions.isEmpty else { continue }
             count += 1
-            if count > page.offset, count <= wanted { found.append(Self.note(candidate, mentions, text, input.marks ?? false)) }
+            if count > page.offset, count <= wanted {
+                found.append(Self.note(candidate, mentions, text, input.marks ?? false))
+            }
         }
         let isAll = examined == candidates.count
         let shown = try Self.fitting(found, input.max_tokens)
         return MentionsOutput(
-            path: path.text, names: names.map(\.text), total: isAll ? count : nil, at_most: isAll ? nil : candidates.count, notes: shown,
+            path: path.text, names: names.map(\.text), total: isAll ? count : nil,
+            at_most: isAll ? nil : candidates.count, notes: shown,
             next_offset: page.next(shown: shown.count, of: count), indexing: Indexing(vault))
     }
 
@@ -92,7 +98,8 @@ extension ObsidianPlugin {
     ) throws -> MentionsOutput {
         let text = try vault.readText(path).text
         let graph = try vault.linkGraph()
-        let (names, nodes) = try KnownNames(text).names(of: graph, except: path.text, resolver: vault.resolver, check: patience.check)
+        let (names, nodes) = try KnownNames(text).names(
+            of: graph, except: path.text, resolver: vault.resolver, check: patience.check)
         var byNode: [LinkGraph.Node: [MentionFinder.Mention]] = [:]
         var order: [LinkGraph.Node] = []
         for mention in MentionFinder(names: names).mentions(in: text) {
@@ -106,7 +113,8 @@ extension ObsidianPlugin {
         }
         let shown = try Self.fitting(all, input.max_tokens)
         return MentionsOutput(
-            path: path.text, total: order.count, notes: shown, next_offset: page.next(shown: shown.count, of: order.count),
+            path: path.text, total: order.count, notes: shown,
+            next_offset: page.next(shown: shown.count, of: order.count),
             indexing: Indexing(vault))
     }
 
@@ -127,7 +135,9 @@ extension ObsidianPlugin {
     private static func fitting(_ notes: [MentionsOutput.Note], _ tokens: Int?) throws -> [MentionsOutput.Note] {
         var budget = try TokenBudget(tokens)
         return budget.fitting(notes) { note in
-            note.mentions.reduce(note.path.utf8.count + 30) { $0 + $1.text.utf8.count + 30 + ($1.marks?.count ?? 0) * 10 }
+            note.mentions.reduce(note.path.utf8.count + 30) {
+                $0 + $1.text.utf8.count + 30 + ($1.marks?.count ?? 0) * 10
+            }
         }
     }
 }

@@ -30,7 +30,8 @@ extension ObsidianPlugin {
                     return .init(line: line.line, text: marked.text, marks: marked.marks)
                 })
         }
-        return MarkedSearchOutput(total: found.total, notes: notes, next_offset: found.next_offset, indexing: found.indexing)
+        return MarkedSearchOutput(
+            total: found.total, notes: notes, next_offset: found.next_offset, indexing: found.indexing)
     }
 
     struct DetailsOutput: Encodable, Sendable {
@@ -72,7 +73,8 @@ extension ObsidianPlugin {
                     status: status,
                     more: .init(
                         other_files: paths.count - paths.count { VaultPath(trusted: $0).isNote }, links: links,
-                        broken_links: broken, tags: tags, changes: changes, journal_bytes: bytes, watching: watcher.state,
+                        broken_links: broken, tags: tags, changes: changes, journal_bytes: bytes,
+                        watching: watcher.state,
                         problem: vault.indexProblem ?? vault.journal.problem))
             })
     }

@@ -12,6 +12,7 @@ final class WatchState: Sendable {
     var text: String {
         let (watched, failed) = (watched.load(ordering: .relaxed), failed.load(ordering: .relaxed))
         guard failed > 0 else { return watched == 0 ? "nothing yet" : watched == 1 ? "1 folder" : "\(watched) folders" }
-        return "\(watched) folders, but not \(failed) more: the kernel allows no more watches (fs.inotify.max_user_watches)"
+        return
+            "\(watched) folders, but not \(failed) more: the kernel allows no more watches (fs.inotify.max_user_watches)"
     }
 }
