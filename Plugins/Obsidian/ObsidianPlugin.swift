@@ -18,6 +18,8 @@ public final class ObsidianPlugin: Plugin, HealthReporting {
         .blocking("vault.recent_changes", recentChanges), .blocking("vault.read_resource", readResource),
         .blocking("vault.history", history), .blocking("vault.undo", undo), .blocking("vault.status", status),
         .blocking("vault.batch", editNotes),
+        .blocking("vault.graph", graph), .blocking("vault.mentions", mentions), .blocking("vault.context", context),
+        .blocking("vault.search_marked", searchMarked), .blocking("vault.details", details),
     ]
 
     private struct Settings: Codable {
@@ -37,6 +39,8 @@ public final class ObsidianPlugin: Plugin, HealthReporting {
     public init(host: PluginHost) { self.host = host }
 
     var vaults: VaultSet { open.withLock { $0.vaults } }
+    /// One for each vault.
+    var watchers: [VaultWatcher] { open.withLock { $0.watchers } }
 
     public var health: Health {
         let lagging = vaults.vaults.compactMap { vault in vault.indexProblem.map { "'\(vault.name)' is served, but search lags behind: \($0)" } }

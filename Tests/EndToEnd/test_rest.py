@@ -25,6 +25,7 @@ CALLS = [
     ("recent_changes", {"limit": 3}), ("history", {"limit": 2}), ("history", {"change": 1}), ("undo", {"changes": [4]}),
     ("edit_notes", {"operations": [{"operation": "write", "path": "Both", "content": "x"}, {"operation": "edit", "path": "Start", "content": "y"}]}),
     ("find_tools", {"query": "rename a note"}),
+    ("note_graph", {"path": "Start.md", "depth": 2}), ("unlinked_mentions", {"path": "Garden/Beans.md"}), ("build_context", {"path": "Start"}),
 ]
 
 
@@ -77,7 +78,7 @@ def test_every_tool_of_the_vault_answers_what_it_answers_over_mcp(place):
             result = over_mcp.tool_over_mcp(name, arguments)
             assert not result.get("isError"), result
             blocks = [block["text"] for block in result["content"]]
-            pointer = "content" if name in ("read_note", "edit_note") and "content" in answer.json else None
+            pointer = "content" if name in ("read_note", "edit_note", "build_context") and "content" in answer.json else None
             expected = text_of(answer.json, pointer)
             given = [block if pointer and index == 0 else json.loads(block) for index, block in enumerate(blocks)]
             assert without_times(given) == without_times(expected), name

@@ -21,7 +21,7 @@ enum PluginCommands {
             }
             let input = try command.input(words: rest, options: invocation.options)
             // Options are made by parsing, never by hand.
-            try CallMethod.parse([command.method, input.serialized()] + invocation.hostArguments).run(showing: Render.text)
+            try CallMethod.parse([command.method, input.serialized()] + invocation.hostArguments).run(showing: command.view)
             return ExitStatus.ok
         } catch let failure as CommandFailure {
             failure.report()
@@ -82,8 +82,13 @@ struct PluginCommand {
     let method: String
     let description: String
     let positional: [String]
-    /// The method's input schema's `properties`.
+    /// The method's input schema's `properties`, as far as the command offers them.
     let properties: JSONObject
+    /// What the method is given in any case.
+    private let arguments: JSONObject
+    /// The text in the answer that people want, instead of the whole.
+    private let text: JSONPointer?
+    private let highlight: [String: String]
 
     var title: String { path.joined(separator: " ") }
 
@@ -95,7 +100,22 @@ struct PluginCommand {
         self.method = method
         description = item["description"]?.stringValue ?? ""
         positional = (item["positional"]?.arrayValue ?? []).compactMap { $0.stringValue ?? $0["name"]?.stringValue }
-        properties = entry["method"]?["input"]?["properties"]?.objectValue ?? [:]
+        arguments = item["arguments"]?.objectValue ?? [:]
+        text = item["text"]?.stringValue.flatMap(JSONPointer.init)
+        highlight = (item["highlight"]?.objectValue ?? [:]).members.reduce(into: [:]) { $0[$1.name] = $1.value.stringValue }
+        let offered = item["options"]?.arrayValue.map { $0.compactMap(\.stringValue) }
+        let (words, fixed) = (positional, arguments)
+        properties = JSONObject(
+            (entry["method"]?["input"]?["properties"]?.objectValue ?? [:]).members
+                .filter { fixed[$0.name] == nil && (words.contains($0.name) || offered?.contains($0.name) ?? true) }
+                .map { ($0.name, $0.value) })
+    }
+
+    /// The answer as people see it.
+    func view(_ answer: JSON) -> String {
+        let style = TerminalStyle.output
+        if let text, let wanted = answer[text]?.stringValue { return style.shown(wanted) }
+        return Rendering(style: style, highlight: highlight).text(answer)
     }
 
     var usage: String {
@@ -120,7 +140,7 @@ struct PluginCommand {
             throw CommandFailure(
                 ExitStatus.usage, "USAGE", "unexpected argument '\(words[positional.count])'; `knap \(title) --help` tells more")
         }
-        var input = JSONObject()
+        var input = arguments
         for (name, word) in zip(positional, words) { input[name] = value(word, of: name) }
         if takesMany, let list = positional.last, words.count > positional.count {
             input[list] = .array(words[(positional.count - 1)...].map { element($0, of: list) })

@@ -247,6 +247,15 @@ final class ChangeJournal: Sendable {
         }
     }
 
+    /// How many changes it holds, and in how many bytes.
+    func size() throws -> (changes: Int, bytes: Int) {
+        try database.read { database in
+            let pages = try Int.fetchOne(database, sql: "PRAGMA page_count") ?? 0
+            let page = try Int.fetchOne(database, sql: "PRAGMA page_size") ?? 0
+            return (try Int.fetchOne(database, sql: "SELECT count(*) FROM change") ?? 0, pages * page)
+        }
+    }
+
     /// What was prepared and never finished, the newest first: the process ended in between.
     func unfinished() throws -> [Entry] {
         try database.read { database in

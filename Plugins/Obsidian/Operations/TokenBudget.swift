@@ -4,7 +4,7 @@ import KnapPlugin
 struct TokenBudget {
     /// Under what clients refuse, 25,000 in Claude Code.
     static let standard = 15_000
-    private static let charactersOfToken = 4
+    static let charactersOfToken = 4
 
     private var left: Int
     private var hasTaken = false

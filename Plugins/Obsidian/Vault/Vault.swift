@@ -28,6 +28,7 @@ final class Vault: Sendable {
     let journal: ChangeJournal
     /// Nil where search by meaning is not set up.
     let meaning: MeaningIndex?
+    let graph = GraphCache()
     private let state = Mutex(State())
     private let changing = Mutex(())
 
@@ -132,17 +133,22 @@ final class Vault: Sendable {
 
     func put(_ notes: [IndexedNote]) throws {
         insert(notes.map(\.path))
+        defer { graph.changed(notes.map(\.path)) }
         try index.put(notes)
         meaning?.changed(notes.map(\.path))
     }
 
     private func insert(_ paths: [String]) {
-        state.withLock { state in
-            for path in paths where state.paths.insert(path).inserted { state.resolver.insert(path) }
+        let inserted = state.withLock { state in
+            let inserted = paths.filter { state.paths.insert($0).inserted }
+            for path in inserted { state.resolver.insert(path) }
+            return inserted
         }
+        graph.changed(inserted)
     }
 
     func drop(_ paths: [String]) throws {
+        defer { graph.changed(paths) }
         state.withLock { state in
             for path in paths where state.paths.remove(path) != nil { state.resolver.remove(path) }
         }

@@ -24,7 +24,7 @@ func nearest(to text: String, among candidates: some Sequence<String>) -> String
 }
 
 /// Levenshtein's distance, or `limit` as soon as it cannot be less.
-private func editDistance(_ left: [UInt8], _ right: [UInt8], limit: Int) -> Int {
+func editDistance(_ left: [UInt8], _ right: [UInt8], limit: Int) -> Int {
     var row = Array(0...right.count)
     for (i, byte) in left.enumerated() {
         var diagonal = row[0]

@@ -14,6 +14,7 @@ final class VaultWatcher: Sendable {
     private let stopping: Int32
     private let thread = Mutex<pthread_t?>(nil)
     private let shouldStop = Atomic<Bool>(false)
+    private let watched = WatchState()
 
     init(vault: Vault, onError: @escaping @Sendable (any Error) -> Void) throws(VaultError) {
         self.vault = vault
@@ -29,6 +30,9 @@ final class VaultWatcher: Sendable {
         close(inotify)
         close(stopping)
     }
+
+    /// What of the vault is watched, for people.
+    var state: String { watched.text }
 
     func start() {
         let context = Unmanaged.passRetained(self).toOpaque()
@@ -55,7 +59,7 @@ final class VaultWatcher: Sendable {
     // MARK: The thread
 
     private func run() {
-        var watches = WatchTable(inotify: inotify, root: vault.files.root)
+        var watches = WatchTable(inotify: inotify, root: vault.files.root, state: watched)
         watches.add("")
         // Grows while the index cannot take what changed, on a full disk for instance; nil when it has taken everything.
         var patience: Int32? = synchronize() ? nil : Self.leastPatience
@@ -107,12 +111,14 @@ final class VaultWatcher: Sendable {
 private struct WatchTable {
     let inotify: Int32
     let root: String
+    private let state: WatchState
     private var folders: [Int32: String] = [:]
     private var buffer = [UInt8](repeating: 0, count: 64 << 10)
 
-    init(inotify: Int32, root: String) {
+    init(inotify: Int32, root: String, state: WatchState) {
         self.inotify = inotify
         self.root = root
+        self.state = state
     }
 
     private static let events =
@@ -123,8 +129,12 @@ private struct WatchTable {
     mutating func add(_ folder: String) {
         let path = folder.isEmpty ? root : root + "/" + folder
         let watch = inotify_add_watch(inotify, path, Self.events)
-        guard watch >= 0 else { return }
-        folders[watch] = folder
+        guard watch >= 0 else {
+            // A folder that has gone again needs none.
+            if errno == ENOSPC || errno == ENOMEM { state.couldNotBegin() }
+            return
+        }
+        if folders.updateValue(folder, forKey: watch) == nil { state.began() }
         guard let stream = opendir(path) else { return }
         defer { closedir(stream) }
         while let entry = readdir(stream) {
@@ -151,7 +161,7 @@ private struct WatchTable {
                 continue
             }
             if event.mask & UInt32(IN_IGNORED) != 0 {
-                folders[event.wd] = nil
+                if folders.removeValue(forKey: event.wd) != nil { state.ended() }
                 continue
             }
             guard let folder = folders[event.wd], let name = String(validating: nameBytes, as: UTF8.self),
