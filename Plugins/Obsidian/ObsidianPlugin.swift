@@ -17,6 +17,9 @@ public final class ObsidianPlugin: Plugin, HealthReporting {
         .blocking("vault.list_tags", listTags), .blocking("vault.query_notes", queryNotes),
         .blocking("vault.recent_changes", recentChanges), .blocking("vault.read_resource", readResource),
         .blocking("vault.history", history), .blocking("vault.undo", undo), .blocking("vault.status", status),
+        .stream("vault.resource_changes", resourceChanges), .blocking("vault.note_data", noteData),
+        .blocking("vault.tasks", tasks), .blocking("vault.processing", processing),
+        .call("vault.process_notes", processNotes),
     ]
 
     private struct Settings: Codable {
@@ -26,12 +29,19 @@ public final class ObsidianPlugin: Plugin, HealthReporting {
     private struct Open {
         var vaults: VaultSet
         var watchers: [VaultWatcher]
+        var pipelines: [String: NotePipeline] = [:]
+        /// What runs the pipelines.
+        var tasks: [Task<Void, Never>] = []
     }
 
     private let host: PluginHost
+    let feeds = ResourceFeeds()
     private let open = Mutex(Open(vaults: VaultSet(vaults: []), watchers: []))
 
     public init(host: PluginHost) { self.host = host }
+
+    /// The pipeline of each open vault, by the vault's name.
+    var pipelines: [String: NotePipeline] { open.withLock { $0.pipelines } }
 
     var vaults: VaultSet { open.withLock { $0.vaults } }
 
@@ -59,10 +69,30 @@ public final class ObsidianPlugin: Plugin, HealthReporting {
             }
             vaults.append(vault)
             opened.watchers.append(watcher)
+            let store = try ProcessingStore(path: "\(directory)/processing-\(id).sqlite")
+            opened.pipelines[vault.name] = NotePipeline(vault: vault, store: store, caller: .init(host))
         }
         opened.vaults = VaultSet(vaults: vaults)
+        for vault in vaults {
+            vault.changes.follow { [feeds, name = vault.name, isOnly = vaults.count == 1] paths in
+                guard !paths.isEmpty else { return }
+                feeds.add(paths.reduce(into: []) { $0.formUnion(NoteAddress.all(of: $1, vault: name, isOnly: isOnly)) })
+            }
+        }
         for watcher in opened.watchers { watcher.start() }
+        opened.tasks = process(with: Array(opened.pipelines.values))
         open.withLock { $0 = opened }
+    }
+
+    /// Runs pipelines with the processors that plugins contribute, now and after every change of these.
+    private func process(with pipelines: [NotePipeline]) -> [Task<Void, Never>] {
+        let following = Task { [host] in
+            for await snapshot in host.registry.snapshots(of: "note_processors") {
+                let processors = snapshot.contributions.compactMap(NoteProcessor.init)
+                for pipeline in pipelines { pipeline.use(processors) }
+            }
+        }
+        return [following] + pipelines.map { pipeline in Task { await pipeline.run() } }
     }
 
     public func suspend(_ hook: Call) async throws {
@@ -70,7 +100,9 @@ public final class ObsidianPlugin: Plugin, HealthReporting {
             defer { open = Open(vaults: VaultSet(vaults: []), watchers: []) }
             return open
         }
+        for task in closed.tasks { task.cancel() }
         for watcher in closed.watchers { watcher.stop() }
+        for task in closed.tasks { await task.value }
     }
 
     /// The path itself when there is nothing there: opening it says so.

@@ -91,6 +91,10 @@ extension ObsidianPlugin {
             var notes: Int
             var indexed: Int
             var ready: Bool
+            /// Notes that the processors have been at since they changed last.
+            var processed: Int
+            /// Of processors; vault.processing lists them.
+            var failures: Int
         }
         var vaults: [Status]
     }
@@ -99,9 +103,11 @@ extension ObsidianPlugin {
         StatusOutput(
             vaults: vaults.vaults.map { vault in
                 let progress = vault.progress
+                let pipeline = pipelines[vault.name]
                 return .init(
                     name: vault.name, path: vault.files.root, notes: progress.total, indexed: progress.done,
-                    ready: progress.isComplete)
+                    ready: progress.isComplete, processed: pipeline?.processed ?? 0,
+                    failures: (try? pipeline?.store.failures().count) ?? 0)
             })
     }
 

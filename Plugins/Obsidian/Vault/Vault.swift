@@ -19,6 +19,8 @@ final class Vault: Sendable {
         var progress = Progress(done: 0, total: 0, isComplete: false)
         /// Why the index has not taken what was changed.
         var problem: String?
+        /// Whether the index is made for the first time: nothing that it finds is news.
+        var isNew = false
     }
 
     /// What tools call it; no two open vaults have the same.
@@ -26,6 +28,7 @@ final class Vault: Sendable {
     let files: VaultFiles
     let index: NoteIndex
     let journal: ChangeJournal
+    let changes = VaultChanges()
     private let state = Mutex(State())
     private let changing = Mutex(())
 
@@ -42,6 +45,8 @@ final class Vault: Sendable {
         } catch {
             throw VaultError(.failedPrecondition, "the journal '\(journalPath)' cannot be opened or made: \(error)")
         }
+        let isNew = try index.count() == 0
+        state.withLock { $0.isNew = isNew }
         try takeBackUnfinished()
     }
 
@@ -119,6 +124,11 @@ final class Vault: Sendable {
     func put(_ notes: [IndexedNote]) throws {
         insert(notes.map(\.path))
         try index.put(notes)
+        tell(notes.map { ($0.path, $0.version) })
+    }
+
+    private func tell(_ files: [(path: String, version: String)]) {
+        if !state.withLock({ $0.isNew }) { changes.tell(files) }
     }
 
     private func insert(_ paths: [String]) {
@@ -128,10 +138,15 @@ final class Vault: Sendable {
     }
 
     func drop(_ paths: [String]) throws {
-        state.withLock { state in
-            for path in paths where state.paths.remove(path) != nil { state.resolver.remove(path) }
+        let known = state.withLock { state in
+            paths.filter { path in
+                guard state.paths.remove(path) != nil else { return false }
+                state.resolver.remove(path)
+                return true
+            }
         }
         try index.remove(paths.filter { VaultPath(trusted: $0).isLinking })
+        tell(known.map { ($0, "") })
     }
 
     /// Brings the index up to date for files that may have changed, appeared or gone.
@@ -156,6 +171,7 @@ final class Vault: Sendable {
         insert(others)
         if !gone.isEmpty { try drop(gone) }
         if !notes.isEmpty { try put(notes) }
+        tell(others.map { ($0, files.stamp(VaultPath(trusted: $0)).map { "\($0)" } ?? "") })
     }
 
     /// Compares all files with the index and takes over what differs. `shouldStop` is asked between batches.
@@ -184,5 +200,11 @@ final class Vault: Sendable {
         state.withLock { $0.problem = nil }
     }
 
-    private func report(_ progress: Progress) { state.withLock { $0.progress = progress } }
+    private func report(_ progress: Progress) {
+        state.withLock { state in
+            state.progress = progress
+            if progress.isComplete { state.isNew = false }
+        }
+        if progress.isComplete { changes.tellOfCompletion() }
+    }
 }

@@ -1,0 +1,30 @@
+import KnapPlugin
+
+/// resource_changes: MCP clients hear of notes that they subscribed to.
+extension ObsidianPlugin: Draining {
+    /// Tells of every change while it lasts, which is until this plugin is replaced or stopped.
+    func resourceChanges(_ input: Empty, _ call: DuplexCall) async throws {
+        let feed = feeds.open()
+        defer { feeds.close(feed) }
+        try await feed.run { try await call.send(encoding: ["updated": $0]) }
+        try Task.checkCancellation()
+        throw PluginError(.unavailable, "the plugin stops")
+    }
+
+    public func beginDrain(deadline: Deadline) { feeds.endAll() }
+
+    /// Whoever listened opens a feed again.
+    public func abandonDrain() {}
+}
+
+/// Changes that were seen while nobody listened are told by the generation that follows.
+extension ObsidianPlugin: Stateful {
+    public static let stateSchema: UInt32 = 1
+
+    public func save() throws -> [UInt8] { Array(JSON.array(feeds.unheard.map(JSON.string)).serialized().utf8) }
+
+    public func load(_ state: [UInt8], schema: UInt32) throws {
+        guard schema == Self.stateSchema else { return }
+        feeds.add(Set((try JSON.parse(state).arrayValue ?? []).compactMap(\.stringValue)))
+    }
+}
