@@ -87,7 +87,7 @@ public final class ObsidianPlugin: Plugin, HealthReporting {
     /// Runs pipelines with the processors that plugins contribute, now and after every change of these.
     private func process(with pipelines: [NotePipeline]) -> [Task<Void, Never>] {
         let following = Task { [host] in
-            for await snapshot in host.registry.snapshots(of: "note_processors") {
+            for await snapshot in host.registry.snapshots(of: "processors") {
                 let processors = snapshot.contributions.compactMap(NoteProcessor.init)
                 for pipeline in pipelines { pipeline.use(processors) }
             }
