@@ -104,9 +104,11 @@ extension ObsidianPlugin {
             vaults: vaults.vaults.map { vault in
                 let progress = vault.progress
                 let pipeline = pipelines[vault.name]
+                // What came and went since it was complete is in the index alone.
+                let count = progress.isComplete ? try? vault.index.count() : nil
                 return .init(
-                    name: vault.name, path: vault.files.root, notes: progress.total, indexed: progress.done,
-                    ready: progress.isComplete, processed: pipeline?.processed ?? 0,
+                    name: vault.name, path: vault.files.root, notes: count ?? progress.total,
+                    indexed: count ?? progress.done, ready: progress.isComplete, processed: pipeline?.processed ?? 0,
                     failures: (try? pipeline?.store.failures().count) ?? 0)
             })
     }

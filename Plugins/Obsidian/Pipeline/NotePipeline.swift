@@ -265,11 +265,19 @@ actor NotePipeline {
         return value
     }
 
+    /// Whether the processor was not to be had, or went during the call, rather than failed.
+    private static func isOfHost(_ error: PluginError) -> Bool {
+        switch error.code {
+        case .unavailable: true
+        case .resourceExhausted: error.details?["retry"] == true
+        case .unknown: error.details?["may_have_run"] != nil
+        default: false
+        }
+    }
+
     /// What to write down about a failure; nil where it is to be tried again.
     private func reason(_ error: PluginError, _ strike: Strike) -> String? {
-        guard error.code == .unavailable || error.code == .resourceExhausted && error.details?["retry"] == true else {
-            return error.description
-        }
+        guard Self.isOfHost(error) else { return error.description }
         // What was turned away before it ran says nothing about the note.
         guard error.details?["may_have_run"] != false else { return nil }
         let count = strikes[strike, default: 0] + 1
