@@ -24,6 +24,7 @@ public final class ObsidianPlugin: Plugin, HealthReporting {
 
     private struct Settings: Codable {
         var vaults: [String]
+        var policies: [PathRule]?
     }
 
     private struct Open {
@@ -36,7 +37,7 @@ public final class ObsidianPlugin: Plugin, HealthReporting {
 
     private let host: PluginHost
     let feeds = ResourceFeeds()
-    private let open = Mutex(Open(vaults: VaultSet(vaults: []), watchers: []))
+    private let open = Mutex(Open(vaults: VaultSet(views: []), watchers: []))
 
     public init(host: PluginHost) { self.host = host }
 
@@ -55,24 +56,33 @@ public final class ObsidianPlugin: Plugin, HealthReporting {
     public func activate(_ hook: Call) async throws {
         let settings = try host.configuration(as: Settings.self)
         let directory = try host.stateDirectory
-        var opened = Open(vaults: VaultSet(vaults: []), watchers: [])
+        var opened = Open(vaults: VaultSet(views: []), watchers: [])
         var vaults: [Vault] = []
+        var views: [VaultViews] = []
         var roots: [String] = []
         for path in settings.vaults.map(Self.realPath) where !roots.contains(path) { roots.append(path) }
         for (path, name) in zip(roots, VaultNames.unique(roots)) {
             let id = ContentVersion.of(Array(path.utf8)).prefix(12)
+            let rules = (settings.policies ?? []).filter { $0.vault == nil || $0.vault == name || $0.vault.map(Self.realPath) == path }
             let vault = try Vault(
                 root: path, name: name, indexPath: "\(directory)/index-\(id).sqlite",
-                journalPath: "\(directory)/history-\(id).sqlite")
-            let watcher = try VaultWatcher(vault: vault) { [log = host.log] error in
+                journalPath: "\(directory)/history-\(id).sqlite", access: VaultViews.common(rules))
+            let onError: @Sendable (any Error) -> Void = { [log = host.log] error in
                 log.error("vault could not be indexed", ["vault": path, "reason": "\(error)"])
             }
+            let watcher = try VaultWatcher(vault: vault, onError: onError)
+            views.append(
+                VaultViews(base: vault, rules: rules) { access in
+                    let view = try Vault(
+                        viewOf: vault, access: access, indexPath: "\(directory)/index-\(id)-\(access.id).sqlite")
+                    return (view, try VaultWatcher(vault: view, onError: onError))
+                })
             vaults.append(vault)
             opened.watchers.append(watcher)
             let store = try ProcessingStore(path: "\(directory)/processing-\(id).sqlite")
             opened.pipelines[vault.name] = NotePipeline(vault: vault, store: store, caller: .init(host))
         }
-        opened.vaults = VaultSet(vaults: vaults)
+        opened.vaults = VaultSet(views: views)
         for vault in vaults {
             vault.changes.follow { [feeds, name = vault.name, isOnly = vaults.count == 1] paths in
                 guard !paths.isEmpty else { return }
@@ -80,6 +90,7 @@ public final class ObsidianPlugin: Plugin, HealthReporting {
             }
         }
         for watcher in opened.watchers { watcher.start() }
+        for view in views { try view.prepare() }
         opened.tasks = process(with: Array(opened.pipelines.values))
         open.withLock { $0 = opened }
     }
@@ -97,11 +108,12 @@ public final class ObsidianPlugin: Plugin, HealthReporting {
 
     public func suspend(_ hook: Call) async throws {
         let closed = open.withLock { open in
-            defer { open = Open(vaults: VaultSet(vaults: []), watchers: []) }
+            defer { open = Open(vaults: VaultSet(views: []), watchers: []) }
             return open
         }
         for task in closed.tasks { task.cancel() }
         for watcher in closed.watchers { watcher.stop() }
+        for view in closed.vaults.views { view.close() }
         for task in closed.tasks { await task.value }
     }
 

@@ -33,7 +33,7 @@ extension ObsidianPlugin {
     }
 
     func noteData(_ input: NoteDataInput, _ call: Call) throws -> NoteDataOutput {
-        let vault = try vaults.vault(input.vault)
+        let vault = try vaults.vault(input.vault, call)
         let pipeline = try pipeline(of: vault)
         let path = try vault.find(input.path)
         guard path.isNote else { throw VaultError(.invalidArgument, "'\(path)' is not a note; only notes are processed") }
@@ -96,7 +96,7 @@ extension ObsidianPlugin {
     }
 
     func tasks(_ input: TasksInput, _ call: Call) throws -> TasksOutput {
-        let vault = try vaults.vault(input.vault)
+        let vault = try vaults.vault(input.vault, call)
         let pipeline = try pipeline(of: vault)
         let page = try Page(limit: input.limit, offset: input.offset, standard: 50, most: 1000)
         let paths = vault.paths
@@ -186,7 +186,7 @@ extension ObsidianPlugin {
 
     /// Which processors there are, and where they failed.
     func processing(_ input: ProcessingInput, _ call: Call) throws -> ProcessingOutput {
-        let vault = try vaults.vault(input.vault)
+        let vault = try vaults.vault(input.vault, call)
         let pipeline = try pipeline(of: vault)
         let page = try Page(limit: input.limit, offset: input.offset, standard: 50, most: 1000)
         let path = try input.path.map { try vault.find($0).text }
@@ -225,7 +225,7 @@ extension ObsidianPlugin {
 
     /// Has what failed tried again.
     func processNotes(_ input: ProcessNotesInput, _ call: Call) async throws -> ProcessNotesOutput {
-        let vault = try vaults.vault(input.vault)
+        let vault = try vaults.vault(input.vault, call)
         let pipeline = try pipeline(of: vault)
         let path = try input.path.map { try vault.find($0).text }
         if let processor = input.processor { _ = try Self.steps(processor, pipeline) }

@@ -33,7 +33,7 @@ extension ObsidianPlugin {
     }
 
     func queryNotes(_ input: QueryInput, _ call: Call) throws -> QueryOutput {
-        let vault = try vaults.vault(input.vault)
+        let vault = try vaults.vault(input.vault, call)
         let page = try Page(limit: input.limit, offset: input.offset, standard: 50, most: 500)
         var condition = SQLCondition()
         if let tag = input.tag { condition.add(.tag(tag)) }
@@ -76,7 +76,7 @@ extension ObsidianPlugin {
     }
 
     func recentChanges(_ input: RecentInput, _ call: Call) throws -> QueryOutput {
-        let vault = try vaults.vault(input.vault)
+        let vault = try vaults.vault(input.vault, call)
         let page = try Page(limit: input.limit, offset: input.offset, standard: 20, most: 500)
         let (notes, total) = try vault.index.notes(where: SQLCondition(), order: .modified, limit: page.limit, offset: page.offset)
         return QueryOutput(
@@ -101,15 +101,16 @@ extension ObsidianPlugin {
 
     func status(_ input: Empty, _ call: Call) throws -> StatusOutput {
         StatusOutput(
-            vaults: vaults.vaults.map { vault in
+            vaults: try vaults.all(for: call).map { vault in
                 let progress = vault.progress
                 let pipeline = pipelines[vault.name]
                 // What came and went since it was complete is in the index alone.
                 let count = progress.isComplete ? try? vault.index.count() : nil
                 return .init(
                     name: vault.name, path: vault.files.root, notes: count ?? progress.total,
-                    indexed: count ?? progress.done, ready: progress.isComplete, processed: pipeline?.processed ?? 0,
-                    failures: (try? pipeline?.store.failures().count) ?? 0)
+                    indexed: count ?? progress.done, ready: progress.isComplete,
+                    processed: min(pipeline?.processed ?? 0, count ?? progress.total),
+                    failures: try pipeline?.store.failures().count { vault.files.access.sees($0.path) } ?? 0)
             })
     }
 
@@ -137,7 +138,7 @@ extension ObsidianPlugin {
                 .notFound,
                 "there is no resource '\(input.uri)'; notes are vault:///Folder/Note.md, or vault://NAME/Folder/Note.md of several vaults")
         }
-        let vault = try vaults.vault(name.isEmpty ? nil : name)
+        let vault = try vaults.vault(name.isEmpty ? nil : name, call)
         let (text, _, _) = try vault.readText(try vault.find(path, argument: "uri"))
         return ResourceOutput(contents: [.init(uri: input.uri, mimeType: "text/markdown", text: text)])
     }

@@ -27,7 +27,7 @@ extension ObsidianPlugin {
     }
 
     func searchNotes(_ input: SearchInput, _ call: Call) throws -> SearchOutput {
-        let vault = try vaults.vault(input.vault)
+        let vault = try vaults.vault(input.vault, call)
         let page = try Page(limit: input.limit, offset: input.offset, standard: 10, most: 100)
         let query = try SearchQuery(input.query)
         let patience = Patience(call)
@@ -64,7 +64,7 @@ extension ObsidianPlugin {
 
     /// Lines, because that is what search answers with; and never more characters than a client takes.
     func readNote(_ input: ReadInput, _ call: Call) throws -> ReadOutput {
-        let vault = try vaults.vault(input.vault)
+        let vault = try vaults.vault(input.vault, call)
         let page = try Page(limit: input.limit, offset: input.offset, standard: 2000, most: 100_000)
         let path = try vault.find(input.path)
         let (text, version, _) = try vault.readText(path)
@@ -109,7 +109,7 @@ extension ObsidianPlugin {
     }
 
     func listNotes(_ input: ListInput, _ call: Call) throws -> ListOutput {
-        let vault = try vaults.vault(input.vault)
+        let vault = try vaults.vault(input.vault, call)
         let page = try Page(limit: input.limit, offset: input.offset, standard: 100, most: 1000)
         let all = vault.paths.filter { $0.lowercased().hasSuffix(".md") }
         var prefix = ""

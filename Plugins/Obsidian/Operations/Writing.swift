@@ -20,7 +20,7 @@ extension ObsidianPlugin {
     }
 
     func writeNote(_ input: WriteInput, _ call: Call) throws -> WriteOutput {
-        let vault = try vaults.vault(input.vault)
+        let vault = try vaults.vault(input.vault, call)
         let path = try VaultPath(input.path).asNote
         guard path.isNote else {
             throw VaultError(.invalidArgument, "path '\(path)' does not end in .md; only notes can be written")
@@ -71,7 +71,7 @@ extension ObsidianPlugin {
     }
 
     func editNote(_ input: EditInput, _ call: Call) throws -> EditOutput {
-        let vault = try vaults.vault(input.vault)
+        let vault = try vaults.vault(input.vault, call)
         let path = try vault.find(input.path)
         guard path.isNote else { throw VaultError(.invalidArgument, "'\(path)' is not a note") }
         // An edit is of what is there: where an editor saved in the moment between, it is made again of that.
@@ -111,7 +111,7 @@ extension ObsidianPlugin {
     }
 
     func deleteNote(_ input: DeleteInput, _ call: Call) throws -> DeleteOutput {
-        let vault = try vaults.vault(input.vault)
+        let vault = try vaults.vault(input.vault, call)
         let path = try vault.find(input.path)
         try vault.synchronize { false }
         return try vault.change {

@@ -30,10 +30,31 @@ final class Vault: Sendable {
     let journal: ChangeJournal
     let changes = VaultChanges()
     private let state = Mutex(State())
-    private let changing = Mutex(())
+    private let changing: ChangeLock
 
-    init(root: String, name: String? = nil, indexPath: String, journalPath: String) throws {
-        files = try VaultFiles(root: root)
+    /// Changes of the same files through several views.
+    private final class ChangeLock: Sendable {
+        let mutex = Mutex(())
+    }
+
+    /// The same vault with what `access` allows, and an index of that.
+    init(viewOf base: Vault, access: PathAccess, indexPath: String) throws {
+        files = try VaultFiles(root: base.files.root, access: access)
+        name = base.name
+        changing = base.changing
+        do {
+            index = try NoteIndex(path: indexPath)
+        } catch {
+            throw VaultError(.failedPrecondition, "the index '\(indexPath)' cannot be opened or made: \(error)")
+        }
+        journal = ChangeJournal(of: base.journal, showing: access)
+        let isNew = try index.count() == 0
+        state.withLock { $0.isNew = isNew }
+    }
+
+    init(root: String, name: String? = nil, indexPath: String, journalPath: String, access: PathAccess = .all) throws {
+        files = try VaultFiles(root: root, access: access)
+        changing = ChangeLock()
         self.name = name ?? VaultNames.unique([files.root])[0]
         do {
             index = try NoteIndex(path: indexPath)
@@ -41,7 +62,7 @@ final class Vault: Sendable {
             throw VaultError(.failedPrecondition, "the index '\(indexPath)' cannot be opened or made: \(error)")
         }
         do {
-            journal = try ChangeJournal(path: journalPath)
+            journal = try ChangeJournal(path: journalPath, showing: access)
         } catch {
             throw VaultError(.failedPrecondition, "the journal '\(journalPath)' cannot be opened or made: \(error)")
         }
@@ -74,7 +95,7 @@ final class Vault: Sendable {
     var resolver: LinkResolver { state.withLock { $0.resolver } }
 
     /// Runs one change of the vault after the other.
-    func change<T>(_ body: () throws -> T) rethrows -> T { try changing.withLock { _ in try body() } }
+    func change<T>(_ body: () throws -> T) rethrows -> T { try changing.mutex.withLock { _ in try body() } }
 
     // MARK: Finding notes
 
