@@ -32,7 +32,7 @@ extension ObsidianPlugin {
         let query = try SearchQuery(input.query)
         let patience = Patience(call)
         let (hits, total) = try vault.index.search(
-            query, folder: input.path, limit: page.limit, offset: page.offset, check: patience.check)
+            query, folder: input.path, among: vault.excludedFiles.condition(among: vault.paths), limit: page.limit, offset: page.offset, check: patience.check)
         let snippets = Snippets(query, check: patience.check)
         let matches = try hits.map { SearchOutput.Match(path: $0.summary.path, lines: try snippets.lines(of: $0)) }
         var budget = try TokenBudget(input.max_tokens)

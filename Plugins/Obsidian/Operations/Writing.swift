@@ -102,7 +102,8 @@ extension ObsidianPlugin {
 
     struct DeleteOutput: Codable, Sendable {
         var path: String
-        var trashed: String
+        /// None: it is in the history alone, as the vault's settings have it.
+        var trashed: String?
         /// Notes whose links now lead nowhere.
         var broken_links_in: [String]
         /// Its number in the history.
@@ -123,7 +124,7 @@ extension ObsidianPlugin {
                 }
             let done = try vault.apply("delete", [change])
             return DeleteOutput(
-                path: path.text, trashed: done.files[0].trashed ?? change.path.text,
+                path: path.text, trashed: vault.dispose(done.files[0].trashed ?? change.path.text, of: path),
                 broken_links_in: Set(sources).subtracting([path.text]).sorted(), change: done.id,
                 warning: vault.warning)
         }

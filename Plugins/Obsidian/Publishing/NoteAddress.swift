@@ -17,6 +17,9 @@ enum NoteAddress {
         return addresses
     }
 
+    /// A path in an address, its slashes as they are.
+    static func escaped(_ path: String) -> String { escaped(path, keeping: separator) }
+
     private static let separator = Set("/".utf8)
     /// RFC 6570, section 3.2.3: what `{+path}` leaves as it is.
     private static let reserved = Set(":/?#[]@!$&'()*+,;=".utf8)
