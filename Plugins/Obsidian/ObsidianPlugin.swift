@@ -18,6 +18,7 @@ public final class ObsidianPlugin: Plugin, HealthReporting {
         .blocking("vault.recent_changes", recentChanges), .blocking("vault.read_resource", readResource),
         .blocking("vault.history", history), .blocking("vault.undo", undo), .blocking("vault.status", status),
         .stream("vault.resource_changes", resourceChanges), .blocking("vault.note_data", noteData),
+        .blocking("vault.check_resource", checkResource),
         .blocking("vault.tasks", tasks), .blocking("vault.processing", processing),
         .call("vault.process_notes", processNotes),
     ]

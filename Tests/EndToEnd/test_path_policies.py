@@ -18,8 +18,8 @@ TOKENS = {"reader": "reader-token", "other": "other-token"}
 @pytest.fixture
 def served(place):
     for path, text in {
-        "Secret/Plan.md": "zebra #hush [[Open]] [[Welcome]]\n- [ ] zebra task\n", "Secret/Deep/More.md": "zebra two\n",
-        "Open.md": "[[Plan]] zebra shown\n", "Templates/T.md": "[[Open]] template\n", "Work/Job.md": "zebra at work #job\n",
+        "Secret/Scheme.md": "zebra #hush [[Open]] [[Welcome]]\n- [ ] zebra task\n", "Secret/Deep/More.md": "zebra two\n",
+        "Open.md": "[[Scheme]] zebra shown\n", "Templates/T.md": "[[Open]] template\n", "Work/Job.md": "zebra at work #job\n",
     }.items():
         (place.vault / path).parent.mkdir(parents=True, exist_ok=True)
         (place.vault / path).write_text(text)
@@ -46,7 +46,7 @@ def ready(place, token):
 
 
 def test_what_a_caller_may_not_see_is_found_in_no_way_and_nobody_else_misses_it(served):
-    change = served.call("vault.edit_note", path="Secret/Plan.md", action="append", content="zebra more")["change"]
+    change = served.call("vault.edit_note", path="Secret/Scheme.md", action="append", content="zebra more")["change"]
     both = served.call("vault.move_note", path="Open.md", to="Opened.md")["change"]
     set_to(served, "obsidian.policies", [{"path": "Secret", "access": "none", "callers": ["token:read*"]}])
     token = TOKENS["reader"]
@@ -70,25 +70,32 @@ def test_what_a_caller_may_not_see_is_found_in_no_way_and_nobody_else_misses_it(
     assert [each.get("path") for each in ask("note_links", path="Opened.md")["outgoing"]] == [None]
     # Nor do errors tell whether there is something.
     for tool, arguments in [
-            ("read_note", {"path": "Secret/Plan.md"}), ("read_note", {"path": "Plan"}), ("read_note", {"path": "Secret/Plam.md"}),
-            ("edit_note", {"path": "Secret/Plan.md", "content": "x"}), ("note_data", {"path": "Secret/Plan.md"}),
-            ("list_notes", {"path": "Secret"}), ("list_notes", {"path": "Secre"}), ("move_note", {"path": "Secret/Plan.md", "to": "X.md"}),
-            ("delete_note", {"path": "Secret/Plan.md"}), ("history", {"change": change}), ("history", {"change": both}),
+            ("read_note", {"path": "Secret/Scheme.md"}), ("read_note", {"path": "Scheme"}), ("read_note", {"path": "Secret/Schema.md"}),
+            ("edit_note", {"path": "Secret/Scheme.md", "content": "x"}), ("note_data", {"path": "Secret/Scheme.md"}),
+            ("list_notes", {"path": "Secret"}), ("list_notes", {"path": "Secre"}), ("move_note", {"path": "Secret/Scheme.md", "to": "X.md"}),
+            ("delete_note", {"path": "Secret/Scheme.md"}), ("history", {"change": change}), ("history", {"change": both}),
             ("undo", {"changes": [change]})]:
         status, answer = use(served, tool, token, **arguments)
         assert status == 404, (tool, arguments, answer)
         assert "did you mean 'Secret" not in json.dumps(answer)
-    there = use(served, "write_note", token, path="Secret/Plan.md", content="x", overwrite=True)
+    there = use(served, "write_note", token, path="Secret/Scheme.md", content="x", overwrite=True)
     free = use(served, "write_note", token, path="Secret/Free.md", content="x", overwrite=True)
     into = use(served, "move_note", token, path="Welcome.md", to="Secret/Deep/More.md")
     assert there[0] == free[0] == into[0] == 403 and "obsidian.policies" in json.dumps(there[1])
-    assert json.dumps(there[1]).replace("Plan", "Free") == json.dumps(free[1])
+    assert json.dumps(there[1]).replace("Scheme", "Free") == json.dumps(free[1])
     assert (served.vault / "Welcome.md").exists() and "zebra two" in (served.vault / "Secret/Deep/More.md").read_text()
 
     async def resource():
         async with Client(http(served, served.endpoint, token=token)) as client:
             with pytest.raises(Exception, match="no note"):
-                await client.read_resource("vault:///Secret/Plan.md")
+                await client.read_resource("vault:///Secret/Scheme.md")
+            async with client.listen(resource_subscriptions=["vault:///Secret/Scheme", "vault:///Welcome.md"]) as changes:
+                assert changes.honored.resource_subscriptions == ["vault:///Welcome.md"]
+        async with Client(http(served, served.endpoint, token=token), mode="legacy") as client:
+            await client.session.subscribe_resource("vault:///Welcome.md")
+            for path in ("Scheme.md", "Nothing.md"):
+                with pytest.raises(Exception, match="no resource"):
+                    await client.session.subscribe_resource(f"vault:///Secret/{path}")
 
     asyncio.run(resource())
     # Others see it, by the same tools.

@@ -198,7 +198,7 @@ extension ObsidianPlugin {
         let processors = try plan.steps.map { step in
             ProcessingOutput.Processor(
                 name: step.name, version: step.processor.version, plugin: step.processor.plugin,
-                notes: try pipeline.store.done(step.name, key: step.key),
+                notes: try pipeline.store.done(step.name, key: step.key).count(where: paths.contains),
                 failures: all.count { $0.processor == step.name && $0.key == step.key })
         }
         let refused = plan.problems.map {

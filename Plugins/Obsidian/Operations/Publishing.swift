@@ -11,6 +11,24 @@ extension ObsidianPlugin: Draining {
         throw PluginError(.unavailable, "the plugin stops")
     }
 
+    struct CheckInput: Codable, Sendable {
+        var uri: String
+    }
+
+    struct CheckOutput: Codable, Sendable {
+        var allowed: Bool
+    }
+
+    /// The same answer for a note that there is and for one that there is not: only the rules for paths decide.
+    func checkResource(_ input: CheckInput, _ call: Call) throws -> CheckOutput {
+        guard let (name, path) = NoteAddress.read(input.uri), let vault = try? vaults.vault(name, call) else {
+            return CheckOutput(allowed: true)
+        }
+        let trimmed = path.hasPrefix("/") ? String(path.dropFirst()) : path
+        let access = vault.files.access
+        return CheckOutput(allowed: access.sees(trimmed) && access.sees(VaultPath(trusted: trimmed).asNote.text))
+    }
+
     public func beginDrain(deadline: Deadline) { feeds.endAll() }
 
     /// Whoever listened opens a feed again.

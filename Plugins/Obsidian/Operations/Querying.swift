@@ -130,15 +130,12 @@ extension ObsidianPlugin {
 
     /// `vault:///Folder/Note.md`, or `vault://NAME/Folder/Note.md` where several vaults are open, percent-encoded as URIs are.
     func readResource(_ input: ResourceInput, _ call: Call) throws -> ResourceOutput {
-        let place = input.uri.dropFirst("vault://".count)
-        guard input.uri.hasPrefix("vault://"), let slash = place.firstIndex(of: "/"),
-            let name = PercentEncoding.decode(place[..<slash]), let path = PercentEncoding.decode(place[place.index(after: slash)...])
-        else {
+        guard let (name, path) = NoteAddress.read(input.uri) else {
             throw VaultError(
                 .notFound,
                 "there is no resource '\(input.uri)'; notes are vault:///Folder/Note.md, or vault://NAME/Folder/Note.md of several vaults")
         }
-        let vault = try vaults.vault(name.isEmpty ? nil : name, call)
+        let vault = try vaults.vault(name, call)
         let (text, _, _) = try vault.readText(try vault.find(path, argument: "uri"))
         return ResourceOutput(contents: [.init(uri: input.uri, mimeType: "text/markdown", text: text)])
     }

@@ -178,15 +178,15 @@ final class ProcessingStore: Sendable {
         }
     }
 
-    /// How many notes have a result of a processor for their content.
-    func done(_ processor: String, key: String) throws -> Int {
+    /// The notes that have a result of a processor for their content.
+    func done(_ processor: String, key: String) throws -> [String] {
         try database.read { database in
-            try Int.fetchOne(
+            try String.fetchAll(
                 database,
                 sql: """
-                    SELECT count(*) FROM note JOIN result ON result.version = note.version
+                    SELECT path FROM note JOIN result ON result.version = note.version
                     WHERE processor = ? AND key = ?
-                    """, arguments: [processor, key]) ?? 0
+                    """, arguments: [processor, key])
         }
     }
 

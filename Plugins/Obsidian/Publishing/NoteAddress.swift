@@ -17,6 +17,16 @@ enum NoteAddress {
         return addresses
     }
 
+    /// The vault's name, nil for the only one, and the path; nil for what is no note's address.
+    static func read(_ uri: String) -> (vault: String?, path: String)? {
+        let place = uri.dropFirst("vault://".count)
+        guard uri.hasPrefix("vault://"), let slash = place.firstIndex(of: "/"),
+            let name = PercentEncoding.decode(place[..<slash]),
+            let path = PercentEncoding.decode(place[place.index(after: slash)...])
+        else { return nil }
+        return (name.isEmpty ? nil : name, path)
+    }
+
     /// A path in an address, its slashes as they are.
     static func escaped(_ path: String) -> String { escaped(path, keeping: separator) }
 
