@@ -125,7 +125,7 @@ public final class GatewayPlugin: Plugin, Draining {
         do {
             let token = try settings.accessToken(stateDirectory: host.stateDirectory)
             let access = HTTPAccess(
-                token: token, allowedOrigins: settings.allowedOrigins, allowedHosts: settings.ownHosts)
+                token: token, named: settings.tokens, allowedOrigins: settings.allowedOrigins, allowedHosts: settings.ownHosts)
             let backend: @Sendable (Caller) -> any Backend = { [host] caller in
                 HostBackend(host: host, startup: startup, parent: nil, caller: caller)
             }

@@ -11,6 +11,8 @@ struct Settings: Decodable {
     var port: Int
     /// Nil: the one in the state directory, made at the first start.
     var token: String?
+    /// More tokens, by the names of those who have them.
+    var tokens: [String: String]
     /// Origins besides the server's own, such as `https://app.example`.
     var allowedOrigins: [String]
     var listBudgetBytes: Int
@@ -47,7 +49,7 @@ struct Settings: Decodable {
     }
 
     private enum CodingKeys: String, CodingKey {
-        case http, host, port, token, tls, oauth
+        case http, host, port, token, tokens, tls, oauth
         case publicURL = "public_url"
         case allowedOrigins = "allowed_origins"
         case listBudgetBytes = "list_budget_bytes"
@@ -60,6 +62,7 @@ struct Settings: Decodable {
         host = try values.decodeIfPresent(String.self, forKey: .host) ?? "127.0.0.1"
         port = try values.decodeIfPresent(Int.self, forKey: .port) ?? 7420
         token = try values.decodeIfPresent(String.self, forKey: .token)
+        tokens = try values.decodeIfPresent([String: String].self, forKey: .tokens) ?? [:]
         allowedOrigins = try values.decodeIfPresent([String].self, forKey: .allowedOrigins) ?? []
         listBudgetBytes = try values.decodeIfPresent(Int.self, forKey: .listBudgetBytes) ?? 24 * 1024
         strictSchemas = try values.decodeIfPresent(Bool.self, forKey: .strictSchemas) ?? true

@@ -20,23 +20,35 @@ public final class ObsidianPlugin: Plugin, HealthReporting {
         .blocking("vault.batch", editNotes),
         .blocking("vault.graph", graph), .blocking("vault.mentions", mentions), .blocking("vault.context", context),
         .blocking("vault.search_marked", searchMarked), .blocking("vault.details", details),
+        .stream("vault.resource_changes", resourceChanges), .blocking("vault.note_data", noteData),
+        .blocking("vault.check_resource", checkResource),
+        .blocking("vault.tasks", tasks), .blocking("vault.processing", processing),
+        .call("vault.process_notes", processNotes),
     ]
 
     private struct Settings: Codable {
         var vaults: [String]
         /// Where the model of search by meaning is; empty for none.
         var meaning: String
+        var policies: [PathRule]?
     }
 
     private struct Open {
         var vaults: VaultSet
         var watchers: [VaultWatcher]
+        var pipelines: [String: NotePipeline] = [:]
+        /// What runs the pipelines.
+        var tasks: [Task<Void, Never>] = []
     }
 
     private let host: PluginHost
-    private let open = Mutex(Open(vaults: VaultSet(vaults: []), watchers: []))
+    let feeds = ResourceFeeds()
+    private let open = Mutex(Open(vaults: VaultSet(views: []), watchers: []))
 
     public init(host: PluginHost) { self.host = host }
+
+    /// The pipeline of each open vault, by the vault's name.
+    var pipelines: [String: NotePipeline] { open.withLock { $0.pipelines } }
 
     var vaults: VaultSet { open.withLock { $0.vaults } }
     /// One for each vault.
@@ -52,36 +64,70 @@ public final class ObsidianPlugin: Plugin, HealthReporting {
     public func activate(_ hook: Call) async throws {
         let settings = try host.configuration(as: Settings.self)
         let directory = try host.stateDirectory
-        var opened = Open(vaults: VaultSet(vaults: []), watchers: [])
+        var opened = Open(vaults: VaultSet(views: []), watchers: [])
         var vaults: [Vault] = []
+        var views: [VaultViews] = []
         var roots: [String] = []
         for path in settings.vaults.map(Self.realPath) where !roots.contains(path) { roots.append(path) }
         let models = settings.meaning.isEmpty ? nil : ModelSource(folder: settings.meaning)
         for (path, name) in zip(roots, VaultNames.unique(roots)) {
             let id = ContentVersion.of(Array(path.utf8)).prefix(12)
+            let rules = (settings.policies ?? []).filter { $0.vault == nil || $0.vault == name || $0.vault.map(Self.realPath) == path }
             let vault = try Vault(
                 root: path, name: name, indexPath: "\(directory)/index-\(id).sqlite",
                 journalPath: "\(directory)/history-\(id).sqlite",
-                meaning: models.map { ($0, "\(directory)/meaning-\(id).sqlite") })
-            let watcher = try VaultWatcher(vault: vault) { [log = host.log] error in
+                meaning: models.map { ($0, "\(directory)/meaning-\(id).sqlite") }, access: VaultViews.common(rules))
+            let onError: @Sendable (any Error) -> Void = { [log = host.log] error in
                 log.error("vault could not be indexed", ["vault": path, "reason": "\(error)"])
             }
+            let watcher = try VaultWatcher(vault: vault, onError: onError)
+            views.append(
+                VaultViews(base: vault, rules: rules) { access in
+                    let view = try Vault(
+                        viewOf: vault, access: access, indexPath: "\(directory)/index-\(id)-\(access.id).sqlite",
+                        meaning: models.map { ($0, "\(directory)/meaning-\(id)-\(access.id).sqlite") })
+                    return (view, try VaultWatcher(vault: view, onError: onError))
+                })
             vaults.append(vault)
             opened.watchers.append(watcher)
+            let store = try ProcessingStore(path: "\(directory)/processing-\(id).sqlite")
+            opened.pipelines[vault.name] = NotePipeline(vault: vault, store: store, caller: .init(host))
         }
-        opened.vaults = VaultSet(vaults: vaults)
+        opened.vaults = VaultSet(views: views)
+        for vault in vaults {
+            vault.changes.follow { [feeds, name = vault.name, isOnly = vaults.count == 1] paths in
+                guard !paths.isEmpty else { return }
+                feeds.add(paths.reduce(into: []) { $0.formUnion(NoteAddress.all(of: $1, vault: name, isOnly: isOnly)) })
+            }
+        }
         for vault in vaults { vault.meaning?.start() }
         for watcher in opened.watchers { watcher.start() }
+        for view in views { try view.prepare() }
+        opened.tasks = process(with: Array(opened.pipelines.values))
         open.withLock { $0 = opened }
+    }
+
+    /// Runs pipelines with the processors that plugins contribute, now and after every change of these.
+    private func process(with pipelines: [NotePipeline]) -> [Task<Void, Never>] {
+        let following = Task { [host] in
+            for await snapshot in host.registry.snapshots(of: "processors") {
+                let processors = snapshot.contributions.compactMap(NoteProcessor.init)
+                for pipeline in pipelines { pipeline.use(processors) }
+            }
+        }
+        return [following] + pipelines.map { pipeline in Task { await pipeline.run() } }
     }
 
     public func suspend(_ hook: Call) async throws {
         let closed = open.withLock { open in
-            defer { open = Open(vaults: VaultSet(vaults: []), watchers: []) }
+            defer { open = Open(vaults: VaultSet(views: []), watchers: []) }
             return open
         }
+        for task in closed.tasks { task.cancel() }
         for watcher in closed.watchers { watcher.stop() }
-        for vault in closed.vaults.vaults { vault.meaning?.stop() }
+        for vault in closed.vaults.views.map(\.base) { vault.meaning?.stop() }
+        for view in closed.vaults.views { view.close() }
+        for task in closed.tasks { await task.value }
     }
 
     /// The path itself when there is nothing there: opening it says so.

@@ -18,6 +18,9 @@ package struct Authorizer: Sendable {
     func admit(_ request: HTTPRequest, at address: ServerAddress) async -> Admission {
         let token = request.headerFields[.authorization].flatMap(HTTPAccess.bearer)
         if let token, oauth?.acceptsStaticToken ?? true, access.matches(token) { return .caller(Self.tokenHolder) }
+        if let token, oauth?.acceptsStaticToken ?? true, let name = access.name(of: token) {
+            return .caller(Caller(principal: "token:\(name)"))
+        }
         guard let oauth else {
             let challenge = Challenge(error: token == nil ? nil : "invalid_token")
             return .refused(Self.unauthorized(challenge, token == nil ? "A token is needed." : "The token is wrong."))

@@ -11,6 +11,8 @@ package struct Catalog: Sendable {
     package internal(set) var prompts: [Prompt] = []
     package internal(set) var completions: [Completion] = []
     package internal(set) var feeds: [Feed] = []
+    /// Methods that say whether a caller may hear of a resource.
+    package internal(set) var subscriptionChecks: [String] = []
     package internal(set) var problems: [Problem] = []
 
     private var toolIndex: [String: Int] = [:]

@@ -51,6 +51,7 @@ struct CatalogBuilder {
             case "resource_template": try catalog.templates.append(ResourceTemplate(offer))
             case "resource_list": try catalog.resourceLists.append(ResourceList(offer))
             case "prompt": try add(prompt: Prompt(offer))
+            case "subscription_check": try catalog.subscriptionChecks.append(offer.item.required("method"))
             case "feed": try catalog.feeds.append(Feed(offer))
             case "completion": try catalog.completions.append(Completion(offer))
             case let kind?: throw Unservable("this Gateway does not know the kind \(kind); a newer one may")

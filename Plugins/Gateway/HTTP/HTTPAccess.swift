@@ -10,6 +10,8 @@ package struct HTTPAccess: Sendable {
     }
 
     private let token: [UInt8]
+    /// Of those who are told apart, by their names.
+    private let named: [(name: String, token: [UInt8])]
     private let allowedOrigins: Set<String>
     /// What the server answers to: the loopback's own names and the configured ones.
     let allowedHosts: Set<String>
@@ -17,8 +19,11 @@ package struct HTTPAccess: Sendable {
     package static let cookie = "knap_token"
     private static let loopback: Set<String> = ["localhost", "127.0.0.1", "[::1]"]
 
-    package init(token: String, allowedOrigins: [String], allowedHosts: [String] = []) {
+    package init(
+        token: String, named: [String: String] = [:], allowedOrigins: [String], allowedHosts: [String] = []
+    ) {
         self.token = Array(token.utf8)
+        self.named = named.map { ($0, Array($1.utf8)) }
         self.allowedOrigins = Set(allowedOrigins.map { $0.lowercased() })
         self.allowedHosts = Self.loopback.union(allowedHosts.map { $0.lowercased() })
     }
@@ -63,7 +68,15 @@ package struct HTTPAccess: Sendable {
     }
 
     /// Takes as long for every guess of the same length, so that the time tells nothing of the token.
-    package func matches(_ guess: some StringProtocol) -> Bool {
+    package func matches(_ guess: some StringProtocol) -> Bool { Self.matches(guess, token) }
+
+    /// Whose token it is; nil where it is nobody's who has a name.
+    func name(of guess: some StringProtocol) -> String? {
+        // All are compared, so that the time does not tell which are near.
+        named.reduce(nil) { found, each in Self.matches(guess, each.token) ? each.name : found }
+    }
+
+    private static func matches(_ guess: some StringProtocol, _ token: [UInt8]) -> Bool {
         guard !token.isEmpty else { return false }
         var difference = UInt8(guess.utf8.count == token.count ? 0 : 1)
         var index = 0

@@ -63,7 +63,7 @@ package struct Server: Sendable {
         case .initialize: return initialize(request, exchange)
         case .ping: return [:]
         case .setLogLevel: return try setLogLevel(request, exchange)
-        case .subscribe: return try subscribe(request, exchange)
+        case .subscribe: return try await subscribe(request, exchange)
         case .unsubscribe: return try unsubscribe(request, exchange)
         case .discover: return discover()
         case .listen: return try await listen(request, exchange)

@@ -4,8 +4,7 @@ extension Server {
     /// `subscriptions/listen`: says what will be told, tells it as it happens, and answers only when the server ends.
     /// The client ends it by cancelling.
     func listen(_ request: Request, _ exchange: Exchange) async throws(RPCError) -> JSONObject {
-        let filter = try await SubscriptionFilter(request, exchange, tasks)
-        if filter.hasResources { try exchange.backend.caller.demand(.resources) }
+        let filter = try await permitted(SubscriptionFilter(request, exchange, tasks), exchange)
         let meta: JSON = .object([MetaKey.subscriptionID: request.id.json])
         // Before the acknowledgement, so that no change after it is missed.
         let changes = catalog.watch(since: exchange.known) { filter.subjects.contains($0) }
@@ -66,12 +65,43 @@ extension Server {
         return notifications
     }
 
-    func subscribe(_ request: Request, _ exchange: Exchange) throws(RPCError) -> JSONObject {
+    /// What the caller may hear of what it wants to.
+    private func permitted(
+        _ filter: SubscriptionFilter, _ exchange: Exchange
+    ) async throws(RPCError) -> SubscriptionFilter {
+        guard filter.hasResources else { return filter }
+        try exchange.backend.caller.demand(.resources)
+        await exchange.backend.settled()
+        var allowed: [String] = []
+        for uri in filter.resources where try await maySubscribe(to: uri, exchange) { allowed.append(uri) }
+        var filter = filter
+        filter.limit(to: allowed)
+        return filter
+    }
+
+    /// Whether the plugins that tell of resources let the caller hear of one.
+    private func maySubscribe(to uri: String, _ exchange: Exchange) async throws(RPCError) -> Bool {
+        for check in catalog.current.subscriptionChecks {
+            do throws(CallFailure) {
+                let answer = try await exchange.backend.call(BackendCall(check, ["uri": .string(uri)])) { _ in }.json(from: check)
+                if answer["allowed"] == false { return false }
+            } catch {
+                throw RPCError(calling: check, error)
+            }
+        }
+        return true
+    }
+
+    func subscribe(_ request: Request, _ exchange: Exchange) async throws(RPCError) -> JSONObject {
         let uri = try request.string("uri")
         try exchange.backend.caller.demand(.resources)
         guard let session = exchange.session else {
             throw RPCError(
                 .invalidRequest, "Subscriptions belong to a session: send the Mcp-Session-Id that initialize answered.")
+        }
+        await exchange.backend.settled()
+        guard try await maySubscribe(to: uri, exchange) else {
+            throw RPCError(.resourceNotFound, "There is no resource \(uri).", data: ["uri": .string(uri)])
         }
         try session.subscribe(to: uri)
         return [:]
@@ -87,6 +117,7 @@ extension Server {
 private struct SubscriptionFilter: Sendable {
     var lists: ListKinds = []
     var subjects: Set<Subject> = []
+    private(set) var resources: [String] = []
     /// What of the filter will be told, in the filter's own form.
     var honoured = JSONObject()
 
@@ -103,6 +134,7 @@ private struct SubscriptionFilter: Sendable {
             honoured[name] = true
         }
         if let uris = try Self.texts("resourceSubscriptions", filter) {
+            resources = uris
             subjects.formUnion(uris.map(Subject.resource))
             honoured["resourceSubscriptions"] = .array(uris.map(JSON.string))
         }
@@ -113,6 +145,13 @@ private struct SubscriptionFilter: Sendable {
             subjects.formUnion(known.map(Subject.task))
             honoured["taskIds"] = .array(known.map(JSON.string))
         }
+    }
+
+    /// Leaves only some of the resources.
+    mutating func limit(to allowed: [String]) {
+        for uri in Set(resources).subtracting(allowed) { subjects.remove(.resource(uri)) }
+        honoured["resourceSubscriptions"] = .array(allowed.map(JSON.string))
+        resources = allowed
     }
 
     var hasResources: Bool { honoured["resourceSubscriptions"] != nil }

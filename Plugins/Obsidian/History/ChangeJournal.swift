@@ -45,15 +45,30 @@ final class ChangeJournal: Sendable {
     }
 
     private let database: DatabasePool
+    /// Changes of other files are not shown.
+    private let access: PathAccess
     private let standing = Mutex(Standing())
 
     /// A journal that is broken is put aside, never deleted: it may hold what a person wants back.
-    init(path: String) throws {
+    init(path: String, showing access: PathAccess = .all) throws {
+        self.access = access
         do {
             database = try Self.open(path)
         } catch let error as DatabaseError where [.SQLITE_CORRUPT, .SQLITE_NOTADB].contains(error.resultCode) {
             for suffix in ["", "-wal", "-shm"] { rename(path + suffix, "\(path).broken-\(time(nil))\(suffix)") }
             database = try Self.open(path)
+        }
+    }
+
+    /// The same journal for a view of the vault.
+    init(of other: ChangeJournal, showing access: PathAccess) {
+        database = other.database
+        self.access = access
+    }
+
+    private func shows(_ entry: Entry) -> Bool {
+        entry.files.allSatisfy { file in
+            access.sees(file.change.path.text) && (file.change.from.map { access.sees($0.text) } ?? true)
         }
     }
 
@@ -220,13 +235,19 @@ final class ChangeJournal: Sendable {
         try database.read { database in
             try Row.fetchOne(database, sql: Self.select + " WHERE done AND change.id = ?", arguments: [id])
                 .map { try Self.entry($0, database) }
-        }
+        }.flatMap { shows($0) ? $0 : nil }
     }
 
     /// The newest first, without the contents of their files, which may be many.
     ///
     /// - Parameter path: A file, or a folder, that they are about; nil for all.
     func entries(about path: String?, limit: Int, offset: Int) throws -> (entries: [Entry], total: Int) {
+        if access.rules.isEmpty { return try all(about: path, limit: limit, offset: offset) }
+        let shown = try all(about: path, limit: Self.maximumChanges * 2, offset: 0).entries.filter(shows)
+        return (Array(shown.dropFirst(offset).prefix(limit)), shown.count)
+    }
+
+    private func all(about path: String?, limit: Int, offset: Int) throws -> (entries: [Entry], total: Int) {
         try database.read { database in
             var condition = " WHERE done"
             var arguments = StatementArguments()

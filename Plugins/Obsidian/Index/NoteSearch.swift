@@ -12,12 +12,14 @@ extension NoteIndex {
     /// others, newest first. `check` is called again and again while texts are read, and throws to
     /// end a search that takes too long.
     func search(
-        _ query: SearchQuery, folder: String?, limit: Int, offset: Int, check: @escaping () throws -> Void = {}
+        _ query: SearchQuery, folder: String?, among shown: SQLCondition? = nil, limit: Int, offset: Int,
+        check: @escaping () throws -> Void = {}
     ) throws -> (hits: [Hit], total: Int) {
         try database.read { database in
             let plan = try withVocabulary(database) { try QueryPlan(query, $0) }
             var inFolder = NoteFilter.all
             if let folder, !folder.isEmpty { inFolder = .condition(.folder(folder)) }
+            if let shown { inFolder = .all([inFolder, .condition(shown)]) }
             let certain = NoteFilter.all([plan.certain, inFolder])
             let last = offset > Int.max - limit ? Int.max : offset + limit
             var order: [Int64]

@@ -44,7 +44,7 @@ extension ObsidianPlugin {
 
     /// Writes, edits and deletes notes: all of it, as one change of the history, or nothing.
     func editNotes(_ input: BatchInput, _ call: Call) throws -> BatchOutput {
-        let vault = try vaults.vault(input.vault)
+        let vault = try vaults.vault(input.vault, call)
         guard (1...Self.mostOperations).contains(input.operations.count) else {
             throw VaultError(
                 .invalidArgument, "operations must be 1 to \(Self.mostOperations), not \(input.operations.count)")

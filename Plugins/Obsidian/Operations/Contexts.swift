@@ -32,7 +32,7 @@ extension ObsidianPlugin {
     private static let standardTokens = 8000
 
     func context(_ input: ContextInput, _ call: Call) throws -> ContextOutput {
-        let vault = try vaults.vault(input.vault)
+        let vault = try vaults.vault(input.vault, call)
         let depth = input.depth ?? 1
         guard (0...5).contains(depth) else {
             throw VaultError(.invalidArgument, "depth must be between 0 and 5, not \(depth)")

@@ -62,7 +62,7 @@ extension ObsidianPlugin {
     }
 
     func graph(_ input: GraphInput, _ call: Call) throws -> GraphOutput {
-        let vault = try vaults.vault(input.vault)
+        let vault = try vaults.vault(input.vault, call)
         let find = input.find ?? (input.to != nil ? .path : .neighbours)
         return switch find {
         case .neighbours: try neighbours(input, call, vault)

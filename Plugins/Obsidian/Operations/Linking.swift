@@ -17,7 +17,7 @@ extension ObsidianPlugin {
     }
 
     func moveNote(_ input: MoveInput, _ call: Call) throws -> MoveOutput {
-        let vault = try vaults.vault(input.vault)
+        let vault = try vaults.vault(input.vault, call)
         let from = try vault.find(input.path)
         var to = try VaultPath(input.to.hasSuffix("/") ? input.to + from.name : input.to, argument: "to")
         if from.isNote { to = to.asNote }
@@ -100,7 +100,7 @@ extension ObsidianPlugin {
     }
 
     func noteLinks(_ input: LinksInput, _ call: Call) throws -> LinksOutput {
-        let vault = try vaults.vault(input.vault)
+        let vault = try vaults.vault(input.vault, call)
         let page = try Page(limit: input.limit, offset: input.offset, standard: 100, most: 1000)
         let path = try vault.find(input.path)
         let resolver = vault.resolver
@@ -134,7 +134,7 @@ extension ObsidianPlugin {
     }
 
     func listTags(_ input: TagsInput, _ call: Call) throws -> TagsOutput {
-        let vault = try vaults.vault(input.vault)
+        let vault = try vaults.vault(input.vault, call)
         let page = try Page(limit: input.limit, offset: input.offset, standard: 200, most: 2000)
         let all = try vault.index.tags(containing: input.query)
         let shown = Array(all.dropFirst(page.offset).prefix(page.limit))

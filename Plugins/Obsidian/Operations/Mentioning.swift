@@ -44,7 +44,7 @@ extension ObsidianPlugin {
     private static let fewCandidates = 500
 
     func mentions(_ input: MentionsInput, _ call: Call) throws -> MentionsOutput {
-        let vault = try vaults.vault(input.vault)
+        let vault = try vaults.vault(input.vault, call)
         let page = try Page(limit: input.limit, offset: input.offset, standard: 20, most: 200)
         let path = try vault.find(input.path)
         let patience = WalkPatience(call)

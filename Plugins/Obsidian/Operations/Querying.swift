@@ -33,7 +33,7 @@ extension ObsidianPlugin {
     }
 
     func queryNotes(_ input: QueryInput, _ call: Call) throws -> QueryOutput {
-        let vault = try vaults.vault(input.vault)
+        let vault = try vaults.vault(input.vault, call)
         let page = try Page(limit: input.limit, offset: input.offset, standard: 50, most: 500)
         var condition = SQLCondition()
         if let tag = input.tag { condition.add(.tag(tag)) }
@@ -76,7 +76,7 @@ extension ObsidianPlugin {
     }
 
     func recentChanges(_ input: RecentInput, _ call: Call) throws -> QueryOutput {
-        let vault = try vaults.vault(input.vault)
+        let vault = try vaults.vault(input.vault, call)
         let page = try Page(limit: input.limit, offset: input.offset, standard: 20, most: 500)
         let (notes, total) = try vault.index.notes(where: SQLCondition(), order: .modified, limit: page.limit, offset: page.offset)
         return QueryOutput(
@@ -95,19 +95,28 @@ extension ObsidianPlugin {
             var meaning: String
             var meaning_indexed: Int
             var meaning_problem: String?
+            /// Notes that the processors have been at since they changed last.
+            var processed: Int
+            /// Of processors; vault.processing lists them.
+            var failures: Int
         }
         var vaults: [Status]
     }
 
     func status(_ input: Empty, _ call: Call) throws -> StatusOutput {
         StatusOutput(
-            vaults: vaults.vaults.map { vault in
+            vaults: try vaults.all(for: call).map { vault in
                 let progress = vault.progress
                 let meaning = vault.meaning?.report
+                let pipeline = pipelines[vault.name]
+                // What came and went since it was complete is in the index alone.
+                let count = progress.isComplete ? try? vault.index.count() : nil
                 return .init(
-                    name: vault.name, path: vault.files.root, notes: progress.total, indexed: progress.done,
-                    ready: progress.isComplete, meaning: (meaning?.condition ?? .absent).rawValue,
-                    meaning_indexed: meaning?.done ?? 0, meaning_problem: meaning?.problem)
+                    name: vault.name, path: vault.files.root, notes: count ?? progress.total,
+                    indexed: count ?? progress.done, ready: progress.isComplete,
+                    meaning: (meaning?.condition ?? .absent).rawValue, meaning_indexed: meaning?.done ?? 0,
+                    meaning_problem: meaning?.problem, processed: min(pipeline?.processed ?? 0, count ?? progress.total),
+                    failures: try pipeline?.store.failures().count { vault.files.access.sees($0.path) } ?? 0)
             })
     }
 
@@ -127,15 +136,12 @@ extension ObsidianPlugin {
 
     /// `vault:///Folder/Note.md`, or `vault://NAME/Folder/Note.md` where several vaults are open, percent-encoded as URIs are.
     func readResource(_ input: ResourceInput, _ call: Call) throws -> ResourceOutput {
-        let place = input.uri.dropFirst("vault://".count)
-        guard input.uri.hasPrefix("vault://"), let slash = place.firstIndex(of: "/"),
-            let name = PercentEncoding.decode(place[..<slash]), let path = PercentEncoding.decode(place[place.index(after: slash)...])
-        else {
+        guard let (name, path) = NoteAddress.read(input.uri) else {
             throw VaultError(
                 .notFound,
                 "there is no resource '\(input.uri)'; notes are vault:///Folder/Note.md, or vault://NAME/Folder/Note.md of several vaults")
         }
-        let vault = try vaults.vault(name.isEmpty ? nil : name)
+        let vault = try vaults.vault(name, call)
         let (text, _, _) = try vault.readText(try vault.find(path, argument: "uri"))
         return ResourceOutput(contents: [.init(uri: input.uri, mimeType: "text/markdown", text: text)])
     }

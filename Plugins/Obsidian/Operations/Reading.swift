@@ -39,14 +39,14 @@ extension ObsidianPlugin {
     }
 
     func searchNotes(_ input: SearchInput, _ call: Call) throws -> SearchOutput {
-        let vault = try vaults.vault(input.vault)
+        let vault = try vaults.vault(input.vault, call)
         let page = try Page(limit: input.limit, offset: input.offset, standard: 10, most: 100)
         let query = try SearchQuery(input.query)
         let mode = try SearchMode(input.mode)
         let patience = Patience(call)
         if mode != .words { return try searchByMeaning(query, mode, input, page, vault, check: patience.check) }
         let (hits, total) = try vault.index.search(
-            query, folder: input.path, limit: page.limit, offset: page.offset, check: patience.check)
+            query, folder: input.path, among: vault.excludedFiles.condition(among: vault.paths), limit: page.limit, offset: page.offset, check: patience.check)
         let snippets = Snippets(query, check: patience.check)
         let matches = try hits.map { SearchOutput.Match(path: $0.summary.path, lines: try snippets.lines(of: $0)) }
         var budget = try TokenBudget(input.max_tokens)
@@ -76,7 +76,7 @@ extension ObsidianPlugin {
 
     /// Lines, because that is what search answers with; and never more characters than a client takes.
     func readNote(_ input: ReadInput, _ call: Call) throws -> ReadOutput {
-        let vault = try vaults.vault(input.vault)
+        let vault = try vaults.vault(input.vault, call)
         let page = try Page(limit: input.limit, offset: input.offset, standard: 2000, most: 100_000)
         let path = try vault.find(input.path)
         let (text, version, _) = try vault.readText(path)
@@ -122,7 +122,7 @@ extension ObsidianPlugin {
     }
 
     func listNotes(_ input: ListInput, _ call: Call) throws -> ListOutput {
-        let vault = try vaults.vault(input.vault)
+        let vault = try vaults.vault(input.vault, call)
         let page = try Page(limit: input.limit, offset: input.offset, standard: 100, most: 1000)
         let all = vault.paths.filter { $0.lowercased().hasSuffix(".md") }
         var prefix = ""

@@ -41,7 +41,7 @@ extension ObsidianPlugin {
 
     /// What Knap changed, newest first; or one change and its difference.
     func history(_ input: HistoryInput, _ call: Call) throws -> HistoryOutput {
-        let vault = try vaults.vault(input.vault)
+        let vault = try vaults.vault(input.vault, call)
         var budget = try TokenBudget(input.max_tokens)
         if let id = input.change {
             let entry = try Self.entry(id, in: vault)
@@ -133,7 +133,7 @@ extension ObsidianPlugin {
     /// Undoes changes, the newest first, each wholly or not at all. It ends at one that conflicts with what was edited
     /// since, and says where.
     func undo(_ input: UndoInput, _ call: Call) throws -> UndoOutput {
-        let vault = try vaults.vault(input.vault)
+        let vault = try vaults.vault(input.vault, call)
         let ids = Set(input.changes).sorted(by: >)
         guard !ids.isEmpty else { throw VaultError(.invalidArgument, "changes is empty; history lists those that there are") }
         guard input.preview != true || ids.count == 1 else {

@@ -2,9 +2,25 @@ import KnapPlugin
 
 /// The open vaults, and which of them an argument means.
 struct VaultSet: Sendable {
-    let vaults: [Vault]
+    let views: [VaultViews]
 
-    func vault(_ name: String?) throws(VaultError) -> Vault {
+    /// As they are for the plugin itself.
+    var vaults: [Vault] { views.map(\.base) }
+
+    /// All of them, as a caller may see them.
+    func all(for call: Call) throws -> [Vault] {
+        let principal = call.principal
+        return try views.map { try $0.view(for: principal) }
+    }
+
+    /// The vault that an argument means, as a caller may see it: the one way to a vault on somebody's behalf.
+    func vault(_ name: String?, _ call: Call) throws -> Vault {
+        let vault = try vault(name)
+        guard let views = views.first(where: { $0.base === vault }) else { return vault }
+        return try views.view(for: call.principal)
+    }
+
+    private func vault(_ name: String?) throws(VaultError) -> Vault {
         guard !vaults.isEmpty else {
             throw VaultError(.failedPrecondition, "no vault is open; start with `knap serve --vault FOLDER`")
         }

@@ -20,7 +20,7 @@ extension ObsidianPlugin {
     }
 
     func writeNote(_ input: WriteInput, _ call: Call) throws -> WriteOutput {
-        let vault = try vaults.vault(input.vault)
+        let vault = try vaults.vault(input.vault, call)
         let path = try Self.notePath(input.path)
         return try vault.change {
             let target = try vault.placeOfNew(path)
@@ -75,7 +75,7 @@ extension ObsidianPlugin {
     }
 
     func editNote(_ input: EditInput, _ call: Call) throws -> EditOutput {
-        let vault = try vaults.vault(input.vault)
+        let vault = try vaults.vault(input.vault, call)
         let path = try vault.find(input.path)
         guard path.isNote else { throw VaultError(.invalidArgument, "'\(path)' is not a note") }
         let request = try EditRequest(input)
@@ -123,7 +123,8 @@ extension ObsidianPlugin {
 
     struct DeleteOutput: Codable, Sendable {
         var path: String
-        var trashed: String
+        /// None: it is in the history alone, as the vault's settings have it.
+        var trashed: String?
         /// Notes whose links now lead nowhere.
         var broken_links_in: [String]
         /// Its number in the history.
@@ -132,7 +133,7 @@ extension ObsidianPlugin {
     }
 
     func deleteNote(_ input: DeleteInput, _ call: Call) throws -> DeleteOutput {
-        let vault = try vaults.vault(input.vault)
+        let vault = try vaults.vault(input.vault, call)
         let path = try vault.find(input.path)
         try vault.synchronize { false }
         return try vault.change {
@@ -145,7 +146,7 @@ extension ObsidianPlugin {
                 }
             let done = try vault.apply("delete", [change])
             return DeleteOutput(
-                path: path.text, trashed: done.files[0].trashed ?? change.path.text,
+                path: path.text, trashed: vault.dispose(done.files[0].trashed ?? change.path.text, of: path),
                 broken_links_in: Set(sources).subtracting([path.text]).sorted(), change: done.id,
                 warning: vault.warning)
         }

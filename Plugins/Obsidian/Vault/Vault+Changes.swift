@@ -90,6 +90,8 @@ extension Vault {
         if !gone.isEmpty { try drop(gone) }
         if !notes.isEmpty { try put(notes) }
         if !others.isEmpty { try refresh(others) }
+        // Also while the index is made for the first time.
+        self.changes.tell(gone.map { ($0, "") } + notes.map { ($0.path, $0.version) })
     }
 
     /// Writes a note; `expected` is the version it must still have.

@@ -19,6 +19,8 @@ final class Vault: Sendable {
         var progress = Progress(done: 0, total: 0, isComplete: false)
         /// Why the index has not taken what was changed.
         var problem: String?
+        /// Whether the index is made for the first time: nothing that it finds is news.
+        var isNew = false
     }
 
     /// What tools call it; no two open vaults have the same.
@@ -29,14 +31,39 @@ final class Vault: Sendable {
     /// Nil where search by meaning is not set up.
     let meaning: MeaningIndex?
     let graph = GraphCache()
+    let changes = VaultChanges()
     private let state = Mutex(State())
-    private let changing = Mutex(())
+    private let changing: ChangeLock
+
+    /// Changes of the same files through several views.
+    private final class ChangeLock: Sendable {
+        let mutex = Mutex(())
+    }
+
+    /// The same vault with what `access` allows, and an index of that.
+    init(
+        viewOf base: Vault, access: PathAccess, indexPath: String, meaning: (models: ModelSource, storePath: String)? = nil
+    ) throws {
+        files = try VaultFiles(root: base.files.root, access: access)
+        name = base.name
+        changing = base.changing
+        do {
+            index = try NoteIndex(path: indexPath)
+        } catch {
+            throw VaultError(.failedPrecondition, "the index '\(indexPath)' cannot be opened or made: \(error)")
+        }
+        journal = ChangeJournal(of: base.journal, showing: access)
+        self.meaning = try meaning.map { try MeaningIndex(index: index, models: $0.models, storePath: $0.storePath) }
+        let isNew = try index.count() == 0
+        state.withLock { $0.isNew = isNew }
+    }
 
     init(
         root: String, name: String? = nil, indexPath: String, journalPath: String,
-        meaning: (models: ModelSource, storePath: String)? = nil
+        meaning: (models: ModelSource, storePath: String)? = nil, access: PathAccess = .all
     ) throws {
-        files = try VaultFiles(root: root)
+        files = try VaultFiles(root: root, access: access)
+        changing = ChangeLock()
         self.name = name ?? VaultNames.unique([files.root])[0]
         do {
             index = try NoteIndex(path: indexPath)
@@ -44,15 +71,13 @@ final class Vault: Sendable {
             throw VaultError(.failedPrecondition, "the index '\(indexPath)' cannot be opened or made: \(error)")
         }
         do {
-            journal = try ChangeJournal(path: journalPath)
+            journal = try ChangeJournal(path: journalPath, showing: access)
         } catch {
             throw VaultError(.failedPrecondition, "the journal '\(journalPath)' cannot be opened or made: \(error)")
         }
-        if let meaning {
-            self.meaning = try MeaningIndex(index: index, models: meaning.models, storePath: meaning.storePath)
-        } else {
-            self.meaning = nil
-        }
+        self.meaning = try meaning.map { try MeaningIndex(index: index, models: $0.models, storePath: $0.storePath) }
+        let isNew = try index.count() == 0
+        state.withLock { $0.isNew = isNew }
         try takeBackUnfinished()
     }
 
@@ -80,7 +105,7 @@ final class Vault: Sendable {
     var resolver: LinkResolver { state.withLock { $0.resolver } }
 
     /// Runs one change of the vault after the other.
-    func change<T>(_ body: () throws -> T) rethrows -> T { try changing.withLock { _ in try body() } }
+    func change<T>(_ body: () throws -> T) rethrows -> T { try changing.mutex.withLock { _ in try body() } }
 
     // MARK: Finding notes
 
@@ -136,6 +161,11 @@ final class Vault: Sendable {
         defer { graph.changed(notes.map(\.path)) }
         try index.put(notes)
         meaning?.changed(notes.map(\.path))
+        tell(notes.map { ($0.path, $0.version) })
+    }
+
+    private func tell(_ files: [(path: String, version: String)]) {
+        if !state.withLock({ $0.isNew }) { changes.tell(files) }
     }
 
     private func insert(_ paths: [String]) {
@@ -149,11 +179,16 @@ final class Vault: Sendable {
 
     func drop(_ paths: [String]) throws {
         defer { graph.changed(paths) }
-        state.withLock { state in
-            for path in paths where state.paths.remove(path) != nil { state.resolver.remove(path) }
+        let known = state.withLock { state in
+            paths.filter { path in
+                guard state.paths.remove(path) != nil else { return false }
+                state.resolver.remove(path)
+                return true
+            }
         }
         try index.remove(paths.filter { VaultPath(trusted: $0).isLinking })
         meaning?.changed(paths)
+        tell(known.map { ($0, "") })
     }
 
     /// Brings the index up to date for files that may have changed, appeared or gone.
@@ -178,6 +213,7 @@ final class Vault: Sendable {
         insert(others)
         if !gone.isEmpty { try drop(gone) }
         if !notes.isEmpty { try put(notes) }
+        tell(others.map { ($0, files.stamp(VaultPath(trusted: $0)).map { "\($0)" } ?? "") })
     }
 
     /// Compares all files with the index and takes over what differs. `shouldStop` is asked between batches.
@@ -207,5 +243,11 @@ final class Vault: Sendable {
         meaning?.wordsAreComplete()
     }
 
-    private func report(_ progress: Progress) { state.withLock { $0.progress = progress } }
+    private func report(_ progress: Progress) {
+        state.withLock { state in
+            state.progress = progress
+            if progress.isComplete { state.isNew = false }
+        }
+        if progress.isComplete { changes.tellOfCompletion() }
+    }
 }

@@ -57,6 +57,10 @@ extension VaultFiles {
         defer { for folder in folders.values { close(folder) } }
         let missing = missingFolders(of: changes)
         do throws(VaultError) {
+            for change in changes {
+                try demandWriting(change.path)
+                if let from = change.from { try demandWriting(from) }
+            }
             for (place, change) in changes.enumerated() {
                 guard case .written(let before, let after) = change.content else { continue }
                 let name = change.path.folder

@@ -9,6 +9,9 @@ import KnapPlugin
 final class VaultFiles: Sendable {
     /// The real path of the root.
     let root: String
+    /// What may be done with them. Nothing reads or changes a file of the vault but through this type, so it is here that
+    /// the rules hold.
+    let access: PathAccess
     private let descriptor: Int32
     /// O_PATH: to look at a file without opening it.
     private static let pathOnly: Int32 = 0x200000
@@ -19,7 +22,8 @@ final class VaultFiles: Sendable {
         var inode: UInt64
     }
 
-    init(root: String) throws(VaultError) {
+    init(root: String, access: PathAccess = .all) throws(VaultError) {
+        self.access = access
         guard let resolved = realpath(root, nil) else {
             throw VaultError(.notFound, "the vault '\(root)' cannot be opened: \(Self.reason(errno))")
         }
@@ -140,7 +144,7 @@ final class VaultFiles: Sendable {
                 }
                 if inner >= 0 { try scan(inner, prefix: prefix + name + "/", depth: depth + 1, each) }
             } else if status.st_mode & S_IFMT == S_IFREG {
-                each(prefix + name, Stamp(status))
+                if access.sees(prefix + name) { each(prefix + name, Stamp(status)) }
             }
         }
     }
@@ -220,6 +224,10 @@ final class VaultFiles: Sendable {
     // MARK: Beneath the root
 
     private func openBeneath(_ path: VaultPath, _ flags: Int32) throws(VaultError) -> Int32 {
+        guard access.sees(path.text) else {
+            errno = ENOENT
+            throw failure("open", path)
+        }
         let file = openBeneath(path.text, flags)
         if file >= 0 { return file }
         throw failure("open", path)
@@ -263,6 +271,14 @@ final class VaultFiles: Sendable {
         // What is put into a folder is no more durable than the folder.
         fsync(above)
         return try openFolder(path, creating: false)
+    }
+
+    /// The same for a hidden path whether there is a file or not.
+    func demandWriting(_ path: VaultPath) throws(VaultError) {
+        guard let rule = access.rule(for: path.text), rule.access < .write else { return }
+        throw VaultError(
+            .permissionDenied,
+            "'\(path)' may not be changed: the rule \(rule.shown) forbids it; whoever runs Knap can change it, in the setting obsidian.policies")
     }
 
     func failure(_ action: String, _ path: VaultPath) -> VaultError {
