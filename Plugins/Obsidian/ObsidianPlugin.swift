@@ -17,6 +17,7 @@ public final class ObsidianPlugin: Plugin, HealthReporting {
         .blocking("vault.list_tags", listTags), .blocking("vault.query_notes", queryNotes),
         .blocking("vault.recent_changes", recentChanges), .blocking("vault.read_resource", readResource),
         .blocking("vault.history", history), .blocking("vault.undo", undo), .blocking("vault.status", status),
+        .blocking("vault.rename_heading", renameHeading), .blocking("vault.rename_tag", renameTag),
     ]
 
     private struct Settings: Codable {
@@ -36,7 +37,12 @@ public final class ObsidianPlugin: Plugin, HealthReporting {
     var vaults: VaultSet { open.withLock { $0.vaults } }
 
     public var health: Health {
-        let lagging = vaults.vaults.compactMap { vault in vault.indexProblem.map { "'\(vault.name)' is served, but search lags behind: \($0)" } }
+        let lagging = vaults.vaults.flatMap { vault in
+            [
+                vault.indexProblem.map { "'\(vault.name)' is served, but search lags behind: \($0)" },
+                vault.journal.problem.map { "'\(vault.name)' is served, but what changes cannot be undone: \($0)" },
+            ].compactMap(\.self)
+        }
         guard !lagging.isEmpty else { return Health(.healthy) }
         return Health(.degraded, ["reason": .string(lagging.joined(separator: "; "))])
     }

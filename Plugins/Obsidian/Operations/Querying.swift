@@ -91,6 +91,8 @@ extension ObsidianPlugin {
             var notes: Int
             var indexed: Int
             var ready: Bool
+            /// What is wrong with its history, or was; none where it is whole.
+            var history: String?
         }
         var vaults: [Status]
     }
@@ -101,7 +103,7 @@ extension ObsidianPlugin {
                 let progress = vault.progress
                 return .init(
                     name: vault.name, path: vault.files.root, notes: progress.total, indexed: progress.done,
-                    ready: progress.isComplete)
+                    ready: progress.isComplete, history: vault.journal.problem ?? vault.journal.notice)
             })
     }
 

@@ -37,12 +37,8 @@ final class Vault: Sendable {
         } catch {
             throw VaultError(.failedPrecondition, "the index '\(indexPath)' cannot be opened or made: \(error)")
         }
-        do {
-            journal = try ChangeJournal(path: journalPath)
-        } catch {
-            throw VaultError(.failedPrecondition, "the journal '\(journalPath)' cannot be opened or made: \(error)")
-        }
-        try takeBackUnfinished()
+        journal = ChangeJournal(path: journalPath)
+        takeBackUnfinished()
     }
 
     var progress: Progress { state.withLock { $0.progress } }
@@ -133,6 +129,21 @@ final class Vault: Sendable {
         }
         try index.remove(paths.filter { VaultPath(trusted: $0).isLinking })
     }
+
+    /// Has the index know that a folder moved.
+    func carry(_ folder: VaultPath, to place: VaultPath) throws {
+        let moved = files(in: folder).map { (from: $0, to: place.text + $0.dropFirst(folder.text.count)) }
+        state.withLock { state in
+            for (from, to) in moved {
+                if state.paths.remove(from) != nil { state.resolver.remove(from) }
+                if state.paths.insert(to).inserted { state.resolver.insert(to) }
+            }
+        }
+        try index.carry(moved)
+    }
+
+    /// Every visible file below a folder.
+    func files(in folder: VaultPath) -> [String] { paths.filter { $0.hasPrefix(folder.text + "/") }.sorted() }
 
     /// Brings the index up to date for files that may have changed, appeared or gone.
     func refresh(_ paths: [String]) throws {
