@@ -20,21 +20,21 @@ def command(place, *words):
 
 def test_a_folder_is_previewed_moved_and_undone_from_the_command_line(served):
     (served.vault / "Area" / "Sub").mkdir(parents=True)
-    (served.vault / "Area" / "Plan.md").write_text("[[Sub/Deep]] and [up](../Welcome.md)\n")
-    (served.vault / "Area" / "Sub" / "Deep.md").write_text("[[Area/Plan]]\n")
-    (served.vault / "Index.md").write_text("[[Area/Plan|plan]]\n")
+    (served.vault / "Area" / "Scheme.md").write_text("[[Sub/Deep]] and [up](../Welcome.md)\n")
+    (served.vault / "Area" / "Sub" / "Deep.md").write_text("[[Area/Scheme]]\n")
+    (served.vault / "Index.md").write_text("[[Area/Scheme|plan]]\n")
     before = texts(served)
     preview = command(served, "move", "Area", "Archive/Old Area", "--preview")
     assert "change" not in preview and preview["moved"] == 2 and texts(served) == before
-    assert "+[[Plan|plan]]" in preview["diff"] and "--- Area\n+++ Archive/Old Area\n" in preview["diff"]
+    assert "+[[Scheme|plan]]" in preview["diff"] and "--- Area\n+++ Archive/Old Area\n" in preview["diff"]
     moved = command(served, "move", "Area", "Archive/Old Area")
     assert moved["path"] == "Archive/Old Area/" and "Index.md" in moved["updated"]
     now = texts(served)
-    assert now["Index.md"] == "[[Plan|plan]]\n" and now["Archive/Old Area/Sub/Deep.md"] == "[[Plan]]\n"
+    assert now["Index.md"] == "[[Scheme|plan]]\n" and now["Archive/Old Area/Sub/Deep.md"] == "[[Scheme]]\n"
     assert not (served.vault / "Area").exists()
     shown = served.call("vault.history", change=moved["change"])["changes"][0]
     assert shown["files"][0] == {"path": "Archive/Old Area/", "from": "Area/", "what": "moved"}
-    links = served.call("vault.note_links", path="Archive/Old Area/Plan.md")
+    links = served.call("vault.note_links", path="Archive/Old Area/Scheme.md")
     assert sorted(each["path"] for each in links["backlinks"]) == ["Archive/Old Area/Sub/Deep.md", "Index.md"]
     served.call("vault.undo", changes=[moved["change"]])
     assert texts(served) == before
@@ -55,7 +55,7 @@ def test_headings_and_tags_are_renamed_from_the_command_line(served):
     assert served.call("vault.undo", changes=[heading["change"], tag["change"]])["undone"][1]["change"] == heading["change"]
     assert texts(served) == before
     failed = served.knap("vault", "rename-tag", "wrok", "job", "--state", str(served.state))
-    assert failed.returncode and "did you mean '#work" in failed.stderr
+    assert failed.returncode and "did you mean '#work'" in failed.stderr.lower()
 
 
 def rounds_of_kills(served, count):
@@ -67,11 +67,11 @@ def rounds_of_kills(served, count):
     generator = random.Random(seed)
     (served.vault / "Here" / "In").mkdir(parents=True)
     inner = "[[../Out 1]] and [[Here/In/Note 1|x]] #tag\n" * 5
-    outer = "[x](Here/Note%201.md) [[{}/In/Note 2]] #tag/more\n" * 5
+    outer = "[x](Here/Note%201.md) [[Here/In/Note 2]] #tag/more\n" * 5
     for number in range(30):
         (served.vault / "Here" / f"Note {number}.md").write_text(inner)
         (served.vault / "Here" / "In" / f"Note {number}.md").write_text(inner)
-        (served.vault / f"Out {number}.md").write_text(outer.format("Here"))
+        (served.vault / f"Out {number}.md").write_text(outer)
     served.wait_until_indexed()
     outcomes, longest = set(), 0.1
     states = [texts(served)]

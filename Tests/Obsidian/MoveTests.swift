@@ -262,8 +262,9 @@ struct MoveTests {
         let form = pick(["shortest", "relative", "absolute"])
         let scratch = try ScratchVault(files, settings: "{\"newLinkFormat\":\"\(form)\"}")
         var (before, links) = (try scratch.contents(), try scratch.links())
-        let start = before
+        let startLinks = links
         var made: [Int64] = []
+        var steps: [[String: String]] = []
         for _ in 0..<5 {
             let isFolder = Int.random(in: 0..<3, using: &generator) == 0
             let from = isFolder ? pick(["a/", "a/b/", "c/", "c d/"]) : pick(before.keys.sorted())
@@ -275,6 +276,7 @@ struct MoveTests {
                 changes = try move.changes()
                 guard let id = try scratch.vault.change({ try move.apply(changes) }) else { continue }
                 made.append(id)
+                steps.append(before)
             } catch is VaultError { continue }
             let (now, after) = (try scratch.contents(), try scratch.links())
             #expect(Set(now.keys) == Set(before.keys.map { move.moved[$0] ?? $0 }), "seed \(seed)")
@@ -301,8 +303,14 @@ struct MoveTests {
             (before, links) = (now, after)
             #expect(scratch.vault.paths == Set(now.keys))
         }
-        for id in made.reversed() { #expect(try scratch.undo(id) == [], "seed \(seed)") }
-        #expect(try scratch.contents() == start, "seed \(seed)")
-        #expect(scratch.vault.paths == Set(start.keys))
+        // The last one always leads back. Before that a link that led nowhere may have come to follow what moved to its
+        // target, in a note that was changed since.
+        let isWhole = !startLinks.values.joined().contains { $0[0] == nil }
+        for (place, id) in made.enumerated().reversed() where isWhole || place == made.count - 1 {
+            let conflicts = try scratch.undo(id)
+            #expect(conflicts == [], "seed \(seed): \(conflicts)")
+            #expect(try scratch.contents() == steps[place], "seed \(seed), move \(place)")
+            #expect(scratch.vault.paths == Set(steps[place].keys))
+        }
     }
 }

@@ -102,8 +102,9 @@ extension ObsidianPlugin {
         changes.map { change in
             let (old, new) = change.contents
             let texts = [old, new].map { bytes in bytes.map { String(validating: $0, as: UTF8.self) } ?? "" }
-            let from = old == nil && change.content != .kept ? "/dev/null" : (change.from ?? change.path).text
-            let to = new == nil && change.content != .kept ? "/dev/null" : change.path.text
+            let isSame = change.content == .kept || change.isFolder
+            let from = old == nil && !isSame ? "/dev/null" : (change.from ?? change.path).text
+            let to = new == nil && !isSame ? "/dev/null" : change.path.text
             let head = "--- \(from)\n+++ \(to)\n"
             guard let old = texts[0], let new = texts[1] else { return head + "Binary files differ\n" }
             return head + LineDifference(from: old, to: new).unified()

@@ -137,8 +137,12 @@ extension VaultFiles {
     private func persist(_ staged: [Staged]) throws(VaultError) {
         if staged.count > Self.persistedOneByOne {
             // One for each disk that the folders may be on.
-            let folders = Set(staged.map(\.folder))
-            if folders.count <= Self.persistedOneByOne, folders.allSatisfy({ knap_syncfs($0) == 0 }) { return }
+            var disks: [UInt64: Int32] = [:]
+            for folder in Set(staged.map(\.folder)) {
+                var status = stat()
+                if fstat(folder, &status) == 0 { disks[UInt64(status.st_dev)] = folder }
+            }
+            if !disks.isEmpty, disks.values.allSatisfy({ knap_syncfs($0) == 0 }) { return }
         }
         for each in staged {
             let file = openat(each.folder, each.temporary, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)
