@@ -24,6 +24,7 @@ public final class ObsidianPlugin: Plugin, HealthReporting {
         .blocking("vault.check_resource", checkResource),
         .blocking("vault.tasks", tasks), .blocking("vault.processing", processing),
         .call("vault.process_notes", processNotes),
+        .blocking("vault.rename_heading", renameHeading), .blocking("vault.rename_tag", renameTag),
     ]
 
     private struct Settings: Codable {
@@ -55,7 +56,12 @@ public final class ObsidianPlugin: Plugin, HealthReporting {
     var watchers: [VaultWatcher] { open.withLock { $0.watchers } }
 
     public var health: Health {
-        let lagging = vaults.vaults.compactMap { vault in vault.indexProblem.map { "'\(vault.name)' is served, but search lags behind: \($0)" } }
+        let lagging = vaults.vaults.flatMap { vault in
+            [
+                vault.indexProblem.map { "'\(vault.name)' is served, but search lags behind: \($0)" },
+                vault.journal.problem.map { "'\(vault.name)' is served, but what changes cannot be undone: \($0)" },
+            ].compactMap(\.self)
+        }
         guard !lagging.isEmpty else { return Health(.healthy) }
         return Health(.degraded, ["reason": .string(lagging.joined(separator: "; "))])
     }

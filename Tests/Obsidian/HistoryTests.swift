@@ -210,11 +210,12 @@ struct HistoryTests {
         ]
         let id = try vault.journal.prepare("test", changes, now: 0)
         _ = try vault.files.apply(Array(changes.prefix(made)), id: "other")
-        try folder.write("vault/.knap-\(id)-1", "")
+        let temporary = "vault/.knap-\(vault.journal.temporaries(of: id))-1"
+        try folder.write(temporary, "")
         vault = try open()
         let expected = made == 4 ? ["f/a.md": "A", "b.md": "B", "d.md": "D"] : before
         #expect(try contents(vault) == expected)
-        #expect(access(folder.path + "/vault/.knap-\(id)-1", F_OK) != 0)
+        #expect(access(folder.path + "/" + temporary, F_OK) != 0)
         #expect(try vault.journal.unfinished().isEmpty)
         #expect(try vault.journal.entries(about: nil, limit: 10, offset: 0).total == (made == 4 ? 1 : 0))
     }
@@ -248,13 +249,14 @@ struct HistoryTests {
         let id = try vault.journal.prepare("test", changes, now: 0)
         // The first is published, in exchange with what a person had just saved, and edited on; the second is not.
         try folder.write("vault/a.md", "one\n2\nthree\n")
-        try folder.write("vault/.knap-\(id)-0", "saved by a person")
-        try folder.write("vault/.knap-\(id)-back-1", "one\n2")
+        let temporaries = "vault/.knap-" + vault.journal.temporaries(of: id)
+        try folder.write(temporaries + "-0", "saved by a person")
+        try folder.write(temporaries + "-back-1", "one\n2")
         vault = try open()
         #expect(try contents(vault) == [
             "a.md": "1\n2\nthree\n", "b.md": "1\n2\n3\n", "a (saved meanwhile 1).md": "saved by a person",
         ])
-        #expect(access(folder.path + "/vault/.knap-\(id)-back-1", F_OK) != 0)
+        #expect(access(folder.path + "/" + temporaries + "-back-1", F_OK) != 0)
         #expect(try vault.journal.unfinished().isEmpty)
     }
 
@@ -275,7 +277,7 @@ struct HistoryTests {
 
     @Test("a commit of the journal is on disk when it returns")
     func durable() throws {
-        let journal = try ChangeJournal(path: folder.path + "/history.sqlite")
+        let journal = ChangeJournal(path: folder.path + "/history.sqlite")
         #expect(try journal.synchronous == 2)
     }
 
@@ -305,7 +307,116 @@ struct HistoryTests {
         let vault = try open()
         #expect(try vault.change { try vault.write(try VaultPath("n.md"), "text") }.change == 1)
         try folder.run("sh", "-c", "ls '\(folder.path)' > '\(folder.path)/names'")
-        #expect(try folder.read("names").contains("history.sqlite.broken-"))
+        #expect(try folder.read("names").contains("history.sqlite.broken-2"))
+        #expect(vault.journal.notice?.contains("history.sqlite.broken-2") == true && vault.journal.problem == nil)
+    }
+
+    @Test("a journal that breaks while it is used is put aside, and the change is made")
+    func breaksInUse() throws {
+        let vault = try open()
+        _ = try vault.change { try vault.write(try VaultPath("n.md"), "one") }
+        let file = try #require(fopen(folder.path + "/history.sqlite", "r+"))
+        for _ in 0..<20_000 { fputs("garbage!", file) }
+        fclose(file)
+        truncate(folder.path + "/history.sqlite-wal", 0)
+        let renamed = FileChange.move(VaultPath(trusted: "n.md"), to: VaultPath(trusted: "m.md"))
+        let made = FileChange.write(VaultPath(trusted: "o.md"), before: nil, after: [65])
+        try vault.change { _ = try vault.apply("test", [renamed, made]) }
+        #expect(try contents(vault) == ["m.md": "one", "o.md": "A"])
+    }
+
+    @Test("a vault whose journal cannot be opened is served without a history, and says so")
+    func withoutJournal() throws {
+        mkdir(folder.path + "/history.sqlite", 0o755)
+        let vault = try open()
+        #expect(try vault.change { try vault.write(try VaultPath("n.md"), "text") }.change == nil)
+        #expect(vault.warning?.contains("cannot be undone") == true)
+        #expect(vault.journal.problem?.contains("history.sqlite") == true)
+        #expect(throws: VaultError.self) { try vault.journal.entry(1) }
+        #expect(access(folder.path + "/history.sqlite", F_OK) == 0)
+    }
+
+    @Test("the journal keeps within its bounds, gives the disk its room back, and loses the oldest first")
+    func bounded() throws {
+        let path = folder.path + "/bounded.sqlite"
+        let journal = ChangeJournal(path: path, limits: .init(changes: 50, bytes: 1 << 20, age: 1e9))
+        func size() -> Int {
+            var status = stat()
+            return stat(path, &status) == 0 ? Int(status.st_size) : 0
+        }
+        var generator = SeededGenerator(seed: 1)
+        var last: Int64 = 0
+        for number in 0..<400 {
+            // Half of it large, then half of it small.
+            let bytes = (0..<(number < 200 ? 100_000 : 100)).map { _ in UInt8.random(in: 0...255, using: &generator) }
+            last = try journal.prepare("test", [.write(VaultPath(trusted: "n.md"), before: nil, after: bytes)], now: Double(time(nil)))
+            journal.settle(.finish(last, trashed: [:]))
+        }
+        let (entries, total) = try journal.entries(about: nil, limit: 1, offset: 0)
+        #expect(entries.first?.id == last && total <= 150 && total >= 50)
+        #expect(size() < 1 << 20, "\(size())")
+        let old = ChangeJournal(path: folder.path + "/old.sqlite", limits: .init(age: 100))
+        for time in [0, 0, Double(time(nil))] {
+            old.settle(.finish(try old.prepare("test", [.write(VaultPath(trusted: "n.md"), before: nil, after: [1])], now: time), trashed: [:]))
+        }
+        for _ in 0..<97 { old.settle(.finish(try old.prepare("test", [], now: Double(time(nil))), trashed: [:])) }
+        let (gone, kept) = (try old.entry(2), try old.entry(3))
+        #expect(gone == nil && kept != nil)
+    }
+
+    @Test("two hosts with one vault name their temporary files apart")
+    func twoHosts() throws {
+        let vault = try open()
+        let other = ChangeJournal(path: folder.path + "/other.sqlite")
+        #expect(vault.journal.temporaries(of: 1) != other.temporaries(of: 1))
+        #expect(try open().journal.temporaries(of: 1) == vault.journal.temporaries(of: 1))
+    }
+
+    @Test("links that were made to the new place since are written back when a move is undone")
+    func linksSince() throws {
+        var vault = try open()
+        try folder.write("vault/Old.md", "old")
+        try folder.write("vault/s.md", "see [[Old|it]] there\n\nend\n")
+        vault = try open()
+        let change = try vault.change {
+            try ObsidianPlugin.move(VaultPath(trusted: "Old.md"), VaultPath(trusted: "f/New.md"), in: vault).change
+        }
+        #expect(try folder.read("vault/s.md") == "see [[New|it]] there\n\nend\n")
+        try folder.write("vault/s.md", "see [[New|it]] here\n\nend [[f/New#h]]\n")
+        try folder.write("vault/t.md", "---\na: '[[New]]'\n---\n[x](f/New.md)\n")
+        vault = try open()
+        #expect(try undo(try #require(change), in: vault) == [])
+        #expect(try contents(vault) == [
+            "Old.md": "old", "s.md": "see [[Old|it]] here\n\nend [[Old#h]]\n",
+            "t.md": "---\na: '[[Old]]'\n---\n[x](Old.md)\n",
+        ])
+    }
+
+    @Test("a moved folder whose undoing was cut off, or whose moving was, is as it was before", arguments: 0...3)
+    func cutOffFolder(step: Int) throws {
+        var vault = try open()
+        mkdir(folder.path + "/vault/a", 0o755)
+        try folder.write("vault/a/n.md", "[[m]] [[../o]]")
+        try folder.write("vault/a/m.md", "m")
+        try folder.write("vault/o.md", "[[a/m]]")
+        vault = try open()
+        let before = try contents(vault)
+        let changes = try VaultMove("a", to: "b/c", in: vault).changes()
+        #expect(changes.first?.isFolder == true && changes.count == 3)
+        let id = try vault.journal.prepare("move", changes, now: 0)
+        let temporaries = vault.journal.temporaries(of: id)
+        if step > 0 { _ = try vault.files.apply(Array(changes.prefix(step)), id: "other") }
+        try folder.write("vault/\(step == 0 ? "a" : "b/c")/.knap-\(temporaries)-1", "")
+        vault = try open()
+        var expected = before
+        if step == 3 {
+            expected = [
+                "b/c/n.md": "[[m]] [[o]]", "b/c/m.md": "m", "o.md": "[[m]]",
+            ]
+        }
+        #expect(try contents(vault) == expected)
+        #expect(access(folder.path + "/vault/\(step == 3 ? "b/c" : "a")/.knap-\(temporaries)-1", F_OK) != 0)
+        #expect(try vault.journal.unfinished().isEmpty)
     }
 }
 

@@ -38,13 +38,13 @@ struct ParserPropertyTests {
     }
 
     @Test("of a canvas has places of strings in it, and is rewritten to a canvas")
-    func canvases() {
+    func canvases() throws {
         print("KNAP_SEED=\(Self.seed)")
         var random = SeededGenerator(seed: Self.seed)
         let rewriter = LinkRewriter(
-            old: "a.canvas", new: "b/a.canvas", before: LinkResolver(paths: ["a.canvas", "n.md", "m.md"]),
+            before: LinkResolver(paths: ["a.canvas", "n.md", "m.md"]),
             after: LinkResolver(paths: ["b/a.canvas", "c/n.md", "m.md"]),
-            moved: ["n.md": "c/n.md", "a.canvas": "b/a.canvas"])
+            moved: ["n.md": "c/n.md", "a.canvas": "b/a.canvas"], form: .shortest)
         let text = #"""
             {"nodes": [{"type": "file", "file": "n.md"},
             {"type": "text", "text": "[[n]] \"ä\" [x](./m.md)\n"}, {"x": [1, {}]}],
@@ -58,10 +58,32 @@ struct ParserPropertyTests {
                 let isString = (try? JSON.parse(Array(bytes[node.range])))?.stringValue != nil
                 #expect(isString, "KNAP_SEED=\(Self.seed), round \(round): \(text.debugDescription)")
             }
-            guard let rewritten = rewriter.rewrite(canvas: text) else { continue }
+            guard let rewritten = try rewriter.rewrite(text, in: "a.canvas") else { continue }
             #expect(
                 Canvas.read(rewritten)?.nodes.count == canvas.nodes.count,
                 "KNAP_SEED=\(Self.seed), round \(round): \(text.debugDescription)")
+        }
+    }
+
+    @Test("of whatever link can be written anew where it is")
+    func linksWrittenAnew() {
+        print("KNAP_SEED=\(Self.seed)")
+        var random = SeededGenerator(seed: Self.seed)
+        let texts = [
+            "[[n]] ![[a b#h|x]] [[ n | y ]]\n| a |\n|---|\n| [[n\\|x]] |\n", "---\nk: \"[[n|x]]\"\nl: ['[[a#b]]', \"[[\\u00e9]]\"]\n---\n[[n]]",
+        ]
+        let wanted = "New (1) 50% é"
+        for round in 0..<20_000 {
+            let text = Self.mutated(texts, &random)
+            let editor = LinkEditor(path: "n.md") { link in
+                link.target.isEmpty ? nil : LinkDestination(target: wanted, subpath: link.subpath)
+            }
+            do {
+                // A link that could not be written would keep every move of what it leads to from being made.
+                _ = try editor.edit(text, isCanvas: false)
+            } catch {
+                Issue.record("KNAP_SEED=\(Self.seed), round \(round): \(error) \(text.debugDescription)")
+            }
         }
     }
 

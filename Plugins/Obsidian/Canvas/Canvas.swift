@@ -11,6 +11,8 @@ struct Canvas: Sendable {
         var content: Content
         /// The JSON string of the path or text with its quotes, in bytes of the canvas.
         var range: Range<Int>
+        /// The same of a file node's subpath, if it has one.
+        var subpathRange: Range<Int>?
         /// From 0.
         var line: Int
     }
@@ -40,7 +42,9 @@ struct Canvas: Sendable {
         case "file":
             return strings["file"].map {
                 let content = Node.Content.file(path: $0.text, subpath: strings["subpath"]?.text ?? "")
-                return Node(content: content, range: $0.range, line: lines.line(at: $0.range.lowerBound))
+                return Node(
+                    content: content, range: $0.range, subpathRange: strings["subpath"]?.range,
+                    line: lines.line(at: $0.range.lowerBound))
             }
         case "text":
             return strings["text"].map {

@@ -26,10 +26,14 @@ final class ChangeJournal: Sendable {
         var files: [File]
     }
 
-    private static let schemaVersion = 1
-    /// What is kept; the oldest go first.
-    static let maximumChanges = 10_000
-    static let maximumBytes = 1 << 30
+    /// What is kept; the oldest go first, and the last change stays however large it is.
+    struct Limits: Sendable {
+        var changes = 10_000
+        /// Of contents, each of which is kept once.
+        var bytes = 512 << 20
+        /// In seconds: a year.
+        var age = 365.0 * 86_400
+    }
 
     /// How a change that was prepared came out.
     enum Settlement: Sendable {
@@ -39,30 +43,50 @@ final class ChangeJournal: Sendable {
     }
 
     private struct Standing {
+        /// Nil where it cannot be opened.
+        var database: DatabasePool?
         var problem: String?
+        var notice: String?
+        var token = ""
         /// What could not be written yet.
         var owed: [Settlement] = []
+        /// Bytes taken since what is too much was last looked for.
+        var grown = 0
     }
 
-    private let database: DatabasePool
+    /// What all views of one vault share.
+    private final class Shared: Sendable {
+        let standing = Mutex(Standing())
+    }
+
+    private let path: String
+    private let limits: Limits
+    private let shared: Shared
     /// Changes of other files are not shown.
     private let access: PathAccess
-    private let standing = Mutex(Standing())
 
-    /// A journal that is broken is put aside, never deleted: it may hold what a person wants back.
-    init(path: String, showing access: PathAccess = .all) throws {
+    /// A journal that is broken is set aside, never deleted: it may hold what a person wants back. One that cannot be
+    /// opened at all is done without until the next start; ``problem`` says so.
+    init(path: String, limits: Limits = Limits(), showing access: PathAccess = .all) {
+        self.path = path
+        self.limits = limits
         self.access = access
+        shared = Shared()
         do {
-            database = try Self.open(path)
-        } catch let error as DatabaseError where [.SQLITE_CORRUPT, .SQLITE_NOTADB].contains(error.resultCode) {
-            for suffix in ["", "-wal", "-shm"] { rename(path + suffix, "\(path).broken-\(time(nil))\(suffix)") }
-            database = try Self.open(path)
+            try open()
+        } catch {
+            shared.standing.withLock { standing in
+                standing.problem = "the journal '\(path)' cannot be opened: \(error)"
+                standing.token = Self.newToken()
+            }
         }
     }
 
     /// The same journal for a view of the vault.
     init(of other: ChangeJournal, showing access: PathAccess) {
-        database = other.database
+        path = other.path
+        limits = other.limits
+        shared = other.shared
         self.access = access
     }
 
@@ -72,43 +96,41 @@ final class ChangeJournal: Sendable {
         }
     }
 
-    private static func open(_ path: String) throws -> DatabasePool {
-        var configuration = GRDB.Configuration()
-        configuration.maximumReaderCount = 2
-        configuration.prepareDatabase { database in
-            try database.execute(sql: "PRAGMA foreign_keys = ON; PRAGMA cache_size = -1000")
+    private func open() throws {
+        let opened: (DatabasePool, String)
+        var notice: String?
+        do {
+            opened = try JournalFile.open(path, newToken: Self.newToken())
+        } catch where JournalFile.isBroken(error) {
+            notice = JournalFile.setAside(path).map { "the one before was damaged or of another version, and is kept as '\($0)'" }
+            opened = try JournalFile.open(path, newToken: Self.newToken())
         }
-        let database = try DatabasePool(path: path, configuration: configuration)
-        // Opening a pool sets it to NORMAL, with which a commit may be lost to a power cut.
-        try database.writeWithoutTransaction { try $0.execute(sql: "PRAGMA synchronous = FULL") }
-        try database.write { database in
-            guard try Int.fetchOne(database, sql: "PRAGMA user_version") == 0 else { return }
-            try database.execute(sql: schema)
-            try database.execute(sql: "PRAGMA user_version = \(schemaVersion)")
+        shared.standing.withLock { [notice] standing in
+            (standing.database, standing.token) = opened
+            standing.notice = notice ?? standing.notice
+        }
+    }
+
+    private static func newToken() -> String { String(UInt32.random(in: 0 ... .max), radix: 36) }
+
+    private func database() throws -> DatabasePool {
+        let (database, problem) = shared.standing.withLock { ($0.database, $0.problem) }
+        guard let database else {
+            throw VaultError(.failedPrecondition, "there is no history: \(problem ?? "it is not open")")
         }
         return database
     }
 
     /// SQLite's setting of that name: 2 is FULL.
     var synchronous: Int {
-        get throws { try database.writeWithoutTransaction { try Int.fetchOne($0, sql: "PRAGMA synchronous") ?? 0 } }
+        get throws { try database().writeWithoutTransaction { try Int.fetchOne($0, sql: "PRAGMA synchronous") ?? 0 } }
     }
 
-    private static let schema = """
-        CREATE TABLE change (
-            id INTEGER PRIMARY KEY AUTOINCREMENT, time REAL NOT NULL, operation TEXT NOT NULL,
-            undoes INTEGER, done INTEGER NOT NULL);
-        CREATE INDEX change_undoes ON change (undoes);
-        CREATE TABLE content (id INTEGER PRIMARY KEY, hash TEXT NOT NULL UNIQUE, bytes BLOB NOT NULL);
-        CREATE TABLE file (
-            change INTEGER NOT NULL REFERENCES change ON DELETE CASCADE, place INTEGER NOT NULL,
-            path TEXT NOT NULL, source TEXT, kind TEXT NOT NULL,
-            before INTEGER REFERENCES content, after INTEGER REFERENCES content, trashed TEXT,
-            PRIMARY KEY (change, place)) WITHOUT ROWID;
-        CREATE INDEX file_path ON file (path);
-        CREATE INDEX file_before ON file (before);
-        CREATE INDEX file_after ON file (after);
-        """
+    /// Names the temporary files of a change, also beside those of another host with the same vault.
+    func temporaries(of id: Int64) -> String { shared.standing.withLock { "\($0.token)-\(id)" } }
+
+    /// What became of the journal that was here before; nil where this is that.
+    var notice: String? { shared.standing.withLock { $0.notice } }
 
     // MARK: - Writing
 
@@ -117,7 +139,12 @@ final class ChangeJournal: Sendable {
         _ operation: String, _ changes: [FileChange], undoing undone: Int64? = nil, now: Double
     ) throws -> Int64 {
         do {
-            return try insert(operation, changes, undone, now)
+            do {
+                return try insert(operation, changes, undone, now)
+            } catch where JournalFile.isBroken(error) {
+                try open()
+                return try insert(operation, changes, undone, now)
+            }
         } catch {
             note(error)
             throw error
@@ -127,7 +154,9 @@ final class ChangeJournal: Sendable {
     private func insert(
         _ operation: String, _ changes: [FileChange], _ undone: Int64?, _ now: Double
     ) throws -> Int64 {
-        try database.write { database in
+        let bytes = changes.reduce(0) { $0 + ($1.contents.before?.count ?? 0) + ($1.contents.after?.count ?? 0) }
+        shared.standing.withLock { $0.grown += bytes }
+        return try database().write { database in
             try database.execute(
                 sql: "INSERT INTO change (time, operation, undoes, done) VALUES (?, ?, ?, 0)",
                 arguments: [now, operation, undone])
@@ -162,28 +191,33 @@ final class ChangeJournal: Sendable {
     /// Notes how a change came out, and what could not be noted before. Where that fails it is tried again with the next
     /// one, and the vault's files tell at the next start.
     func settle(_ settlement: Settlement) {
-        let owed = standing.withLock { standing in
+        guard shared.standing.withLock({ $0.database }) != nil else { return }
+        let owed = shared.standing.withLock { standing in
             defer { standing.owed = [] }
             return standing.owed + [settlement]
         }
         for (place, each) in owed.enumerated() {
             do {
                 try write(each)
+                if case .finish(let id, _) = each { try pruneWhereDue(after: id) }
             } catch {
-                standing.withLock { $0.owed = Array(owed[place...]) }
+                shared.standing.withLock { $0.owed = Array(owed[place...]) }
                 return note(error)
             }
         }
-        standing.withLock { $0.problem = nil }
+        shared.standing.withLock { if $0.database != nil { $0.problem = nil } }
     }
 
     /// Why it has not taken what came last; nil where it has.
-    var problem: String? { standing.withLock { $0.problem } }
+    var problem: String? { shared.standing.withLock { $0.problem } }
 
-    func note(_ error: any Error) { standing.withLock { $0.problem = "\(error)" } }
+    func note(_ error: any Error) {
+        shared.standing.withLock { if $0.database != nil { $0.problem = "\(error)" } }
+    }
 
     private func write(_ settlement: Settlement) throws {
-        try database.write { database in
+        let pool = try database()
+        try pool.write { database in
             switch settlement {
             case .finish(let id, let trashed):
                 for (place, name) in trashed {
@@ -191,7 +225,6 @@ final class ChangeJournal: Sendable {
                         sql: "UPDATE file SET trashed = ? WHERE change = ? AND place = ?", arguments: [name, id, place])
                 }
                 try database.execute(sql: "UPDATE change SET done = 1 WHERE id = ?", arguments: [id])
-                if id % 100 == 0 { try Self.prune(database) }
             case .forget(let id):
                 let contents = try Row.fetchAll(
                     database, sql: "SELECT before, after FROM file WHERE change = ?", arguments: [id])
@@ -203,19 +236,42 @@ final class ChangeJournal: Sendable {
         }
     }
 
-    private static func prune(_ database: Database) throws {
-        try database.execute(
-            sql: "DELETE FROM change WHERE done AND id <= (SELECT max(id) FROM change) - ?", arguments: [maximumChanges])
-        try dropContents(database)
-        var bytes = try Int.fetchOne(database, sql: "SELECT total(length(bytes)) FROM content") ?? 0
-        while bytes > maximumBytes {
-            // At least the last ones stay, however large.
-            let oldest = try Int64.fetchAll(database, sql: "SELECT id FROM change WHERE done ORDER BY id LIMIT 100")
-            guard oldest.count == 100, let last = oldest.last else { return }
-            try database.execute(sql: "DELETE FROM change WHERE done AND id <= ?", arguments: [last])
-            try dropContents(database)
-            bytes = try Int.fetchOne(database, sql: "SELECT total(length(bytes)) FROM content") ?? 0
+    private static let prunedAfterBytes = 16 << 20
+
+    /// Has what is too old or too much go, and gives the disk its room back.
+    private func pruneWhereDue(after id: Int64) throws {
+        let isDue = shared.standing.withLock { standing in
+            guard id % 100 == 0 || standing.grown > min(Self.prunedAfterBytes, limits.bytes) else { return false }
+            standing.grown = 0
+            return true
         }
+        guard isDue else { return }
+        let pool = try database()
+        let hasShrunk = try pool.write { try prune($0) }
+        if hasShrunk { _ = try pool.writeWithoutTransaction { try $0.checkpoint(.truncate) } }
+    }
+
+    private func prune(_ database: Database) throws -> Bool {
+        // At least the last one stays, however large.
+        guard let last = try Int64.fetchOne(database, sql: "SELECT max(id) FROM change WHERE done") else { return false }
+        let changes = database.totalChangesCount
+        let oldest = Double(time(nil)) - limits.age
+        try database.execute(
+            sql: "DELETE FROM change WHERE done AND id < ? AND (id <= ? OR time < ?)",
+            arguments: [last, last - Int64(limits.changes), oldest])
+        if database.totalChangesCount != changes { try Self.dropContents(database) }
+        func bytes() throws -> Int { try Int.fetchOne(database, sql: "SELECT total(length(bytes)) FROM content") ?? 0 }
+        while try bytes() > limits.bytes {
+            let count = try Int.fetchOne(database, sql: "SELECT count(*) FROM change WHERE done AND id < ?", arguments: [last]) ?? 0
+            guard count > 0 else { break }
+            try database.execute(
+                sql: "DELETE FROM change WHERE id IN (SELECT id FROM change WHERE done AND id < ? ORDER BY id LIMIT ?)",
+                arguments: [last, max(1, count / 8)])
+            try Self.dropContents(database)
+        }
+        guard database.totalChangesCount != changes else { return false }
+        try database.execute(sql: "PRAGMA incremental_vacuum")
+        return true
     }
 
     private static func dropContents(
@@ -232,10 +288,23 @@ final class ChangeJournal: Sendable {
 
     /// The change of a number; nil where there is none, or no longer.
     func entry(_ id: Int64) throws -> Entry? {
-        try database.read { database in
+        try database().read { database in
             try Row.fetchOne(database, sql: Self.select + " WHERE done AND change.id = ?", arguments: [id])
                 .map { try Self.entry($0, database) }
         }.flatMap { shows($0) ? $0 : nil }
+    }
+
+    /// What a file had before the first change of it that came after another one; nil where there is none.
+    func content(of path: String, after id: Int64) throws -> [UInt8]? {
+        try database().read { database in
+            try Data.fetchOne(
+                database,
+                sql: """
+                    SELECT bytes FROM file JOIN change ON change.id = change JOIN content ON content.id = before
+                    WHERE path = ? AND change > ? AND done ORDER BY change LIMIT 1
+                    """, arguments: [path, id]
+            ).map { Array($0) }
+        }
     }
 
     /// The newest first, without the contents of their files, which may be many.
@@ -243,19 +312,21 @@ final class ChangeJournal: Sendable {
     /// - Parameter path: A file, or a folder, that they are about; nil for all.
     func entries(about path: String?, limit: Int, offset: Int) throws -> (entries: [Entry], total: Int) {
         if access.rules.isEmpty { return try all(about: path, limit: limit, offset: offset) }
-        let shown = try all(about: path, limit: Self.maximumChanges * 2, offset: 0).entries.filter(shows)
+        let shown = try all(about: path, limit: limits.changes * 2, offset: 0).entries.filter(shows)
         return (Array(shown.dropFirst(offset).prefix(limit)), shown.count)
     }
 
     private func all(about path: String?, limit: Int, offset: Int) throws -> (entries: [Entry], total: Int) {
-        try database.read { database in
+        try database().read { database in
             var condition = " WHERE done"
             var arguments = StatementArguments()
             if let path {
                 condition += """
                      AND id IN (SELECT change FROM file WHERE path IN (:path, :note) OR source IN (:path, :note)
                     OR substr(path, 1, length(:path) + 1) = :path || '/'
-                    OR substr(source, 1, length(:path) + 1) = :path || '/')
+                    OR substr(source, 1, length(:path) + 1) = :path || '/'
+                    OR kind = 'folder' AND (substr(:path, 1, length(path) + 1) = path || '/'
+                    OR substr(:path, 1, length(source) + 1) = source || '/'))
                     """
                 arguments = ["path": path, "note": path + ".md"]
             }
@@ -270,7 +341,8 @@ final class ChangeJournal: Sendable {
 
     /// How many changes it holds, and in how many bytes.
     func size() throws -> (changes: Int, bytes: Int) {
-        try database.read { database in
+        guard shared.standing.withLock({ $0.database }) != nil else { return (0, 0) }
+        return try database().read { database in
             let pages = try Int.fetchOne(database, sql: "PRAGMA page_count") ?? 0
             let page = try Int.fetchOne(database, sql: "PRAGMA page_size") ?? 0
             return (try Int.fetchOne(database, sql: "SELECT count(*) FROM change") ?? 0, pages * page)
@@ -279,7 +351,8 @@ final class ChangeJournal: Sendable {
 
     /// What was prepared and never finished, the newest first: the process ended in between.
     func unfinished() throws -> [Entry] {
-        try database.read { database in
+        guard shared.standing.withLock({ $0.database }) != nil else { return [] }
+        return try database().read { database in
             try Row.fetchAll(database, sql: Self.select + " WHERE NOT done ORDER BY id DESC")
                 .map { try Self.entry($0, database) }
         }
@@ -312,6 +385,7 @@ extension FileChange {
         case .kept: "kept"
         case .written: "written"
         case .deleted: "deleted"
+        case .folder: "folder"
         }
     }
 
@@ -323,6 +397,7 @@ extension FileChange {
         switch row["kind"] as String {
         case "written": content = .written(before: before, after: after ?? [])
         case "deleted": content = .deleted(before: before ?? [])
+        case "folder": content = .folder
         default: break
         }
     }

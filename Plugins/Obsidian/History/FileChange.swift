@@ -7,6 +7,8 @@ struct FileChange: Sendable, Hashable {
         case written(before: [UInt8]?, after: [UInt8])
         /// The file goes to the vault's trash.
         case deleted(before: [UInt8])
+        /// No file but a folder, which moves with all that is in it.
+        case folder
     }
 
     /// Where the file is afterwards; for one that is deleted, where it was.
@@ -30,9 +32,17 @@ struct FileChange: Sendable, Hashable {
     /// The content that there was and that there is, nil for none; both nil where only the place changes.
     var contents: (before: [UInt8]?, after: [UInt8]?) {
         switch content {
-        case .kept: (nil, nil)
+        case .kept, .folder: (nil, nil)
         case .written(let before, let after): (before, after)
         case .deleted(let before): (before, nil)
         }
+    }
+
+    var isFolder: Bool { content == .folder }
+
+    /// Whether a file moves because this folder does.
+    func carries(_ change: FileChange) -> Bool {
+        guard isFolder, !change.isFolder, let from, let source = change.from else { return false }
+        return source.text.hasPrefix(from.text + "/") && change.path.text == path.text + source.text.dropFirst(from.text.count)
     }
 }

@@ -2,22 +2,27 @@ extension Vault {
     /// Takes back what an earlier process began and did not finish; one that was done to its end is counted as done.
     ///
     /// What cannot be taken back now stays in the journal, and is tried again at the next start.
-    func takeBackUnfinished() throws {
-        for entry in try journal.unfinished() {
+    func takeBackUnfinished() {
+        let unfinished: [ChangeJournal.Entry]
+        do { unfinished = try journal.unfinished() } catch { return journal.note(error) }
+        for entry in unfinished {
             let changes = entry.files.map(\.change)
-            files.removeTemporaries(of: String(entry.id), changes)
+            files.removeTemporaries(of: journal.temporaries(of: entry.id), changes)
             if changes.allSatisfy(isMade) {
                 journal.settle(.finish(entry.id, trashed: [:]))
                 continue
             }
             var isTakenBack = true
-            for (place, change) in changes.enumerated().reversed() {
+            // A folder first: what moved with it is then where it was.
+            let folders = changes.enumerated().filter(\.element.isFolder)
+            for (place, change) in folders + changes.enumerated().filter({ !$0.element.isFolder }).reversed() {
                 do {
                     guard let back = try wayBack(of: change) else { continue }
-                    _ = try files.apply([back], id: "\(entry.id)-back-\(place)")
+                    _ = try files.apply([back], id: "\(journal.temporaries(of: entry.id))-back-\(place)")
                 } catch {
                     isTakenBack = false
                     journal.note(error)
+                    if change.isFolder { break }
                 }
             }
             if isTakenBack { journal.settle(.forget(entry.id)) }
@@ -29,12 +34,13 @@ extension Vault {
         switch change.content {
         case .written(_, let after): (try? files.read(change.path).bytes) == after
         case .deleted: files.stamp(change.path) == nil
-        case .kept: isMoved(change)
+        case .kept, .folder: isMoved(change)
         }
     }
 
     private func isMoved(_ change: FileChange) -> Bool {
         guard let from = change.from else { return false }
+        if change.isFolder { return !files.isFolder(from) && files.isFolder(change.path) }
         return files.stamp(from) == nil && files.stamp(change.path) != nil
     }
 
@@ -46,6 +52,7 @@ extension Vault {
         var content = FileChange.Content.kept
         switch change.content {
         case .kept: break
+        case .folder: return isMoved(change) ? FileChange(path: origin, from: change.path, content: .folder) : nil
         case .deleted(let before): return isMade(change) ? .write(change.path, before: nil, after: before) : nil
         case .written(let before, let after):
             guard let now = try? files.read(place).bytes else { return nil }

@@ -190,5 +190,15 @@ final class NoteIndex: Sendable {
         }
     }
 
+    /// The version of every note's content.
+    func versions() throws -> [String: String] {
+        try database.read { database in
+            var versions: [String: String] = [:]
+            let rows = try Row.fetchCursor(database, sql: "SELECT path, version FROM note")
+            while let row = try rows.next() { versions[row[0]] = row[1] }
+            return versions
+        }
+    }
+
     func count() throws -> Int { try database.read { try Int.fetchOne($0, sql: "SELECT count(*) FROM note") ?? 0 } }
 }

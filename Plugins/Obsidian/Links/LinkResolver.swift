@@ -22,6 +22,9 @@ struct LinkResolver: Sendable {
         exact[low] = byName[Self.name(low)]?.filter { folded($0) == low }.min()
     }
 
+    /// Whether no other file has a file's name.
+    func isUnique(_ path: String) -> Bool { byName[Self.name(folded(path))]?.count == 1 }
+
     /// The file that the path part of a link in `source` leads to; nil for none.
     func resolve(_ target: String, from source: String) -> String? {
         if target.isEmpty { return source }

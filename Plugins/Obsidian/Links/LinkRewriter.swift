@@ -1,98 +1,43 @@
-import KnapJSON
-
-/// Keeps links pointing to the same files when one of them moves.
+/// Keeps links pointing to the same files when some of these move.
 struct LinkRewriter {
-    /// Where the file with the links was, and where it is.
-    let old: String
-    let new: String
     let before: LinkResolver
     let after: LinkResolver
+    /// Where files are that were elsewhere.
     let moved: [String: String]
+    let form: LinkForm
+
+    /// Whether a link would lead elsewhere, or nowhere.
+    func changes(_ target: String, in source: String) -> Bool { file(target, in: source) != nil }
 
     /// The text with the links that would otherwise lead elsewhere written anew; nil when there is nothing to change.
     ///
-    /// What a link shows, its subpath, its style and whether it embeds stay as they are.
-    func rewrite(_ text: String) -> String? {
-        let note = NoteParser.parse(text)
-        var edits: [(range: Range<Int>, text: String)] = []
-        let bytes = Array(text.utf8)
-        for link in note.links where !link.target.isEmpty {
-            guard let made = replacement(link) else { continue }
-            edits.append((link.range, made))
+    /// - Parameter source: Where the file of the text was before.
+    func rewrite(_ text: String, in source: String) throws(VaultError) -> String? {
+        let editor = LinkEditor(path: source) { link throws(VaultError) in
+            guard !link.target.isEmpty, let file = file(link.target, in: source) else { return nil }
+            return LinkDestination(target: try target(for: file, like: link, in: source), subpath: link.subpath)
         }
-        for link in note.frontMatter?.links ?? [] where !link.target.isEmpty {
-            guard let front = note.frontMatter, let made = replacement(link) else { continue }
-            let wanted = Array(link.original.utf8)
-            var at = front.range.lowerBound
-            while at + wanted.count <= front.range.upperBound {
-                if bytes[at..<(at + wanted.count)].elementsEqual(wanted) {
-                    if !edits.contains(where: { $0.range.overlaps(at..<(at + wanted.count)) }) {
-                        edits.append((at..<(at + wanted.count), made))
-                    }
-                    at += wanted.count
-                } else {
-                    at += 1
-                }
-            }
-        }
-        return Self.apply(edits, to: bytes)
+        return try editor.edit(text, isCanvas: VaultPath(trusted: source).isCanvas)
     }
 
-    /// The same for a canvas: only the strings of the nodes in question change.
-    func rewrite(canvas text: String) -> String? {
-        let edits = (Canvas.read(text)?.nodes ?? []).compactMap { node -> (range: Range<Int>, text: String)? in
-            let made =
-                switch node.content {
-                case .text(let text): rewrite(text)
-                case .file: Canvas(nodes: [node]).links.first.flatMap(replacement)
-                }
-            return made.map { (node.range, JSON.string($0).serialized()) }
-        }
-        return Self.apply(edits, to: Array(text.utf8))
-    }
-
-    private static func apply(_ edits: [(range: Range<Int>, text: String)], to bytes: [UInt8]) -> String? {
-        guard !edits.isEmpty else { return nil }
-        var result = bytes
-        for edit in edits.sorted(by: { $0.range.lowerBound > $1.range.lowerBound }) {
-            result.replaceSubrange(edit.range, with: Array(edit.text.utf8))
-        }
-        return String(decoding: result, as: UTF8.self)
-    }
-
-    private func replacement(_ link: NoteLink) -> String? {
-        guard let was = before.resolve(link.target, from: old) else { return nil }
+    /// The file that a link is to lead to, where the link as it is would not.
+    private func file(_ target: String, in source: String) -> String? {
+        guard !target.isEmpty, let was = before.resolve(target, from: source) else { return nil }
         let wanted = moved[was] ?? was
-        if after.resolve(link.target, from: new) == wanted { return nil }
-        return write(link, to: target(for: wanted, like: link))
+        return after.resolve(target, from: moved[source] ?? source) == wanted ? nil : wanted
     }
 
-    /// The shortest text that leads there: the name where that is enough, else the whole path.
-    private func target(for path: String, like link: NoteLink) -> String {
+    private func target(for path: String, like link: NoteLink, in source: String) throws(VaultError) -> String {
         if link.kind == .file { return path }
-        let place = VaultPath(trusted: path)
-        let keepsExtension = !place.isNote || folded(link.target).hasSuffix(".md")
-        func shown(_ text: String) -> String {
-            keepsExtension || !folded(text).hasSuffix(".md") ? text : String(text.dropLast(3))
-        }
-        let name = shown(place.name)
-        if !link.target.contains("/"), after.resolve(name, from: new) == path { return name }
-        let whole = shown(path)
-        return after.resolve(whole, from: new) == path ? whole : "/" + whole
-    }
-
-    private func write(_ link: NoteLink, to target: String) -> String {
-        switch link.kind {
-        case .file: return target
-        case .wikilink, .embed, .property:
-            let mark = link.kind == .embed ? "!" : ""
-            // In a table the bar is escaped, and stays so.
-            let bar = link.original.contains("\\|") ? "\\|" : "|"
-            return "\(mark)[[\(target)\(link.subpath)\(link.display.map { bar + $0 } ?? "")]]"
-        case .markdown, .markdownEmbed:
-            let mark = link.kind == .markdownEmbed ? "!" : ""
-            let destination = (target + link.subpath).map { $0 == " " ? "%20" : String($0) }.joined()
-            return "\(mark)[\(link.display ?? "")](\(destination))"
-        }
+        let source = moved[source] ?? source
+        let isNote = VaultPath(trusted: path).isNote
+        let candidates = form.candidates(for: path, from: source, isUnique: after.isUnique(path))
+        // A link has the extension of notes if it had it.
+        let shown = isNote && !folded(link.target).hasSuffix(".md") ? candidates.map { String($0.dropLast(3)) } : []
+        if let found = (shown + candidates).first(where: { after.resolve($0, from: source) == path }) { return found }
+        throw VaultError(
+            .failedPrecondition,
+            "the link \(link.original) in line \(link.line + 1) of '\(source)' could not lead to '\(path)' any more, because "
+                + "another file's path differs from that only in case; choose another name")
     }
 }

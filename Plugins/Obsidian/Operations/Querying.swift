@@ -99,6 +99,8 @@ extension ObsidianPlugin {
             var processed: Int
             /// Of processors; vault.processing lists them.
             var failures: Int
+            /// What is wrong with its history, or was; none where it is whole.
+            var history: String?
         }
         var vaults: [Status]
     }
@@ -116,7 +118,8 @@ extension ObsidianPlugin {
                     indexed: count ?? progress.done, ready: progress.isComplete,
                     meaning: (meaning?.condition ?? .absent).rawValue, meaning_indexed: meaning?.done ?? 0,
                     meaning_problem: meaning?.problem, processed: min(pipeline?.processed ?? 0, count ?? progress.total),
-                    failures: try pipeline?.store.failures().count { vault.files.access.sees($0.path) } ?? 0)
+                    failures: try pipeline?.store.failures().count { vault.files.access.sees($0.path) } ?? 0,
+                    history: vault.journal.problem ?? vault.journal.notice)
             })
     }
 

@@ -24,9 +24,10 @@ extension ObsidianPlugin {
             }
             var change: Int64
             var time: String
-            /// write, edit, move, delete, batch, merge or undo.
+            /// write, edit, move, rename_heading, rename_tag, delete, batch, merge or undo.
             var operation: String
             var undoes: Int64?
+            /// The change that undid it, unless that was undone too.
             var undone_by: Int64?
             var files: [File]
             /// How many more files it changed.
@@ -49,13 +50,13 @@ extension ObsidianPlugin {
             let page = try Page(limit: input.limit, offset: input.offset, standard: 2000, most: 100_000)
             let shown = budget.fitting(lines.dropFirst(page.offset).prefix(page.limit)) { $0.utf8.count }
             return HistoryOutput(
-                total: 1, changes: [Self.shown(entry)], diff: shown.joined(),
+                total: 1, changes: [try Self.shown(entry, in: vault)], diff: shown.joined(),
                 next_offset: page.next(shown: shown.count, of: lines.count))
         }
         let page = try Page(limit: input.limit, offset: input.offset, standard: 20, most: 500)
         let path = try input.path.map { try VaultPath($0.hasSuffix("/") ? String($0.dropLast()) : $0).text }
         let (entries, total) = try vault.journal.entries(about: path, limit: page.limit, offset: page.offset)
-        let shown = budget.fitting(entries.map(Self.shown)) { change in
+        let shown = budget.fitting(try entries.map { try Self.shown($0, in: vault) }) { change in
             change.files.reduce(80) { $0 + $1.path.utf8.count + 40 }
         }
         return HistoryOutput(
@@ -77,22 +78,23 @@ extension ObsidianPlugin {
 
     private static let shownFiles = 20
 
-    private static func shown(_ entry: ChangeJournal.Entry) -> HistoryOutput.Change {
+    private static func shown(_ entry: ChangeJournal.Entry, in vault: Vault) throws -> HistoryOutput.Change {
         let files = entry.files.prefix(shownFiles).map { file in
             let what =
                 switch file.change.content {
-                case .kept: "moved"
+                case .kept, .folder: "moved"
                 case .deleted: "deleted"
                 case .written(nil, _): "created"
                 case .written: file.change.from == nil ? "edited" : "moved"
                 }
+            let mark = file.change.isFolder ? "/" : ""
             return HistoryOutput.Change.File(
-                path: file.change.path.text, from: file.change.from?.text, what: what, trashed: file.trashed)
+                path: file.change.path.text + mark, from: file.change.from.map { $0.text + mark }, what: what, trashed: file.trashed)
         }
         let more = entry.files.count - files.count
         return HistoryOutput.Change(
             change: entry.id, time: Timestamp.text(entry.time), operation: entry.operation, undoes: entry.undoes,
-            undone_by: entry.undoneBy, files: files, more_files: more > 0 ? more : nil)
+            undone_by: try undoer(of: entry, in: vault), files: files, more_files: more > 0 ? more : nil)
     }
 
     /// In the unified format, one file after the other.
@@ -100,8 +102,9 @@ extension ObsidianPlugin {
         changes.map { change in
             let (old, new) = change.contents
             let texts = [old, new].map { bytes in bytes.map { String(validating: $0, as: UTF8.self) } ?? "" }
-            let from = old == nil && change.content != .kept ? "/dev/null" : (change.from ?? change.path).text
-            let to = new == nil && change.content != .kept ? "/dev/null" : change.path.text
+            let isSame = change.content == .kept || change.isFolder
+            let from = old == nil && !isSame ? "/dev/null" : (change.from ?? change.path).text
+            let to = new == nil && !isSame ? "/dev/null" : change.path.text
             let head = "--- \(from)\n+++ \(to)\n"
             guard let old = texts[0], let new = texts[1] else { return head + "Binary files differ\n" }
             return head + LineDifference(from: old, to: new).unified()
@@ -127,6 +130,8 @@ extension ObsidianPlugin {
         var conflicts: [Vault.UndoConflict]?
         /// Of a preview: the unified format.
         var diff: String?
+        /// How many more files would change.
+        var more_diffs: Int?
         var warning: String?
     }
 
@@ -139,6 +144,8 @@ extension ObsidianPlugin {
         guard input.preview != true || ids.count == 1 else {
             throw VaultError(.invalidArgument, "only one change can be previewed: the next one depends on what the first one does")
         }
+        // A link that the index does not know would be left behind.
+        try vault.synchronize { false }
         return try vault.change {
             var output = UndoOutput(undone: [])
             // Before anything is done.
@@ -160,7 +167,8 @@ extension ObsidianPlugin {
                     let files = changes.map(\.path.text).sorted()
                     if input.preview == true {
                         output.undone.append(.init(change: id, files: files))
-                        output.diff = Self.diff(of: changes)
+                        let preview = Preview(changes, try TokenBudget(nil))
+                        (output.diff, output.more_diffs) = (preview.diff, preview.more)
                         return output
                     }
                     let done: Vault.Done?

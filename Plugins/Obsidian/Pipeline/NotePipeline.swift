@@ -328,12 +328,3 @@ private struct Backlog {
         if again.remove(path) != nil { prepend(path) }
     }
 }
-
-extension NoteIndex {
-    /// The content that each note had when it was indexed.
-    func versions() throws -> [String: String] {
-        try database.read { database in
-            try Row.fetchAll(database, sql: "SELECT path, version FROM note").reduce(into: [:]) { $0[$1[0]] = $1[1] }
-        }
-    }
-}

@@ -2,16 +2,6 @@ import GRDB
 
 /// What search by meaning asks of the index of words.
 extension NoteIndex {
-    /// The version of every note's content.
-    func versions() throws -> [String: String] {
-        try database.read { database in
-            var versions: [String: String] = [:]
-            let rows = try Row.fetchCursor(database, sql: "SELECT path, version FROM note")
-            while let row = try rows.next() { versions[row[0]] = row[1] }
-            return versions
-        }
-    }
-
     func content(of path: String) throws -> (version: String, text: String)? {
         try database.read { database in
             let statement = try database.cachedStatement(

@@ -9,7 +9,7 @@ extension Vault {
     /// - Returns: Where it is now; nil where it is nowhere.
     func dispose(_ place: String?, of path: VaultPath) -> String? {
         guard let place, path.isLinking else { return place }
-        switch fileSettings.trashOption {
+        switch appSettings.trashOption {
         case "none": return unlink(files.root + "/" + place) == 0 ? nil : place
         case "system": return SystemTrash.take(files.root + "/" + place, from: files.root + "/" + path.text) ?? place
         default: return place

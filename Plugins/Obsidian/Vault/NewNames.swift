@@ -8,13 +8,15 @@ import KnapPlugin
 extension VaultPath {
     private static let longest = 255, deepest = 60
 
-    func checkNew(argument: String = "path") throws(VaultError) {
+    /// - Parameter old: The path that it comes from, the parts of which may stay what they are.
+    func checkNew(argument: String = "path", keeping old: VaultPath? = nil) throws(VaultError) {
         func refuse(_ why: String) -> VaultError {
             VaultError(.invalidArgument, "\(argument) '\(text)' \(why); choose another name for the new file")
         }
         let parts = text.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
         guard parts.count <= Self.deepest else { throw refuse("is in more than \(Self.deepest - 1) folders") }
-        for part in parts {
+        let kept = Set((old?.text ?? "").split(separator: "/").map(String.init))
+        for part in parts where !kept.contains(part) {
             if let bad = part.first(where: { "*\"\\<>:|?".contains($0) }) {
                 throw refuse("has the character \(bad), which Obsidian and other systems refuse (any of * \" \\ / < > : | ?)")
             }
@@ -27,6 +29,7 @@ extension VaultPath {
                 throw refuse("has a name that ends with a blank or a dot, which other systems refuse")
             }
         }
+        if kept.contains(name) { return }
         if title.last?.isWhitespace == true || isNote && title.hasSuffix(".") {
             throw refuse("has a name that ends with a blank or a dot before its extension")
         }

@@ -27,7 +27,7 @@ extension Vault {
         }
         let applied: VaultFiles.Applied
         do throws(VaultFiles.Failure) {
-            applied = try files.apply(changes, id: id.map(String.init) ?? "\(getpid())-\(UInt64.random(in: 0 ... .max))")
+            applied = try files.apply(changes, id: id.map(journal.temporaries) ?? "\(getpid())-\(UInt64.random(in: 0 ... .max))")
         } catch {
             // What could not be taken back stays in the journal for the next start.
             if let id, error.isTakenBack { journal.settle(.forget(id)) }
@@ -39,6 +39,8 @@ extension Vault {
         }
         let trashed = applied.files.enumerated().compactMap { place, file in file.trashed.map { (place, $0) } }
         if let id { journal.settle(.finish(id, trashed: Dictionary(uniqueKeysWithValues: trashed))) }
+        // A folder that a move made goes with what is moved back from it.
+        if undone != nil { removeFolders(emptiedOf: changes.compactMap { $0.from?.isHidden == false ? $0.from?.text : nil }) }
         indexing { try take(changes, applied.files) }
         for write in files.lateWrites(to: applied.displaced) { rescue(write.path, base: write.base, late: write.late) }
         return Done(id: id, files: applied.files)
@@ -74,6 +76,10 @@ extension Vault {
         var others: [String] = []
         var notes: [IndexedNote] = []
         for (change, file) in zip(changes, files) {
+            if change.isFolder {
+                if let from = change.from { try carry(from, to: change.path) }
+                continue
+            }
             if let from = change.from { gone.append(from.text) }
             switch change.content {
             case .deleted: gone.append(change.path.text)
@@ -85,6 +91,7 @@ extension Vault {
                 }
                 notes.append(note(change.path.text, text, ContentVersion.of(bytes), stamp))
             case .kept: others.append(change.path.text)
+            case .folder: break
             }
         }
         if !gone.isEmpty { try drop(gone) }

@@ -53,7 +53,7 @@ final class Vault: Sendable {
             throw VaultError(.failedPrecondition, "the index '\(indexPath)' cannot be opened or made: \(error)")
         }
         journal = ChangeJournal(of: base.journal, showing: access)
-        self.meaning = try meaning.map { try MeaningIndex(index: index, models: $0.models, storePath: $0.storePath) }
+        self.meaning = try meaning.map { [index] in try MeaningIndex(index: index, models: $0.models, storePath: $0.storePath) }
         let isNew = try index.count() == 0
         state.withLock { $0.isNew = isNew }
     }
@@ -70,15 +70,11 @@ final class Vault: Sendable {
         } catch {
             throw VaultError(.failedPrecondition, "the index '\(indexPath)' cannot be opened or made: \(error)")
         }
-        do {
-            journal = try ChangeJournal(path: journalPath, showing: access)
-        } catch {
-            throw VaultError(.failedPrecondition, "the journal '\(journalPath)' cannot be opened or made: \(error)")
-        }
-        self.meaning = try meaning.map { try MeaningIndex(index: index, models: $0.models, storePath: $0.storePath) }
+        journal = ChangeJournal(path: journalPath, showing: access)
+        self.meaning = try meaning.map { [index] in try MeaningIndex(index: index, models: $0.models, storePath: $0.storePath) }
         let isNew = try index.count() == 0
         state.withLock { $0.isNew = isNew }
-        try takeBackUnfinished()
+        takeBackUnfinished()
     }
 
     var progress: Progress { state.withLock { $0.progress } }
@@ -190,6 +186,21 @@ final class Vault: Sendable {
         meaning?.changed(paths)
         tell(known.map { ($0, "") })
     }
+
+    /// Has the index know that a folder moved.
+    func carry(_ folder: VaultPath, to place: VaultPath) throws {
+        let moved = files(in: folder).map { (from: $0, to: place.text + $0.dropFirst(folder.text.count)) }
+        state.withLock { state in
+            for (from, to) in moved {
+                if state.paths.remove(from) != nil { state.resolver.remove(from) }
+                if state.paths.insert(to).inserted { state.resolver.insert(to) }
+            }
+        }
+        try index.carry(moved)
+    }
+
+    /// Every visible file below a folder.
+    func files(in folder: VaultPath) -> [String] { paths.filter { $0.hasPrefix(folder.text + "/") }.sorted() }
 
     /// Brings the index up to date for files that may have changed, appeared or gone.
     func refresh(_ paths: [String]) throws {

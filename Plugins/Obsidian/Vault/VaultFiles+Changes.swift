@@ -53,6 +53,9 @@ extension VaultFiles {
         var folders: [String: Int32] = [:]
         var done: [Step] = []
         let displaced = DisplacedFiles()
+        let moving = changes.filter(\.isFolder)
+        func isCarried(_ change: FileChange) -> Bool { moving.contains { $0.carries(change) } }
+        let isLarge = changes.count > Self.persistedOneByOne
         var results = [Changed](repeating: Changed(), count: changes.count)
         defer { for folder in folders.values { close(folder) } }
         let missing = missingFolders(of: changes)
@@ -60,18 +63,20 @@ extension VaultFiles {
             for change in changes {
                 try demandWriting(change.path)
                 if let from = change.from { try demandWriting(from) }
+                if change.isFolder, let from = change.from { try demandWriting(allOf: from) }
             }
             for (place, change) in changes.enumerated() {
                 guard case .written(let before, let after) = change.content else { continue }
-                let name = change.path.folder
+                // What a folder takes along is written where that is, and moves with it.
+                let name = (isCarried(change) ? change.from ?? change.path : change.path).folder
                 if folders[name] == nil { folders[name] = try openFolder(name, creating: true) }
                 guard let folder = folders[name] else { continue }
                 staged.append(try stage(change, place, in: folder, before: before, after, id))
             }
             try persist(staged)
             for (place, change) in changes.enumerated() {
-                if let from = change.from {
-                    try move(from, to: change.path)
+                if let from = change.from, !isCarried(change) {
+                    try move(from, to: change.path, persisting: !isLarge)
                     done.append(.moved(from, change.path))
                     results[place].stamp = stamp(change.path)
                 }
@@ -87,7 +92,9 @@ extension VaultFiles {
                 done.append(.published(file.path, before: file.before, after: file.after))
                 results[file.place].stamp = file.stamp
             }
-            for (path, folder) in folders { try persist(folder: folder, path) }
+            if !isLarge || !Self.persistDisks(of: Set(folders.values)) {
+                for (path, folder) in folders { try persist(folder: folder, path) }
+            }
             return Applied(files: results, displaced: displaced)
         } catch {
             for file in staged { removeTemporary(file) }
@@ -320,9 +327,13 @@ extension VaultFiles {
                 let place = name.dropFirst(".knap-\(id)-".count).split(separator: "-").last.flatMap { Int($0) }
                 let change = place.flatMap { changes.indices.contains($0) ? changes[$0] : nil }
                 let path = VaultPath(trusted: folder.isEmpty ? name : folder + "/" + name)
-                let known = changes.flatMap { [$0.contents.before, $0.contents.after].compactMap(\.self) }
-                // A beginning of one was being written.
-                let isOurs = (try? read(path).bytes).map { bytes in known.contains { $0.starts(with: bytes) } } ?? false
+                // A beginning of one was being written, its own most likely.
+                let bytes = try? read(path).bytes
+                let isOurs = bytes.map { bytes in
+                    ([change].compactMap(\.self) + changes).contains { each in
+                        each.contents.before?.starts(with: bytes) == true || each.contents.after?.starts(with: bytes) == true
+                    }
+                } ?? false
                 if isOurs { unlinkat(descriptor, name, 0) } else { setAside(descriptor, name, change?.path ?? path) }
             }
         }

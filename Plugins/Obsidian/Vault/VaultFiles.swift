@@ -151,13 +151,15 @@ final class VaultFiles: Sendable {
 
     // MARK: Writing
 
-    /// Renames without ever replacing anything.
-    func move(_ from: VaultPath, to: VaultPath) throws(VaultError) {
+    /// Renames without ever replacing anything, a file or a folder.
+    ///
+    /// - Parameter persisting: Whether it is on disk when this returns.
+    func move(_ from: VaultPath, to: VaultPath, persisting: Bool = true) throws(VaultError) {
         let source = try openFolder(from.folder, creating: false)
         defer { close(source) }
         let target = try openFolder(to.folder, creating: true)
         defer { close(target) }
-        try rename(source, from.name, target, to.name, what: from)
+        try rename(source, from.name, target, to.name, what: from, persisting: persisting)
     }
 
     /// Where in the vault's `.trash` a file can go.
@@ -191,7 +193,7 @@ final class VaultFiles: Sendable {
     }
 
     func rename(
-        _ source: Int32, _ name: String, _ target: Int32, _ newName: String, what: VaultPath
+        _ source: Int32, _ name: String, _ target: Int32, _ newName: String, what: VaultPath, persisting: Bool = true
     ) throws(VaultError) {
         // File systems without it get the check and the rename as two steps.
         var result = knap_rename_new(source, name, target, newName)
@@ -200,12 +202,40 @@ final class VaultFiles: Sendable {
             if fstatat(target, newName, &status, AT_SYMLINK_NOFOLLOW) == 0 { errno = EEXIST }
             else { result = renameat(source, name, target, newName) }
         }
+        // Where case does not tell names apart the file is in its own way.
+        if result != 0, errno == EEXIST, isOne(source, name, target, newName) {
+            result = renameat(source, name, target, newName)
+        }
+        // A folder takes the place of one that has nothing in it, and of no other (rename(2)).
+        if result != 0, errno == EEXIST, isFolder(source, name) {
+            result = renameat(source, name, target, newName)
+            if result != 0 { errno = EEXIST }
+        }
         guard result == 0 else {
             if errno == EEXIST { throw VaultError(.alreadyExists, "there is already a file '\(newName)'; choose another name") }
             throw failure("move", what)
         }
+        guard persisting else { return }
         fsync(target)
         fsync(source)
+    }
+
+    private func isFolder(_ folder: Int32, _ name: String) -> Bool {
+        defer { errno = EEXIST }
+        var status = stat()
+        return fstatat(folder, name, &status, AT_SYMLINK_NOFOLLOW) == 0 && status.st_mode & S_IFMT == S_IFDIR
+    }
+
+    /// Whether two names that differ in case or composition are one file's only name. Leaves EEXIST in errno where not.
+    private func isOne(_ source: Int32, _ name: String, _ target: Int32, _ newName: String) -> Bool {
+        defer { errno = EEXIST }
+        var (old, new) = (stat(), stat())
+        guard folded(name) == folded(newName), fstatat(source, name, &old, AT_SYMLINK_NOFOLLOW) == 0,
+            fstatat(target, newName, &new, AT_SYMLINK_NOFOLLOW) == 0
+        else { return false }
+        // A file with two names has two links.
+        let isFolder = old.st_mode & S_IFMT == S_IFDIR
+        return old.st_dev == new.st_dev && old.st_ino == new.st_ino && (isFolder || old.st_nlink == 1)
     }
 
     func writeAll(_ file: Int32, _ bytes: [UInt8]) -> Bool {
@@ -279,6 +309,21 @@ final class VaultFiles: Sendable {
         throw VaultError(
             .permissionDenied,
             "'\(path)' may not be changed: the rule \(rule.shown) forbids it; whoever runs Knap can change it, in the setting obsidian.policies")
+    }
+
+    /// A folder takes along what is in it, whether the caller sees that or not.
+    func demandWriting(allOf folder: VaultPath) throws(VaultError) {
+        if access.rules.isEmpty { return }
+        var isAllowed = true
+        try VaultFiles(root: root).scan { path, _ in
+            guard path.hasPrefix(folder.text + "/") else { return }
+            isAllowed = isAllowed && access.rule(for: path).map { $0.access == .write } ?? true
+        }
+        guard isAllowed else {
+            throw VaultError(
+                .permissionDenied,
+                "the folder '\(folder)' may not be moved as a whole, because not all that is in it may be changed; move its notes one by one")
+        }
     }
 
     func failure(_ action: String, _ path: VaultPath) -> VaultError {
