@@ -7,6 +7,8 @@ struct IndexedNote: Sendable {
     var stamp: VaultFiles.Stamp
     var text: String
     var parsed: ParsedNote
+    /// Where they were looked for ahead.
+    var words: WordSet?
 
     var title: String { VaultPath(trusted: path).title }
 }

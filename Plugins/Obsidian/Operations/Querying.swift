@@ -91,17 +91,20 @@ extension ObsidianPlugin {
             var notes: Int
             var indexed: Int
             var ready: Bool
+            /// How far parts of words are, while not all are known: `index 40 %`. Answers are right meanwhile.
+            var substrings: String?
         }
         var vaults: [Status]
     }
 
     func status(_ input: Empty, _ call: Call) throws -> StatusOutput {
         StatusOutput(
-            vaults: vaults.vaults.map { vault in
+            vaults: try vaults.vaults.map { vault in
                 let progress = vault.progress
+                let percent = progress.isComplete ? try vault.index.gramPercent() : 0
                 return .init(
                     name: vault.name, path: vault.files.root, notes: progress.total, indexed: progress.done,
-                    ready: progress.isComplete)
+                    ready: progress.isComplete, substrings: percent < 100 ? Indexing.text(percent) : nil)
             })
     }
 

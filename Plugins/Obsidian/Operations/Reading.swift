@@ -31,8 +31,10 @@ extension ObsidianPlugin {
         let page = try Page(limit: input.limit, offset: input.offset, standard: 10, most: 100)
         let query = try SearchQuery(input.query)
         let patience = Patience(call)
+        var substrings: Int?
         let (hits, total) = try vault.index.search(
-            query, folder: input.path, limit: page.limit, offset: page.offset, check: patience.check)
+            query, folder: input.path, limit: page.limit, offset: page.offset, check: patience.check
+        ) { substrings = $0 }
         let snippets = Snippets(query, check: patience.check)
         let matches = try hits.map { SearchOutput.Match(path: $0.summary.path, lines: try snippets.lines(of: $0)) }
         var budget = try TokenBudget(input.max_tokens)
@@ -40,7 +42,8 @@ extension ObsidianPlugin {
             match.lines.reduce(match.path.utf8.count + 24) { $0 + $1.text.utf8.count + 24 }
         }
         return SearchOutput(
-            total: total, notes: shown, next_offset: page.next(shown: shown.count, of: total), indexing: Indexing(vault))
+            total: total, notes: shown, next_offset: page.next(shown: shown.count, of: total),
+            indexing: Indexing(vault, substrings: substrings))
     }
 
     struct ReadInput: Codable, Sendable {
