@@ -108,8 +108,7 @@ def test_what_an_editor_saves_is_found_and_what_it_leaves_behind_is_not(served, 
     assert served.call("vault.search_notes", query="fresh4")["notes"][0]["lines"][0]["text"] == "fresh4"
 
 
-def test_a_file_in_a_link_keeps_being_found_while_it_is_written(served):
-    """Nothing says that the writing has ended before the file is closed: then all of it is found."""
+def test_a_note_that_is_written_slowly_is_found_whole_when_it_is_closed(served):
     with (served.vault / "Log.md").open("w") as log:
         for number in range(20):
             log.write(f"line{number}\n")

@@ -160,6 +160,12 @@ private struct WatchTable {
         }
     }
 
+    /// Whether a file that came was linked (link(2)), which nobody closes, rather than made to be written.
+    private func hasContent(_ path: String) -> Bool {
+        var status = stat()
+        return lstat(root + "/" + path, &status) == 0 && (status.st_size > 0 || status.st_nlink > 1)
+    }
+
     /// Reads what has happened; false when there is no more.
     mutating func read(into changed: inout Set<String>, mustScan: inout Bool) -> Bool {
         let count = Glibc.read(inotify, &buffer, buffer.count)
@@ -186,7 +192,7 @@ private struct WatchTable {
                 // A folder that came brings notes with it, one that went takes them along.
                 if event.mask & (UInt32(IN_CREATE) | UInt32(IN_MOVED_TO)) != 0 { add(path) }
                 mustScan = true
-            } else if event.mask & UInt32(IN_CREATE) == 0 {
+            } else if event.mask & UInt32(IN_CREATE) == 0 || hasContent(path) {
                 changed.insert(path)
             }
         }
