@@ -164,7 +164,8 @@ final class NoteIndex: Sendable {
     func put(_ notes: [IndexedNote]) throws {
         try database.writeWithoutTransaction { database in
             try database.inTransaction {
-                for note in notes { try Self.put(note, database) }
+                let writer = try Writer(database)
+                for note in notes { try writer.put(note) }
                 try learn(notes, database)
                 return .commit
             }
@@ -174,7 +175,7 @@ final class NoteIndex: Sendable {
 
     private func learn(_ notes: [IndexedNote], _ database: Database) throws {
         let tokenizer = try Folding.tokenizer(in: database)
-        let words = try notes.filter { VaultPath(trusted: $0.path).isNote }.map { note in
+        let words = try notes.filter(\.isNote).map { note in
             try note.words ?? WordSet([note.title, note.text], tokenizer)
         }
         let unsaved = try withVocabulary(database) { vocabulary in
@@ -197,51 +198,60 @@ final class NoteIndex: Sendable {
 
     func remove(_ paths: [String]) throws {
         try database.write { database in
-            for path in paths { try Self.remove(path, database) }
+            let writer = try Writer(database)
+            for path in paths { try writer.remove(path) }
         }
     }
 
-    private static func put(_ note: IndexedNote, _ database: Database) throws {
-        try remove(note.path, database)
-        let front = note.parsed.frontMatter
-        try database.cachedStatement(
-            sql: """
-                INSERT INTO file
-                    (path, title, folder, size, modified, inode, version, properties, folded_path, folded_name, is_note)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-                """
-        ).execute(arguments: [
-            note.path, note.title, VaultPath(trusted: note.path).folder, note.stamp.size, note.stamp.modifiedNs,
-            Int64(bitPattern: note.stamp.inode), note.version,
-            JSON.object(front?.properties ?? JSONObject()).serialized(), Folding.text(note.path),
-            Folding.text(VaultPath(trusted: note.path).name), VaultPath(trusted: note.path).isNote,
-        ])
-        let id = database.lastInsertedRowID
-        let tags = note.parsed.tags.map(\.name) + (front?.tags ?? [])
-        for tag in tags {
-            try database.cachedStatement(sql: "INSERT INTO tag VALUES (?, ?, ?)")
-                .execute(arguments: [id, tag, folded(tag)])
+    /// The statements that write one note, looked up once for many.
+    private struct Writer {
+        private let database: Database
+        private let file: Statement, tag: Statement, link: Statement, content: Statement
+        private let find: Statement, removals: [Statement]
+
+        init(_ database: Database) throws {
+            self.database = database
+            file = try database.cachedStatement(
+                sql: """
+                    INSERT INTO file
+                        (path, title, folder, size, modified, inode, version, properties, folded_path, folded_name, is_note)
+                    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                    """)
+            tag = try database.cachedStatement(sql: "INSERT INTO tag VALUES (?, ?, ?)")
+            link = try database.cachedStatement(sql: "INSERT INTO link VALUES (?, ?, ?, ?, ?, ?, ?)")
+            content = try database.cachedStatement(
+                sql: "INSERT INTO content (rowid, title, aliases, headings, tags, body) VALUES (?, ?, ?, ?, ?, ?)")
+            find = try database.cachedStatement(sql: "SELECT id FROM file WHERE path = ?")
+            removals = try [
+                "DELETE FROM file WHERE id = ?", "DELETE FROM tag WHERE note = ?", "DELETE FROM link WHERE note = ?",
+                "DELETE FROM content WHERE rowid = ?",
+            ].map { try database.cachedStatement(sql: $0) }
         }
-        for link in note.parsed.links + (front?.links ?? []) {
-            try database.cachedStatement(sql: "INSERT INTO link VALUES (?, ?, ?, ?, ?, ?, ?)").execute(arguments: [
-                id, link.line, "\(link.kind.name)", link.target, link.subpath, link.display, key(ofTarget: link.target),
+
+        func put(_ note: IndexedNote) throws {
+            try remove(note.path)
+            try file.execute(arguments: [
+                note.path, note.title, note.folder, note.stamp.size, note.stamp.modifiedNs,
+                Int64(bitPattern: note.stamp.inode), note.version, note.properties, note.foldedPath, note.foldedName,
+                note.isNote,
+            ])
+            let id = database.lastInsertedRowID
+            for tag in note.tags { try self.tag.execute(arguments: [id, tag.name, tag.folded]) }
+            for (link, key) in note.links {
+                try self.link.execute(arguments: [
+                    id, link.line, link.kind.name, link.target, link.subpath, link.display, key,
+                ])
+            }
+            guard note.isNote else { return }
+            try content.execute(arguments: [
+                id, note.title, note.aliases, note.headings, note.tags.map(\.name).joined(separator: " "), note.text,
             ])
         }
-        guard VaultPath(trusted: note.path).isNote else { return }
-        try database.cachedStatement(
-            sql: "INSERT INTO content (rowid, title, aliases, headings, tags, body) VALUES (?, ?, ?, ?, ?, ?)"
-        ).execute(arguments: [
-            id, note.title, (front?.aliases ?? []).joined(separator: "\n"),
-            note.parsed.headings.map(\.text).joined(separator: "\n"), tags.joined(separator: " "), note.text,
-        ])
-    }
 
-    private static func remove(_ path: String, _ database: Database) throws {
-        guard let id = try Int64.fetchOne(database, sql: "SELECT id FROM file WHERE path = ?", arguments: [path]) else { return }
-        for sql in [
-            "DELETE FROM file WHERE id = ?", "DELETE FROM tag WHERE note = ?", "DELETE FROM link WHERE note = ?",
-            "DELETE FROM content WHERE rowid = ?",
-        ] { try database.cachedStatement(sql: sql).execute(arguments: [id]) }
+        func remove(_ path: String) throws {
+            guard let id = try Int64.fetchOne(find, arguments: [path]) else { return }
+            for removal in removals { try removal.execute(arguments: [id]) }
+        }
     }
 
     /// What links to one file have in common, however they are written: the last part of the path, without `.md`.
