@@ -18,10 +18,14 @@ extension NoteIndex {
     struct GramState: Sendable {
         /// The highest number that is in it.
         var last: Int64
+        /// How many notes are, with those that are gone.
+        var added: Int
         var isComplete: Bool
 
         init(_ database: Database) throws {
-            last = try Int64.fetchOne(database, sql: "SELECT last FROM gram_state") ?? 0
+            let row = try Row.fetchOne(database, sql: "SELECT last, added FROM gram_state")
+            last = row?[0] ?? 0
+            added = row?[1] ?? 0
             isComplete = try last >= Int64.fetchOne(database, sql: "SELECT max(id) FROM file") ?? 0
         }
     }
@@ -42,10 +46,10 @@ extension NoteIndex {
     }
 
     /// What one step takes: as much as others may have to wait for.
-    private static let mostNotes = 256, mostBytes: Int64 = 1 << 20
+    static let mostNotes = 256, mostBytes: Int64 = 1 << 20
 
     /// Puts the next notes into the table; false when there are none left.
-    func addGrams() throws -> Bool {
+    func addGrams(most: Int = mostNotes) throws -> Bool {
         try database.write { database in
             let state = try GramState(database)
             guard !state.isComplete else { return false }
@@ -53,7 +57,7 @@ extension NoteIndex {
             var last = state.last
             let next = try Row.fetchCursor(
                 database, sql: "SELECT id, size FROM file WHERE id > ? ORDER BY id LIMIT ?",
-                arguments: [state.last, Self.mostNotes])
+                arguments: [state.last, most])
             while bytes < Self.mostBytes, let row = try next.next() {
                 last = row[0]
                 bytes += row[1]
@@ -66,10 +70,10 @@ extension NoteIndex {
                     """, arguments: [state.last, last])
             try database.execute(
                 sql: "UPDATE gram_state SET last = ?, added = added + ?", arguments: [last, database.changesCount])
-            guard try GramState(database).isComplete else { return true }
-            let added = try Int.fetchOne(database, sql: "SELECT added FROM gram_state") ?? 0
+            let reached = try GramState(database)
+            guard reached.isComplete else { return true }
             let kept = try Self.count(upTo: last, database)
-            guard added - kept > max(kept, 1000) else { return false }
+            guard reached.added - kept > max(kept, 1000) else { return false }
             try database.execute(
                 sql: "INSERT INTO gram(gram) VALUES ('delete-all'); UPDATE gram_state SET last = 0, added = 0")
             return true

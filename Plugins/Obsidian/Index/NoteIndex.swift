@@ -15,6 +15,8 @@ final class NoteIndex: Sendable {
     private let pool: Mutex<DatabasePool>
     /// Found damaged since it was opened. See ``rebuild()``.
     private let damage = Mutex(Damage())
+    /// Notes that were written since the log was last taken into the file.
+    private let unsettled = Atomic<Int>(0)
     /// Read from the disk when it is first asked for; it knows the words of a note before others can find the note.
     private let vocabulary = Mutex<Vocabulary?>(nil)
 
@@ -102,9 +104,12 @@ final class NoteIndex: Sendable {
         damage.withLock { $0.isFound = false }
     }
 
-    /// Reads all of the file, and throws what is wrong with it.
+    /// Reads all of a file that is not too large for a moment, and throws what is wrong with it; of others it is found
+    /// where it is met.
     func verify() throws {
         try read { database in
+            let pages = try Int.fetchOne(database, sql: "PRAGMA page_count") ?? 0
+            guard pages < 1 << 16 else { return }
             guard try String.fetchOne(database, sql: "PRAGMA quick_check(1)") == "ok" else {
                 throw DatabaseError(resultCode: .SQLITE_CORRUPT, message: "the search index is damaged")
             }
@@ -171,6 +176,16 @@ final class NoteIndex: Sendable {
             }
             try withVocabulary(database) { $0.unsaved = [] }
         }
+        unsettled.add(notes.count, ordering: .relaxed)
+    }
+
+    /// Takes the log into the file, so that no commit has to; nobody waits for it but who calls, and nobody may call
+    /// ``rebuild()`` meanwhile.
+    func settle() throws {
+        guard unsettled.load(ordering: .relaxed) >= 32 else { return }
+        unsettled.store(0, ordering: .relaxed)
+        // By a connection of its own: the one that writes has other things to do.
+        try DatabaseQueue(path: path).writeWithoutTransaction { _ = try $0.checkpoint(.passive) }
     }
 
     private func learn(_ notes: [IndexedNote], _ database: Database) throws {

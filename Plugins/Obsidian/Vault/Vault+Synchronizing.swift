@@ -1,3 +1,4 @@
+import CVaultShims
 import GRDB
 
 /// Bringing the index to what the files are.
@@ -10,11 +11,20 @@ extension Vault {
         var unchanged: [String] = []
         /// To be looked at again when nobody changes anything: files without links, and those that cannot be read.
         var others: [String] = []
+
+        mutating func add(_ more: Looked) {
+            notes += more.notes
+            restamped += more.restamped
+            unchanged += more.unchanged
+            others += more.others
+        }
     }
 
-    /// As many files as are written to the index at once, which others wait for; and that FTS5 makes of everything the
-    /// first time, when few large parts cost half as much as many small ones.
-    private static let mostFiles = 512, mostFilesAtFirst = 2048, mostBytes: Int64 = 4 << 20
+    /// As many files as one thread looks at before it gives them on.
+    private static let mostRead = 128, mostBytesRead: Int64 = 1 << 20
+    /// As many as are written to the index at once, which others wait for; and when everything is, the first time: few
+    /// large parts cost FTS5 half as much as many small ones.
+    private static let mostWritten = 512, mostWrittenAtFirst = 2048
 
     /// Takes over files that may have changed, appeared or gone. They are read and parsed ahead, on several threads.
     ///
@@ -24,26 +34,38 @@ extension Vault {
         _ paths: [String], size: (String) -> Int64 = { _ in 0 }, shouldStop: () -> Bool = { false },
         done: ([String]) -> Void = { _ in }
     ) throws -> Bool {
-        var steps: [[String]] = []
+        let parts = Self.parts(of: paths, size)
+        let most = try index.count() == 0 ? Self.mostWrittenAtFirst : Self.mostWritten
+        var ahead = ReadAhead(parts) { [self] in look(at: $0) }
+        var seen: (paths: [String], looked: Looked, bytes: Int64) = ([], Looked(), 0)
+        for (number, part) in parts.enumerated() {
+            guard !shouldStop(), let looked = ahead.next() else { return false }
+            seen.paths += part
+            seen.looked.add(looked)
+            seen.bytes += part.reduce(0) { $0 + size($1) }
+            guard seen.paths.count >= most || seen.bytes >= Self.mostBytesRead * 8 || number == parts.count - 1 else {
+                continue
+            }
+            try change { try take(seen.looked) }
+            done(seen.paths)
+            seen = ([], Looked(), 0)
+        }
+        if parts.count > 1 { knap_vault_trim() }
+        return true
+    }
+
+    private static func parts(of paths: [String], _ size: (String) -> Int64) -> [[String]] {
+        var parts: [[String]] = []
         var bytes: Int64 = 0
-        let mostFiles = try index.count() == 0 ? Self.mostFilesAtFirst : Self.mostFiles
         for path in paths {
-            // The first is small, so that the others are not waited for from the beginning.
-            let most = steps.count == 1 ? Self.mostFiles : mostFiles
-            if steps.isEmpty || steps[steps.count - 1].count >= most || bytes >= Self.mostBytes {
-                steps.append([])
+            if parts.isEmpty || parts[parts.count - 1].count >= mostRead || bytes >= mostBytesRead {
+                parts.append([])
                 bytes = 0
             }
-            steps[steps.count - 1].append(path)
+            parts[parts.count - 1].append(path)
             bytes += size(path)
         }
-        var looked = ReadAhead(steps) { [self] in look(at: $0) }
-        for step in steps {
-            guard !shouldStop(), let looked = looked.next() else { return false }
-            try change { try take(looked) }
-            done(step)
-        }
-        return true
+        return parts
     }
 
     /// Without a lock: ``take(_:)`` looks whether it still holds.

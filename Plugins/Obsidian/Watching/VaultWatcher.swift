@@ -1,4 +1,5 @@
 import CVaultShims
+import Dispatch
 import Glibc
 import KnapPlugin
 import Synchronization
@@ -69,6 +70,8 @@ final class VaultWatcher: Sendable {
         // Whether the index lacks nothing that is made in the background.
         var hasGrams = false
         var isVerified = false
+        let settling = DispatchGroup()
+        defer { settling.wait() }
         while !shouldStop.load(ordering: .acquiring) {
             var waits = [
                 pollfd(fd: inotify, events: Int16(POLLIN), revents: 0), pollfd(fd: waking, events: Int16(POLLIN), revents: 0),
@@ -77,10 +80,13 @@ final class VaultWatcher: Sendable {
             if ready == 0, patience == nil {
                 // Nothing has happened: a step of what can wait.
                 if !indexed({ hasGrams = try !vault.index.addGrams() }) { patience = Self.leastPatience }
-                if hasGrams, !isVerified {
+                guard hasGrams else { continue }
+                if !isVerified {
                     isVerified = true
                     try? vault.index.verify()
+                    knap_vault_trim()
                 }
+                DispatchQueue.global().async(group: settling) { [index = vault.index] in try? index.settle() }
                 continue
             }
             guard ready >= 0 else { continue }
@@ -93,6 +99,7 @@ final class VaultWatcher: Sendable {
             }
             if vault.index.isDamaged {
                 mustScan = true
+                settling.wait()
                 _ = indexed { try vault.change { try vault.index.rebuild() } }
             }
             while watches.read(into: &pending, mustScan: &mustScan) {}
