@@ -10,8 +10,8 @@ extension NoteIndex {
         CREATE VIRTUAL TABLE gram USING fts5(
             text, content = '', columnsize = 0, detail = none, tokenize = '\(GramTokenizer.name)');
         INSERT INTO gram(gram, rank) VALUES ('hashsize', 8000000), ('automerge', 8);
-        CREATE TABLE gram_state (last INTEGER NOT NULL, added INTEGER NOT NULL);
-        INSERT INTO gram_state VALUES (0, 0);
+        CREATE TABLE gram_state (last INTEGER NOT NULL, added INTEGER NOT NULL, is_scattered INTEGER NOT NULL);
+        INSERT INTO gram_state VALUES (0, 0, 0);
         """
 
     /// How far the table is.

@@ -10,7 +10,7 @@ import Synchronization
 /// and no notes.
 final class NoteIndex: Sendable {
     /// Raised with every change of the tables: an index of another version is built anew.
-    static let schemaVersion = 4
+    static let schemaVersion = 5
     private let path: String
     private let pool: Mutex<DatabasePool>
     /// Found damaged since it was opened. See ``rebuild()``.
@@ -172,6 +172,7 @@ final class NoteIndex: Sendable {
                 let writer = try Writer(database)
                 for note in notes { try writer.put(note) }
                 try learn(notes, database)
+                if notes.count >= Self.many { try Self.scatter(database) }
                 return .commit
             }
             try withVocabulary(database) { $0.unsaved = [] }

@@ -67,8 +67,8 @@ final class VaultWatcher: Sendable {
         // Grows while the index cannot take what changed, on a full disk for instance; nil when it has taken everything.
         var patience: Int32? = synchronize() ? nil : Self.leastPatience
         var pending: Set<String> = []
-        // Whether the index lacks nothing that is made in the background.
-        var hasGrams = false
+        // Whether nothing is left that the index has done in the background.
+        var isAtRest = false
         var isVerified = false
         let settling = DispatchGroup()
         defer { settling.wait() }
@@ -76,11 +76,11 @@ final class VaultWatcher: Sendable {
             var waits = [
                 pollfd(fd: inotify, events: Int16(POLLIN), revents: 0), pollfd(fd: waking, events: Int16(POLLIN), revents: 0),
             ]
-            let ready = poll(&waits, 2, patience ?? (hasGrams ? -1 : 0))
+            let ready = poll(&waits, 2, patience ?? (isAtRest ? -1 : 0))
             if ready == 0, patience == nil {
                 // Nothing has happened: a step of what can wait.
-                if !indexed({ hasGrams = try !vault.index.addGrams() }) { patience = Self.leastPatience }
-                guard hasGrams else { continue }
+                if !indexed({ isAtRest = try !vault.index.addGrams() && !vault.index.merge() }) { patience = Self.leastPatience }
+                guard isAtRest else { continue }
                 if !isVerified {
                     isVerified = true
                     try? vault.index.verify()
@@ -90,7 +90,7 @@ final class VaultWatcher: Sendable {
                 continue
             }
             guard ready >= 0 else { continue }
-            hasGrams = false
+            isAtRest = false
             // What was missed before is found by comparing everything.
             var mustScan = ready == 0
             if waits[1].revents != 0 {
