@@ -126,10 +126,13 @@ struct SearchTests {
         #expect(try Snippets(query).lines(of: hit).map(\.line) == lines)
     }
 
+    /// How many notes have their grams in the index.
+    enum Grams: CaseIterable { case none, some, all, allAndMore }
+
     @Test(
         "the index and the texts tell the same, and negation, AND and OR are those of sets",
-        arguments: 1...8 as ClosedRange<UInt64>)
-    func agreement(seed: UInt64) throws {
+        arguments: 1...8 as ClosedRange<UInt64>, Grams.allCases)
+    func agreement(seed: UInt64, grams: Grams) throws {
         var random = SeededGenerator(seed: seed)
         var notes = Self.notes
         for number in 0..<30 {
@@ -148,6 +151,16 @@ struct SearchTests {
             notes["\(folder)\(name) \(number).md"] = front + lines.joined(separator: "\n")
         }
         try index.put(notes.map { Self.note($0, $1) })
+        switch grams {
+        case .none: break
+        case .some: _ = try index.addGrams(most: 15)
+        case .all: while try index.addGrams() {}
+        case .allAndMore:
+            while try index.addGrams() {}
+            // Notes that change are without grams again, and the old ones must not be found by them.
+            for (path, text) in notes where random.next() % 2 == 0 { notes[path] = String(text.reversed()) }
+            try index.put(notes.map { Self.note($0, $1) })
+        }
         let everything = try found(.not(.word("nothing of this kind")))
         #expect(everything.count == notes.count)
         let texts = notes.map { path, text in
@@ -187,6 +200,44 @@ struct SearchTests {
             #expect(pages == whole)
         }
         #expect(try index.search(SearchQuery("quagga"), folder: nil, limit: 10, offset: .max).hits.isEmpty)
+    }
+
+    @Test(
+        "parts of words and Eastern text are found before, while and after their grams are made, and answers say it",
+        arguments: [
+            ("京", "Ärger"), ("東京", "Ärger"), ("住んで", "Ärger"), ("東京に住ん", "Ärger"), ("東住", ""), ("京 apple", "Ärger"),
+            ("\"に住\"", "Ärger"), ("-東", "One Two Three"), ("content:東京", "Ärger"), ("line:(東京 います)", "Ärger"), ("C++", "Ärger"),
+            ("\"(x-y) \"", "Ärger"), ("++", "Ärger"), ("\"d app\"", "One"), ("\"An apple\"", "Two"), ("match-case:\"an a\"", ""),
+        ])
+    func grams(query: String, expected: String) throws {
+        let query = try SearchQuery(query)
+        let expected = Set(expected.split(separator: " ").map { $0 == "Ärger" ? "Ärger 7" : String($0) })
+        func lacking() throws -> Int? {
+            var percent: Int?
+            _ = try index.search(query, folder: nil, limit: 1, offset: 0, lacking: { percent = $0 })
+            return percent
+        }
+        #expect(try found(query) == expected)
+        #expect(try lacking() == 0)
+        #expect(try index.addGrams(most: 2) == true)
+        #expect(try found(query) == expected)
+        #expect(try lacking() == 50 && index.gramPercent() == 50)
+        #expect(try index.addGrams(most: 2) == false)
+        #expect(try found(query) == expected)
+        #expect(try lacking() == nil && index.gramPercent() == 100)
+    }
+
+    @Test("grams of notes that are gone are thrown away when they are the most")
+    func staleGrams() throws {
+        while try index.addGrams() {}
+        for round in 0..<6 {
+            try index.put((0..<300).map { Self.note("n\($0).md", "round\(round)x") })
+            while try index.addGrams() {}
+        }
+        // 4 notes stayed, and of 300 each of six rounds was added.
+        #expect(try index.read(NoteIndex.GramState.init).added < 1804)
+        #expect(try index.search(SearchQuery("und5x"), folder: nil, limit: 1, offset: 0).total == 300)
+        #expect(try index.search(SearchQuery("und4x"), folder: nil, limit: 1, offset: 0).total == 0)
     }
 
     @Test("words are found again after a restart, and a search is ended from outside")

@@ -1,6 +1,7 @@
 #pragma once
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stddef.h>
 #include <openssl/evp.h>
@@ -45,6 +46,9 @@ static inline int knap_has_writer(int file) {
 
 // syncfs(2): all of a file system that is not on its disk yet.
 static inline int knap_syncfs(int file) { return (int)syscall(SYS_syncfs, file); }
+
+// malloc_trim(3): gives back what a large piece of work on several threads has left.
+static inline void knap_vault_trim(void) { malloc_trim(0); }
 
 static inline int knap_vault_eventfd(void) { return eventfd(0, EFD_CLOEXEC); }
 static inline int knap_vault_inotify(void) { return inotify_init1(IN_NONBLOCK | IN_CLOEXEC); }

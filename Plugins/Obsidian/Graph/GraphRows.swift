@@ -5,12 +5,12 @@ import KnapJSON
 extension NoteIndex {
     /// Every file of the index with its number there and its aliases.
     func forEachFile(_ body: (_ id: Int64, _ path: String, _ aliases: [String]) throws -> Void) throws {
-        try database.read { database in try Self.forEachFile("1", [], database, body) }
+        try read { database in try Self.forEachFile("1", [], database, body) }
     }
 
     /// Every link as it is written, with the number of the file that it is in; those of one file mostly follow each other.
     func forEachLink(_ body: (_ id: Int64, _ target: String) throws -> Void) throws {
-        try database.read { database in
+        try read { database in
             let rows = try Row.fetchCursor(database, sql: "SELECT note, target FROM link")
             while let row = try rows.next() { try body(row[0], row[1]) }
         }
@@ -22,7 +22,7 @@ extension NoteIndex {
         link: (_ id: Int64, _ target: String) throws -> Void
     ) throws {
         let list = JSON.array(paths.map { .string($0) }).serialized()
-        try database.read { database in
+        try read { database in
             try Self.forEachFile("path IN (SELECT value FROM json_each(?))", [list], database, file)
             let rows = try Row.fetchCursor(
                 database,
@@ -50,7 +50,7 @@ extension NoteIndex {
     }
 
     func counts() throws -> (links: Int, tags: Int) {
-        try database.read { database in
+        try read { database in
             (
                 try Int.fetchOne(database, sql: "SELECT count(*) FROM link") ?? 0,
                 try Int.fetchOne(database, sql: "SELECT count(DISTINCT folded) FROM tag") ?? 0

@@ -21,7 +21,7 @@ extension NoteIndex {
     func links() throws -> [StoredLink] { try links(where: "1", []) }
 
     private func links(where condition: String, _ arguments: StatementArguments) throws -> [StoredLink] {
-        try database.read { database in
+        try read { database in
             try Row.fetchAll(
                 database,
                 sql: """

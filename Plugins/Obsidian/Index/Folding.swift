@@ -1,5 +1,6 @@
 import CVaultShims
 import GRDB
+import Synchronization
 
 /// Text as search compares it: without regard to case and diacritics, as FTS5's tokenizer sees it.
 ///
@@ -31,17 +32,28 @@ enum Folding {
         return table
     }()
 
-    private static let memory = try? DatabaseQueue()
+    /// Empty databases whose tokenizers nobody uses now.
+    private static let spare = Mutex<[DatabaseQueue]>([])
+
+    /// Lends a tokenizer to one thread.
+    static func withTokenizer<T>(_ body: (any FTS5Tokenizer) throws -> T) throws -> T {
+        let memory = try spare.withLock { $0.popLast() } ?? DatabaseQueue()
+        defer { spare.withLock { $0.append(memory) } }
+        return try memory.read { try body(tokenizer(in: $0)) }
+    }
 
     /// The tokens of a text, folded.
     static func tokens(_ text: String) throws -> [String] {
-        guard let memory else { return [] }
-        return try memory.read { database in
+        try withTokenizer { tokenizer in
             var tokens: [String] = []
-            try forEachToken(of: text, tokenizer(in: database)) { tokens.append(String(decoding: $0, as: UTF8.self)) }
+            try forEachToken(of: text, tokenizer) { tokens.append(String(decoding: $0, as: UTF8.self)) }
             return tokens
         }
     }
+
+    /// Whether a scalar is of a script that has neither case nor spaces between words, or a symbol: what a long token
+    /// may consist of.
+    static func isEastern(_ scalar: Unicode.Scalar) -> Bool { scalar.value >= 0x2E80 }
 
     static func tokenizer(in database: Database) throws -> any FTS5Tokenizer {
         try database.makeTokenizer(.unicode61(diacritics: .remove))
@@ -74,27 +86,30 @@ enum Folding {
 
     static func bytes(_ text: String) -> [UInt8] {
         var text = text
-        return text.withUTF8 { bytes in
-            // A folded scalar may be one byte longer than it was.
-            [UInt8](unsafeUninitializedCapacity: bytes.count * 2) { output, count in
-                var place = 0
-                while place < bytes.count {
-                    let byte = bytes[place]
-                    if byte < 0x80 {
-                        output[count] = byte &- 0x41 < 26 ? byte | 0x20 : byte
-                        count += 1
-                        place += 1
-                        continue
-                    }
-                    var codec = UTF8()
-                    var rest = bytes[place...].makeIterator()
-                    guard case .scalarValue(let scalar) = codec.decode(&rest) else { break }
-                    place += UTF8.width(scalar)
-                    guard let folded = folded(scalar), let encoded = UTF8.encode(folded) else { continue }
-                    for byte in encoded {
-                        output[count] = byte
-                        count += 1
-                    }
+        return text.withUTF8 { bytes($0) }
+    }
+
+    /// Of UTF-8.
+    static func bytes(_ bytes: UnsafeBufferPointer<UInt8>) -> [UInt8] {
+        // A folded scalar may be one byte longer than it was.
+        [UInt8](unsafeUninitializedCapacity: bytes.count * 2) { output, count in
+            var place = 0
+            while place < bytes.count {
+                let byte = bytes[place]
+                if byte < 0x80 {
+                    output[count] = byte &- 0x41 < 26 ? byte | 0x20 : byte
+                    count += 1
+                    place += 1
+                    continue
+                }
+                var codec = UTF8()
+                var rest = bytes[place...].makeIterator()
+                guard case .scalarValue(let scalar) = codec.decode(&rest) else { break }
+                place += UTF8.width(scalar)
+                guard let folded = folded(scalar), let encoded = UTF8.encode(folded) else { continue }
+                for byte in encoded {
+                    output[count] = byte
+                    count += 1
                 }
             }
         }

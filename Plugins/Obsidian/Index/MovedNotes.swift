@@ -15,7 +15,7 @@ extension NoteIndex {
     /// The notes with a tag, or with one that is nested in it.
     func notes(taggedWith tag: String) throws -> [String] {
         let folded = folded(tag)
-        return try database.read { database in
+        return try read { database in
             try String.fetchAll(
                 database,
                 sql: """

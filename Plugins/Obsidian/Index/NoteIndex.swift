@@ -10,19 +10,31 @@ import Synchronization
 /// and no notes.
 final class NoteIndex: Sendable {
     /// Raised with every change of the tables: an index of another version is built anew.
-    static let schemaVersion = 3
-    let database: DatabasePool
+    static let schemaVersion = 5
+    private let path: String
+    private let pool: Mutex<DatabasePool>
+    /// Found damaged since it was opened. See ``rebuild()``.
+    private let damage = Mutex(Damage())
+    /// Notes that were written since the log was last taken into the file.
+    private let unsettled = Atomic<Int>(0)
     /// Read from the disk when it is first asked for; it knows the words of a note before others can find the note.
     private let vocabulary = Mutex<Vocabulary?>(nil)
 
     init(path: String) throws {
+        self.path = path
         do {
-            database = try Self.open(path)
+            pool = Mutex(try Self.open(path))
         } catch where Self.isBroken(error) {
-            // Everything in it can be had again.
-            for suffix in ["", "-wal", "-shm"] { unlink(path + suffix) }
-            database = try Self.open(path)
+            pool = Mutex(try Self.openAnew(path))
         }
+    }
+
+    var database: DatabasePool { pool.withLock { $0 } }
+
+    /// Everything in it can be had again.
+    private static func openAnew(_ path: String) throws -> DatabasePool {
+        for suffix in ["", "-wal", "-shm"] { unlink(path + suffix) }
+        return try open(path)
     }
 
     private struct OtherVersion: Error {}
@@ -44,30 +56,97 @@ final class NoteIndex: Sendable {
         }
     }
 
+    // MARK: Damage
+
+    private struct Damage {
+        var isFound = false
+        var tell: @Sendable () -> Void = {}
+    }
+
+    /// Reads; what is found damaged meanwhile is told, and is an error for this once.
+    func read<T>(_ body: (Database) throws -> T) throws -> T {
+        do {
+            return try database.read(body)
+        } catch let error as DatabaseError where Self.isDamage(error) || error.resultCode == .SQLITE_MISUSE {
+            // A connection that is closed is what a reader holds that came in the moment of a rebuilding.
+            found(error)
+            throw VaultError(.unavailable, "the search index was found damaged and is being built anew; ask again in a moment")
+        }
+    }
+
+    private static func isDamage(_ error: DatabaseError) -> Bool {
+        [.SQLITE_CORRUPT, .SQLITE_NOTADB].contains(error.resultCode)
+    }
+
+    /// Keeps in mind that the index is damaged, where that is what the error says.
+    func found(_ error: any Error) {
+        guard let error = error as? DatabaseError, Self.isDamage(error) else { return }
+        let tell = damage.withLock { damage in
+            damage.isFound = true
+            return damage.tell
+        }
+        tell()
+    }
+
+    var isDamaged: Bool { damage.withLock { $0.isFound } }
+
+    /// `tell` is called on any thread when damage is found.
+    func onDamage(_ tell: @escaping @Sendable () -> Void) { damage.withLock { $0.tell = tell } }
+
+    /// Begins again with an empty index; nothing may write to it meanwhile.
+    func rebuild() throws {
+        try pool.withLock { pool in
+            // Whoever closes a database removes the log beside it, which must not be the new one's.
+            try pool.close()
+            pool = try Self.openAnew(path)
+        }
+        vocabulary.withLock { $0 = nil }
+        damage.withLock { $0.isFound = false }
+    }
+
+    /// Reads all of a file that is not too large for a moment, and throws what is wrong with it; of others it is found
+    /// where it is met.
+    func verify() throws {
+        try read { database in
+            let pages = try Int.fetchOne(database, sql: "PRAGMA page_count") ?? 0
+            guard pages < 1 << 16 else { return }
+            guard try String.fetchOne(database, sql: "PRAGMA quick_check(1)") == "ok" else {
+                throw DatabaseError(resultCode: .SQLITE_CORRUPT, message: "the search index is damaged")
+            }
+        }
+    }
+
     private static func open(_ path: String) throws -> DatabasePool {
         var configuration = GRDB.Configuration()
         configuration.maximumReaderCount = 4
         configuration.prepareDatabase { database in
             // The index can be rebuilt, so a power cut may cost the last commits but never the file.
-            try database.execute(sql: "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -4000; PRAGMA mmap_size = 0")
+            try database.execute(
+                sql: """
+                    PRAGMA synchronous = NORMAL; PRAGMA cache_size = -4000; PRAGMA mmap_size = 0;
+                    PRAGMA wal_autocheckpoint = 4000
+                    """)
+            database.add(tokenizer: GramTokenizer.self)
         }
         let database = try DatabasePool(path: path, configuration: configuration)
         try database.write { database in
             let version = try Int.fetchOne(database, sql: "PRAGMA user_version") ?? 0
             if version == schemaVersion {
-                guard try String.fetchOne(database, sql: "PRAGMA quick_check(1)") == "ok" else { throw OtherVersion() }
                 return
             }
             guard version == 0 else { throw OtherVersion() }
             try database.execute(sql: schema)
+            try database.execute(sql: gramSchema)
             try database.execute(sql: "PRAGMA user_version = \(schemaVersion)")
         }
+        // One connection writes, in no order of its tables' keys; those that read have their own.
+        try database.writeWithoutTransaction { try $0.execute(sql: "PRAGMA cache_size = -32000") }
         return database
     }
 
     private static let schema = """
         CREATE TABLE file (
-            id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, title TEXT NOT NULL, folder TEXT NOT NULL,
+            id INTEGER PRIMARY KEY AUTOINCREMENT, path TEXT NOT NULL UNIQUE, title TEXT NOT NULL, folder TEXT NOT NULL,
             size INTEGER NOT NULL, modified INTEGER NOT NULL, inode INTEGER NOT NULL, version TEXT NOT NULL,
             properties TEXT NOT NULL, folded_path TEXT NOT NULL, folded_name TEXT NOT NULL, is_note INTEGER NOT NULL);
         CREATE INDEX note_modified ON file(modified DESC) WHERE is_note;
@@ -81,7 +160,8 @@ final class NoteIndex: Sendable {
         CREATE INDEX link_key ON link(key);
         CREATE TABLE term (text TEXT NOT NULL);
         CREATE VIRTUAL TABLE content USING fts5(
-            title, aliases, headings, tags, body, tokenize = "\(Folding.tokenizer)", prefix = '1 2 3');
+            title, aliases, headings, tags, body, tokenize = "\(Folding.tokenizer)", prefix = '1 2');
+        INSERT INTO content(content, rank) VALUES ('hashsize', 24000000), ('automerge', 8);
         """
 
     // MARK: Writing
@@ -89,21 +169,33 @@ final class NoteIndex: Sendable {
     func put(_ notes: [IndexedNote]) throws {
         try database.writeWithoutTransaction { database in
             try database.inTransaction {
-                for note in notes { try Self.put(note, database) }
+                let writer = try Writer(database)
+                for note in notes { try writer.put(note) }
                 try learn(notes, database)
+                if notes.count >= Self.many { try Self.scatter(database) }
                 return .commit
             }
             try withVocabulary(database) { $0.unsaved = [] }
         }
+        unsettled.add(notes.count, ordering: .relaxed)
+    }
+
+    /// Takes the log into the file, so that no commit has to; nobody waits for it but who calls, and nobody may call
+    /// ``rebuild()`` meanwhile.
+    func settle() throws {
+        guard unsettled.load(ordering: .relaxed) >= 32 else { return }
+        unsettled.store(0, ordering: .relaxed)
+        // By a connection of its own: the one that writes has other things to do.
+        try DatabaseQueue(path: path).writeWithoutTransaction { _ = try $0.checkpoint(.passive) }
     }
 
     private func learn(_ notes: [IndexedNote], _ database: Database) throws {
         let tokenizer = try Folding.tokenizer(in: database)
+        let words = try notes.filter(\.isNote).map { note in
+            try note.words ?? WordSet([note.title, note.text], tokenizer)
+        }
         let unsaved = try withVocabulary(database) { vocabulary in
-            for note in notes where VaultPath(trusted: note.path).isNote {
-                try vocabulary.learn(note.title, tokenizer)
-                try vocabulary.learn(note.text, tokenizer)
-            }
+            for words in words { vocabulary.learn(words) }
             return vocabulary.unsaved
         }
         for term in unsaved {
@@ -122,51 +214,60 @@ final class NoteIndex: Sendable {
 
     func remove(_ paths: [String]) throws {
         try database.write { database in
-            for path in paths { try Self.remove(path, database) }
+            let writer = try Writer(database)
+            for path in paths { try writer.remove(path) }
         }
     }
 
-    private static func put(_ note: IndexedNote, _ database: Database) throws {
-        try remove(note.path, database)
-        let front = note.parsed.frontMatter
-        try database.cachedStatement(
-            sql: """
-                INSERT INTO file
-                    (path, title, folder, size, modified, inode, version, properties, folded_path, folded_name, is_note)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-                """
-        ).execute(arguments: [
-            note.path, note.title, VaultPath(trusted: note.path).folder, note.stamp.size, note.stamp.modifiedNs,
-            Int64(bitPattern: note.stamp.inode), note.version,
-            JSON.object(front?.properties ?? JSONObject()).serialized(), Folding.text(note.path),
-            Folding.text(VaultPath(trusted: note.path).name), VaultPath(trusted: note.path).isNote,
-        ])
-        let id = database.lastInsertedRowID
-        let tags = note.parsed.tags.map(\.name) + (front?.tags ?? [])
-        for tag in tags {
-            try database.cachedStatement(sql: "INSERT INTO tag VALUES (?, ?, ?)")
-                .execute(arguments: [id, tag, folded(tag)])
+    /// The statements that write one note, looked up once for many.
+    private struct Writer {
+        private let database: Database
+        private let file: Statement, tag: Statement, link: Statement, content: Statement
+        private let find: Statement, removals: [Statement]
+
+        init(_ database: Database) throws {
+            self.database = database
+            file = try database.cachedStatement(
+                sql: """
+                    INSERT INTO file
+                        (path, title, folder, size, modified, inode, version, properties, folded_path, folded_name, is_note)
+                    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                    """)
+            tag = try database.cachedStatement(sql: "INSERT INTO tag VALUES (?, ?, ?)")
+            link = try database.cachedStatement(sql: "INSERT INTO link VALUES (?, ?, ?, ?, ?, ?, ?)")
+            content = try database.cachedStatement(
+                sql: "INSERT INTO content (rowid, title, aliases, headings, tags, body) VALUES (?, ?, ?, ?, ?, ?)")
+            find = try database.cachedStatement(sql: "SELECT id FROM file WHERE path = ?")
+            removals = try [
+                "DELETE FROM file WHERE id = ?", "DELETE FROM tag WHERE note = ?", "DELETE FROM link WHERE note = ?",
+                "DELETE FROM content WHERE rowid = ?",
+            ].map { try database.cachedStatement(sql: $0) }
         }
-        for link in note.parsed.links + (front?.links ?? []) {
-            try database.cachedStatement(sql: "INSERT INTO link VALUES (?, ?, ?, ?, ?, ?, ?)").execute(arguments: [
-                id, link.line, "\(link.kind.name)", link.target, link.subpath, link.display, key(ofTarget: link.target),
+
+        func put(_ note: IndexedNote) throws {
+            try remove(note.path)
+            try file.execute(arguments: [
+                note.path, note.title, note.folder, note.stamp.size, note.stamp.modifiedNs,
+                Int64(bitPattern: note.stamp.inode), note.version, note.properties, note.foldedPath, note.foldedName,
+                note.isNote,
+            ])
+            let id = database.lastInsertedRowID
+            for tag in note.tags { try self.tag.execute(arguments: [id, tag.name, tag.folded]) }
+            for (link, key) in note.links {
+                try self.link.execute(arguments: [
+                    id, link.line, link.kind.name, link.target, link.subpath, link.display, key,
+                ])
+            }
+            guard note.isNote else { return }
+            try content.execute(arguments: [
+                id, note.title, note.aliases, note.headings, note.tags.map(\.name).joined(separator: " "), note.text,
             ])
         }
-        guard VaultPath(trusted: note.path).isNote else { return }
-        try database.cachedStatement(
-            sql: "INSERT INTO content (rowid, title, aliases, headings, tags, body) VALUES (?, ?, ?, ?, ?, ?)"
-        ).execute(arguments: [
-            id, note.title, (front?.aliases ?? []).joined(separator: "\n"),
-            note.parsed.headings.map(\.text).joined(separator: "\n"), tags.joined(separator: " "), note.text,
-        ])
-    }
 
-    private static func remove(_ path: String, _ database: Database) throws {
-        guard let id = try Int64.fetchOne(database, sql: "SELECT id FROM file WHERE path = ?", arguments: [path]) else { return }
-        for sql in [
-            "DELETE FROM file WHERE id = ?", "DELETE FROM tag WHERE note = ?", "DELETE FROM link WHERE note = ?",
-            "DELETE FROM content WHERE rowid = ?",
-        ] { try database.cachedStatement(sql: sql).execute(arguments: [id]) }
+        func remove(_ path: String) throws {
+            guard let id = try Int64.fetchOne(find, arguments: [path]) else { return }
+            for removal in removals { try removal.execute(arguments: [id]) }
+        }
     }
 
     /// What links to one file have in common, however they are written: the last part of the path, without `.md`.
@@ -175,11 +276,38 @@ final class NoteIndex: Sendable {
         return last.hasSuffix(".md") ? String(last.dropLast(3)) : last
     }
 
+    /// Notes whose content is as it was, and only the file is another.
+    func restamp(_ files: [(path: String, stamp: VaultFiles.Stamp)]) throws {
+        guard !files.isEmpty else { return }
+        try database.write { database in
+            for (path, stamp) in files {
+                try database.cachedStatement(sql: "UPDATE file SET size = ?, modified = ?, inode = ? WHERE path = ?")
+                    .execute(arguments: [stamp.size, stamp.modifiedNs, Int64(bitPattern: stamp.inode), path])
+            }
+        }
+    }
+
     // MARK: Reading
+
+    /// What the index has of some files: the version of the content, and the stamp.
+    func versions(of paths: [String]) throws -> [String: (version: String, stamp: VaultFiles.Stamp)] {
+        try read { database in
+            var versions: [String: (String, VaultFiles.Stamp)] = [:]
+            for path in paths {
+                let statement = try database.cachedStatement(
+                    sql: "SELECT version, size, modified, inode FROM file WHERE path = ?")
+                guard let row = try Row.fetchOne(statement, arguments: [path]) else { continue }
+                versions[path] = (
+                    row[0], VaultFiles.Stamp(size: row[1], modifiedNs: row[2], inode: UInt64(bitPattern: row[3] as Int64))
+                )
+            }
+            return versions
+        }
+    }
 
     /// The stamp of every file that is known, to find what changed since the last start.
     func stamps() throws -> [String: VaultFiles.Stamp] {
-        try database.read { database in
+        try read { database in
             var stamps: [String: VaultFiles.Stamp] = [:]
             let rows = try Row.fetchCursor(database, sql: "SELECT path, size, modified, inode FROM file")
             while let row = try rows.next() {
@@ -192,7 +320,7 @@ final class NoteIndex: Sendable {
 
     /// The version of every note's content.
     func versions() throws -> [String: String] {
-        try database.read { database in
+        try read { database in
             var versions: [String: String] = [:]
             let rows = try Row.fetchCursor(database, sql: "SELECT path, version FROM note")
             while let row = try rows.next() { versions[row[0]] = row[1] }
@@ -200,5 +328,5 @@ final class NoteIndex: Sendable {
         }
     }
 
-    func count() throws -> Int { try database.read { try Int.fetchOne($0, sql: "SELECT count(*) FROM note") ?? 0 } }
+    func count() throws -> Int { try read { try Int.fetchOne($0, sql: "SELECT count(*) FROM note") ?? 0 } }
 }

@@ -6,7 +6,7 @@ import KnapPlugin
 extension NoteIndex {
     /// Every tag in its most used spelling with the number of its notes, most used first.
     func tags(containing text: String?) throws -> [(name: String, notes: Int)] {
-        try database.read { database in
+        try read { database in
             try Row.fetchAll(
                 database,
                 sql: """
@@ -21,7 +21,7 @@ extension NoteIndex {
 
     func notes(where condition: SQLCondition, order: Order, limit: Int, offset: Int) throws -> (notes: [(NoteSummary, JSON)], total: Int) {
         let direction = order == .path ? "note.path" : "note.\(order.rawValue) DESC, note.path"
-        return try database.read { database in
+        return try read { database in
             let total = try Int.fetchOne(
                 database, sql: "SELECT count(*) FROM note WHERE \(condition.sql)", arguments: condition.arguments) ?? 0
             let rows = try Row.fetchAll(

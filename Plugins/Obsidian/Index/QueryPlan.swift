@@ -11,6 +11,8 @@ struct QueryPlan {
     private(set) var ranking = ""
     /// Whether what is certain looks only for beginnings of words, as the rank does.
     private(set) var isOfBeginnings = false
+    /// Whether notes are read because their grams are not known yet.
+    private(set) var lacksGrams = false
 
     /// A word that stands in no more tokens than these is looked up in FTS5; otherwise texts are read.
     private static let mostTerms = 300
@@ -28,12 +30,13 @@ struct QueryPlan {
 
     private static let unknown = QueryPlan(.none, .all)
 
-    /// Looks the words up in the vocabulary.
-    init(_ query: SearchQuery, _ vocabulary: Vocabulary) throws {
-        var planner = Planner(vocabulary: vocabulary)
+    /// Looks the words up in the vocabulary, and leaves to the grams what it does not have.
+    init(_ query: SearchQuery, _ vocabulary: Vocabulary, _ grams: NoteIndex.GramState) throws {
+        var planner = Planner(vocabulary: vocabulary, grams: grams)
         self = try planner.plan(query, .note)
         ranking = planner.ranked.joined(separator: " OR ")
         isOfBeginnings = !planner.hasInner
+        lacksGrams = planner.usesGrams && !grams.isComplete
     }
 
     /// The notes of which only their texts can tell.
@@ -65,12 +68,17 @@ struct QueryPlan {
 
     private struct Planner {
         let vocabulary: Vocabulary
+        let grams: NoteIndex.GramState
         var ranked: [String] = []
         var hasInner = false
+        var usesGrams = false
         private var isNegated = false
         private var isCased = false
 
-        init(vocabulary: Vocabulary) { self.vocabulary = vocabulary }
+        init(vocabulary: Vocabulary, grams: NoteIndex.GramState) {
+            self.vocabulary = vocabulary
+            self.grams = grams
+        }
 
         mutating func plan(_ query: SearchQuery, _ subject: Subject) throws -> QueryPlan {
             switch query {
@@ -125,20 +133,37 @@ struct QueryPlan {
             case .note, .text, .part: break
             }
             let tokens = try Folding.tokens(text)
-            guard let first = tokens.first else { return .unknown }
+            guard let first = tokens.first else { return byGrams(folded, subject, .unknown) }
             let rank = beginning(tokens.joined(separator: " "))
             if !isNegated, !ranked.contains(rank) { ranked.append(rank) }
-            // Only the first may be the end of a longer token.
-            var plans = tokens.dropFirst().map { QueryPlan(match([beginning($0)], subject)) }
-            if let inner = vocabulary.terms(with: Array(first.utf8), most: QueryPlan.mostTerms) {
+            // Only the first may be the end of a longer token, and only the last the beginning of one.
+            let others = tokens.dropFirst().joined(separator: " ")
+            var plans = others.isEmpty ? [] : [QueryPlan(match([beginning(others)], subject))]
+            var isKnown = !folded.unicodeScalars.contains(where: Folding.isEastern)
+            if isKnown, let inner = vocabulary.terms(with: Array(first.utf8), most: QueryPlan.mostTerms) {
                 hasInner = hasInner || !inner.isEmpty
                 plans.append(QueryPlan(match([beginning(first)] + inner.map { "\"\($0)\"" }, subject)))
             } else {
+                isKnown = false
                 plans.append(QueryPlan(match([beginning(first)], subject), .all))
             }
             let plan = QueryPlan.all(plans)
             let isOneToken = tokens.count == 1 && folded == first
-            return isOneToken && !isCased && subject != .part ? plan : plan.onlyPossible
+            if isOneToken, !isCased, subject != .part { return isKnown ? plan : byGrams(folded, subject, plan) }
+            return isOneToken && isKnown ? plan.onlyPossible : byGrams(folded, subject, plan.onlyPossible)
+        }
+
+        /// What is known without the grams, and what they add to it.
+        private mutating func byGrams(_ folded: String, _ subject: Subject, _ known: QueryPlan) -> QueryPlan {
+            guard let (match, isExact) = Grams.match(folded) else { return known }
+            usesGrams = true
+            let found = NoteFilter.condition(
+                SQLCondition("note.id IN (SELECT rowid FROM gram WHERE gram MATCH ?)", [match]))
+            let isDecided = isExact && subject == .note && !isCased
+            if isDecided, grams.isComplete { return QueryPlan(found) }
+            var possible = found
+            if !grams.isComplete { possible = .any([found, .condition(SQLCondition("note.id > ?", [grams.last]))]) }
+            return QueryPlan(isDecided ? .any([known.certain, found]) : known.certain, .all([known.possible, possible]))
         }
 
         private func beginning(_ text: String) -> String { "\"\(text)\"*" }
@@ -158,6 +183,7 @@ indirect enum NoteFilter: Sendable {
     /// Those it does not.
     case unmatched(String)
     case condition(SQLCondition)
+    case unfulfilled(SQLCondition)
 
     static func all(_ filters: [NoteFilter]) -> NoteFilter {
         var matches: [String] = []
@@ -170,6 +196,7 @@ indirect enum NoteFilter: Sendable {
             case .match(let text): matches.append(text)
             case .unmatched(let text): unmatched.append(text)
             case .condition(let condition): conditions.append(condition)
+            case .unfulfilled: conditions.append(filter.condition)
             }
         }
         var filter = NoteFilter.all
@@ -179,12 +206,15 @@ indirect enum NoteFilter: Sendable {
         } else if !unmatched.isEmpty {
             filter = .unmatched(Self.joined(unmatched, "OR"))
         }
+        if filters.count == 1 { return filters[0] }
         guard !conditions.isEmpty else { return filter }
         if case .all = filter {} else { conditions.insert(filter.condition, at: 0) }
         return .condition(.joined(conditions, "AND"))
     }
 
-    static func any(_ filters: [NoteFilter]) -> NoteFilter { all(filters.map(\.negated)).negated }
+    static func any(_ filters: [NoteFilter]) -> NoteFilter {
+        all(filters.map(\.negated).filter { if case .all = $0 { false } else { true } }).negated
+    }
 
     var negated: NoteFilter {
         switch self {
@@ -192,7 +222,8 @@ indirect enum NoteFilter: Sendable {
         case .none: .all
         case .match(let text): .unmatched(text)
         case .unmatched(let text): .match(text)
-        case .condition(let condition): .condition(SQLCondition("NOT (\(condition.sql))", condition.arguments))
+        case .condition(let condition): .unfulfilled(condition)
+        case .unfulfilled(let condition): .condition(condition)
         }
     }
 
@@ -215,6 +246,7 @@ indirect enum NoteFilter: Sendable {
         case .unmatched(let text):
             SQLCondition("note.id NOT IN (SELECT rowid FROM content WHERE content MATCH ?)", [text])
         case .condition(let condition): condition
+        case .unfulfilled(let condition): SQLCondition("NOT (\(condition.sql))", condition.arguments)
         }
     }
 }

@@ -79,7 +79,7 @@ enum YAML12 {
     static func read(_ text: String) -> JSONObject? {
         // Aliases can make a small text a huge value; nobody writes them in notes.
         guard !text.isEmpty, text.utf8.count < 1 << 20 else { return text.isEmpty ? JSONObject() : nil }
-        guard let node = try? Parser(yaml: text, resolver: .basic).singleRoot() else {
+        guard let node = try? Parser(yaml: text, resolver: .basic, encoding: .utf8).singleRoot() else {
             return text.allSatisfy(\.isWhitespace) ? JSONObject() : nil
         }
         var budget = 100_000

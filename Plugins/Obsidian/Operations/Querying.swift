@@ -101,6 +101,8 @@ extension ObsidianPlugin {
             var failures: Int
             /// What is wrong with its history, or was; none where it is whole.
             var history: String?
+            /// How far parts of words are, while not all are known: `index 40 %`. Answers are right meanwhile.
+            var substrings: String?
         }
         var vaults: [Status]
     }
@@ -113,13 +115,14 @@ extension ObsidianPlugin {
                 let pipeline = pipelines[vault.name]
                 // What came and went since it was complete is in the index alone.
                 let count = progress.isComplete ? try? vault.index.count() : nil
+                let percent = progress.isComplete ? try vault.index.gramPercent() : 0
                 return .init(
                     name: vault.name, path: vault.files.root, notes: count ?? progress.total,
                     indexed: count ?? progress.done, ready: progress.isComplete,
                     meaning: (meaning?.condition ?? .absent).rawValue, meaning_indexed: meaning?.done ?? 0,
                     meaning_problem: meaning?.problem, processed: min(pipeline?.processed ?? 0, count ?? progress.total),
                     failures: try pipeline?.store.failures().count { vault.files.access.sees($0.path) } ?? 0,
-                    history: vault.journal.problem ?? vault.journal.notice)
+                    history: vault.journal.problem ?? vault.journal.notice, substrings: percent < 100 ? Indexing.text(percent) : nil)
             })
     }
 

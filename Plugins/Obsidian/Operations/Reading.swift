@@ -45,14 +45,18 @@ extension ObsidianPlugin {
         let mode = try SearchMode(input.mode)
         let patience = Patience(call)
         if mode != .words { return try searchByMeaning(query, mode, input, page, vault, check: patience.check) }
+        var substrings: Int?
         let (hits, total) = try vault.index.search(
-            query, folder: input.path, among: vault.excludedFiles.condition(among: vault.paths), limit: page.limit, offset: page.offset, check: patience.check)
+            query, folder: input.path, among: vault.excludedFiles.condition(among: vault.paths), limit: page.limit,
+            offset: page.offset, check: patience.check
+        ) { substrings = $0 }
         let snippets = Snippets(query, check: patience.check)
         let matches = try hits.map { SearchOutput.Match(path: $0.summary.path, lines: try snippets.lines(of: $0)) }
         var budget = try TokenBudget(input.max_tokens)
         let shown = budget.fitting(matches, \.length)
         return SearchOutput(
-            total: total, notes: shown, next_offset: page.next(shown: shown.count, of: total), indexing: Indexing(vault))
+            total: total, notes: shown, next_offset: page.next(shown: shown.count, of: total),
+            indexing: Indexing(vault, substrings: substrings))
     }
 
     struct ReadInput: Codable, Sendable {

@@ -67,16 +67,22 @@ struct Page: Sendable {
     func next(shown: Int, of total: Int) -> Int? { offset + shown < total ? offset + shown : nil }
 }
 
-/// That answers may be incomplete, while the index is being built.
+/// That answers may be incomplete, or slow, while the index is being built.
 struct Indexing: Codable, Sendable {
-    var done: Int
-    var total: Int
+    /// How many notes are indexed, while answers lack the others.
+    var done: Int?
+    var total: Int?
+    /// That an answer is complete, but had to read notes for the lack of their parts of words: `index 40 %`.
+    var substrings: String?
 
-    /// Nil once everything is indexed.
-    init?(_ vault: Vault) {
+    /// Nil once everything is indexed that the answer needed. `substrings` are the notes of a hundred of which it knew
+    /// the parts of words; nil where it did not ask for them.
+    init?(_ vault: Vault, substrings: Int? = nil) {
         let progress = vault.progress
-        if progress.isComplete { return nil }
-        done = progress.done
-        total = progress.total
+        if progress.isComplete, substrings == nil { return nil }
+        if !progress.isComplete { (done, total) = (progress.done, progress.total) }
+        self.substrings = substrings.map(Self.text)
     }
+
+    static func text(_ percent: Int) -> String { "index \(percent) %" }
 }

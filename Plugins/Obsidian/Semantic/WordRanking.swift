@@ -3,7 +3,7 @@ import GRDB
 /// What search by meaning asks of the index of words.
 extension NoteIndex {
     func content(of path: String) throws -> (version: String, text: String)? {
-        try database.read { database in
+        try read { database in
             let statement = try database.cachedStatement(
                 sql:
                     "SELECT note.version, content.body FROM note JOIN content ON content.rowid = note.id WHERE note.path = ?"
@@ -16,7 +16,7 @@ extension NoteIndex {
     /// note has every word.
     func ranked(anyOf words: [String], folder: String?, most: Int) throws -> [String] {
         let tokens = try words.flatMap { try Folding.tokens($0) }
-        return try database.read { database in
+        return try read { database in
             // FTS5 gives no weight to a word that half of the notes have. There are no more notes than the last one's
             // number, which costs nothing to know.
             let half = try (Int.fetchOne(database, sql: "SELECT max(id) FROM file") ?? 0) / 2

@@ -136,6 +136,7 @@ final class Vault: Sendable {
 
     /// The index could not take a change; it is behind until `synchronize` has succeeded.
     func lags(_ error: any Error) {
+        index.found(error)
         state.withLock { state in
             state.problem = NoteIndex.reason(error)
             let total = state.paths.count { VaultPath(trusted: $0).isNote }
@@ -163,6 +164,9 @@ final class Vault: Sendable {
     private func tell(_ files: [(path: String, version: String)]) {
         if !state.withLock({ $0.isNew }) { changes.tell(files) }
     }
+
+    /// Files that are there, whatever is in them.
+    func found(_ paths: [String]) { insert(paths) }
 
     private func insert(_ paths: [String]) {
         let inserted = state.withLock { state in
@@ -227,34 +231,13 @@ final class Vault: Sendable {
         tell(others.map { ($0, files.stamp(VaultPath(trusted: $0)).map { "\($0)" } ?? "") })
     }
 
-    /// Compares all files with the index and takes over what differs. `shouldStop` is asked between batches.
-    func synchronize(shouldStop: () -> Bool) throws {
-        var found: [String: VaultFiles.Stamp] = [:]
-        try files.scan { path, stamp in found[path] = stamp }
-        insert(found.keys.sorted())
-        let known = try index.stamps()
-        let gone = Set(known.keys).union(paths).subtracting(found.keys)
-        // Looked at again: another call may have made it meanwhile.
-        if !gone.isEmpty { try change { try refresh(Array(gone)) } }
-        func notes(_ paths: some Sequence<String>) -> Int { paths.count { VaultPath(trusted: $0).isNote } }
-        let changed = found.filter { VaultPath(trusted: $0.key).isLinking && known[$0.key] != $0.value }.keys.sorted()
-        let total = notes(found.keys)
-        var progress = Progress(done: total - notes(changed), total: total, isComplete: false)
-        report(progress)
-        for start in stride(from: 0, to: changed.count, by: 64) {
-            if shouldStop() { return }
-            let batch = Array(changed[start..<min(start + 64, changed.count)])
-            try change { try refresh(batch) }
-            progress.done += notes(batch)
-            report(progress)
-        }
-        progress.isComplete = true
-        report(progress)
+    /// The index has taken everything.
+    func agrees() {
         state.withLock { $0.problem = nil }
         meaning?.wordsAreComplete()
     }
 
-    private func report(_ progress: Progress) {
+    func report(_ progress: Progress) {
         state.withLock { state in
             state.progress = progress
             if progress.isComplete { state.isNew = false }

@@ -1,4 +1,5 @@
 import CVaultShims
+import Dispatch
 import Glibc
 import KnapPlugin
 import Synchronization
@@ -6,12 +7,13 @@ import Synchronization
 /// The thread that indexes a vault and then follows its files through inotify(7).
 ///
 /// Watches are set before the first scan, so that no change falls between the two. When the kernel's queue overflows,
-/// everything is compared again.
+/// everything is compared again. An index that is found damaged is built anew.
 final class VaultWatcher: Sendable {
     private let vault: Vault
     private let onError: @Sendable (any Error) -> Void
     private let inotify: Int32
-    private let stopping: Int32
+    /// An eventfd(2): to end, or because the index is damaged.
+    private let waking: Int32
     private let thread = Mutex<pthread_t?>(nil)
     private let shouldStop = Atomic<Bool>(false)
     private let watched = WatchState()
@@ -20,15 +22,15 @@ final class VaultWatcher: Sendable {
         self.vault = vault
         self.onError = onError
         inotify = knap_vault_inotify()
-        stopping = knap_vault_eventfd()
-        guard inotify >= 0, stopping >= 0 else {
+        waking = knap_vault_eventfd()
+        guard inotify >= 0, waking >= 0 else {
             throw VaultError(.resourceExhausted, "changes of the vault cannot be watched: \(String(cString: strerror(errno)))")
         }
     }
 
     deinit {
         close(inotify)
-        close(stopping)
+        close(waking)
     }
 
     /// What of the vault is watched, for people.
@@ -51,9 +53,13 @@ final class VaultWatcher: Sendable {
     /// Returns when the thread has ended: nothing touches the index any more.
     func stop() {
         shouldStop.store(true, ordering: .releasing)
-        var one: UInt64 = 1
-        write(stopping, &one, 8)
+        wake()
         if let thread = thread.withLock({ $0.take() }) { pthread_join(thread, nil) }
+    }
+
+    private func wake() {
+        var one: UInt64 = 1
+        write(waking, &one, 8)
     }
 
     // MARK: The thread
@@ -61,17 +67,45 @@ final class VaultWatcher: Sendable {
     private func run() {
         var watches = WatchTable(inotify: inotify, root: vault.files.root, state: watched)
         watches.add("")
+        vault.index.onDamage { [weak self] in self?.wake() }
         // Grows while the index cannot take what changed, on a full disk for instance; nil when it has taken everything.
         var patience: Int32? = synchronize() ? nil : Self.leastPatience
         var pending: Set<String> = []
+        // Whether nothing is left that the index has done in the background.
+        var isAtRest = false
+        var isVerified = false
+        let settling = DispatchGroup()
+        defer { settling.wait() }
         while !shouldStop.load(ordering: .acquiring) {
             var waits = [
-                pollfd(fd: inotify, events: Int16(POLLIN), revents: 0), pollfd(fd: stopping, events: Int16(POLLIN), revents: 0),
+                pollfd(fd: inotify, events: Int16(POLLIN), revents: 0), pollfd(fd: waking, events: Int16(POLLIN), revents: 0),
             ]
-            let ready = poll(&waits, 2, patience ?? -1)
-            guard ready > 0 || ready == 0 && patience != nil else { continue }
+            let ready = poll(&waits, 2, patience ?? (isAtRest ? -1 : 0))
+            if ready == 0, patience == nil {
+                // Nothing has happened: a step of what can wait.
+                if !indexed({ isAtRest = try !vault.index.addGrams() && !vault.index.merge() }) { patience = Self.leastPatience }
+                guard isAtRest else { continue }
+                if !isVerified {
+                    isVerified = true
+                    try? vault.index.verify()
+                    knap_vault_trim()
+                }
+                DispatchQueue.global().async(group: settling) { [index = vault.index] in try? index.settle() }
+                continue
+            }
+            guard ready >= 0 else { continue }
+            isAtRest = false
             // What was missed before is found by comparing everything.
             var mustScan = ready == 0
+            if waits[1].revents != 0 {
+                var count: UInt64 = 0
+                Glibc.read(waking, &count, 8)
+            }
+            if vault.index.isDamaged {
+                mustScan = true
+                settling.wait()
+                _ = indexed { try vault.change { try vault.index.rebuild() } }
+            }
             while watches.read(into: &pending, mustScan: &mustScan) {}
             if mustScan ? synchronize() : refresh(pending) && vault.indexProblem == nil {
                 patience = nil
@@ -88,10 +122,7 @@ final class VaultWatcher: Sendable {
     private func synchronize() -> Bool { indexed { try vault.synchronize { shouldStop.load(ordering: .acquiring) } } }
 
     private func refresh(_ paths: Set<String>) -> Bool {
-        let sorted = paths.sorted()
-        return stride(from: 0, to: sorted.count, by: 64).allSatisfy { start in
-            indexed { try vault.change { try vault.refresh(Array(sorted[start..<min(start + 64, sorted.count)])) } }
-        }
+        indexed { try vault.update(paths.sorted(), shouldStop: { shouldStop.load(ordering: .acquiring) }) }
     }
 
     private func indexed(_ body: () throws -> Void) -> Bool {
@@ -146,6 +177,12 @@ private struct WatchTable {
         }
     }
 
+    /// Whether a file that came was linked (link(2)), which nobody closes, rather than made to be written.
+    private func hasContent(_ path: String) -> Bool {
+        var status = stat()
+        return lstat(root + "/" + path, &status) == 0 && (status.st_size > 0 || status.st_nlink > 1)
+    }
+
     /// Reads what has happened; false when there is no more.
     mutating func read(into changed: inout Set<String>, mustScan: inout Bool) -> Bool {
         let count = Glibc.read(inotify, &buffer, buffer.count)
@@ -172,7 +209,7 @@ private struct WatchTable {
                 // A folder that came brings notes with it, one that went takes them along.
                 if event.mask & (UInt32(IN_CREATE) | UInt32(IN_MOVED_TO)) != 0 { add(path) }
                 mustScan = true
-            } else if event.mask & UInt32(IN_CREATE) == 0 {
+            } else if event.mask & UInt32(IN_CREATE) == 0 || hasContent(path) {
                 changed.insert(path)
             }
         }
