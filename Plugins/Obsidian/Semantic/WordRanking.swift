@@ -20,7 +20,7 @@ extension NoteIndex {
             // FTS5 gives no weight to a word that half of the notes have. There are no more notes than the last one's
             // number, which costs nothing to know.
             let half = try (Int.fetchOne(database, sql: "SELECT max(id) FROM file") ?? 0) / 2
-            let common = min(half, Self.mostNotes / 2) + 1
+            let common = min(half, Self.mostRanked / 2) + 1
             var counts: [String: Int] = [:]
             for term in tokens.map(Self.term) where counts[term] == nil {
                 counts[term] = try Self.count(term, upTo: common, database)
@@ -47,13 +47,13 @@ extension NoteIndex {
     }
 
     /// So many notes are ranked, which costs some milliseconds; more only for a word that is alone.
-    private static let mostNotes = 5000
+    private static let mostRanked = 5000
 
     /// The words that few notes have, which tell most, as long as they have not too many together. What is common counts
     /// only where there is nothing else.
     private static func telling(_ counts: [String: Int], common: Int) -> [String] {
         let rarest = counts.sorted { ($0.value, $0.key) < ($1.value, $1.key) }
-        var left = mostNotes
+        var left = mostRanked
         return rarest.filter { term, count in
             guard term == rarest[0].key || count < common else { return false }
             left -= count
