@@ -55,12 +55,16 @@ class Tools:
         self.connection = http.client.HTTPConnection(url.hostname, url.port, timeout=600)
         self.headers = {"Authorization": f"Bearer {place.token}", "Content-Type": "application/json"}
 
-    def __call__(self, name, **arguments):
+    def ask(self, name, **arguments):
         self.connection.request("POST", f"/tools/{name}", json.dumps(arguments), self.headers)
         answer = self.connection.getresponse()
-        body = answer.read()
-        assert answer.status == 200, (name, arguments, body[:500])
-        return json.loads(body)
+        answer.body = answer.read()
+        return answer
+
+    def __call__(self, name, **arguments):
+        answer = self.ask(name, **arguments)
+        assert answer.status == 200, (name, arguments, answer.body[:500])
+        return json.loads(answer.body)
 
 
 class Serving:
@@ -249,11 +253,11 @@ def replace(note, text):
 
 def measure_rename(tools, bound):
     began = time.perf_counter()
-    moved = tools("move_note", path="Hub.md", to="Middle.md")
-    took = time.perf_counter() - began
-    row("rename of a note with a backlink from every other", took, "s", bound,
-        "; ".join(f"{key} {value}" for key, value in moved.items() if isinstance(value, int)))
-    assert tools("note_links", path="Middle.md")["backlinks"]
+    answer = tools.ask("move_note", path="Hub.md", to="Middle.md")
+    row("rename of a note with a backlink from every other", time.perf_counter() - began, "s", bound,
+        "" if answer.status == 200 else f"not answered in time: {answer.status}")
+    if answer.status == 200:
+        assert tools("note_links", path="Middle.md")["backlinks"]
 
 
 # Peers
