@@ -5,6 +5,8 @@ import os
 
 import pytest
 
+from knap_host import wait_for
+
 
 @pytest.fixture
 def served(place):
@@ -42,6 +44,25 @@ def test_excluded_files_are_left_out_of_searches_and_links_still_lead_to_them(se
     assert served.call("vault.search_notes", query="quagga -New", path="Archive")["total"] == 1
     settings(served)
     assert found(served) == everything
+
+
+def test_excluded_files_are_left_out_of_the_graph_of_mentions_and_of_search_by_meaning(served):
+    (served.vault / "Archive/Broken.md").write_text("[[Nowhere]] and the New one")
+    (served.vault / "Hub.md").write_text("[[Old]] [[Old two]]")
+    served.wait_until_indexed()
+    wait_for(lambda: served.call("vault.graph", path="Hub.md")["total"] == 2, "the graph")
+
+    def answers():
+        return (
+            {note["path"] for note in served.call("vault.graph", path="Hub.md")["notes"]},
+            {link["path"] for link in served.call("vault.graph", find="broken")["broken"]},
+            {note["path"] for note in served.call("vault.mentions", path="New.md")["notes"]},
+            {note["path"] for note in served.call("vault.search_notes", query="quagga", mode="both")["notes"]} & {"Archive/Old.md"},
+        )
+
+    assert answers() == ({"Archive/Old.md", "Old two.md"}, {"Archive/Broken.md"}, {"Archive/Broken.md"}, {"Archive/Old.md"})
+    settings(served, userIgnoreFilters=["Archive/"])
+    assert answers() == ({"Old two.md"}, set(), set(), set())
 
 
 def test_the_folder_of_settings_may_have_another_name(served):

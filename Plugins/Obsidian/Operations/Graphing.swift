@@ -98,7 +98,9 @@ extension ObsidianPlugin {
         let graph = try vault.linkGraph()
         let start = try Self.place(name, "path", graph, vault)
         let walk = GraphWalk(graph, throughAttachments: input.attachments ?? false, check: WalkPatience(call).check)
+        let excluded = vault.excludedFiles
         let found = try walk.neighbours(of: start, depth: depth, input.direction ?? .both)
+            .filter { !excluded.contains(graph.path($0.node)) }
         var budget = try TokenBudget(input.max_tokens)
         let all = found.dropFirst(page.offset).prefix(page.limit).map { each in
             GraphOutput.Neighbour(
@@ -138,8 +140,10 @@ extension ObsidianPlugin {
         let page = try Page(limit: input.limit, offset: input.offset, standard: 100, most: 1000)
         let graph = try vault.linkGraph()
         let scope = try GraphScope(input.path, graph)
+        let excluded = vault.excludedFiles
         let found = scope.sorted(
-            find == .unused ? graph.unused : graph.orphans(noBacklinks: input.no_backlinks ?? false))
+            find == .unused ? graph.unused : graph.orphans(noBacklinks: input.no_backlinks ?? false)
+        ).filter { !excluded.contains(graph.path($0)) }
         var budget = try TokenBudget(input.max_tokens)
         let shown = budget.fitting(found.dropFirst(page.offset).prefix(page.limit).map(graph.path)) {
             $0.utf8.count + 2
@@ -159,7 +163,8 @@ extension ObsidianPlugin {
         let patience = WalkPatience(call)
         let graph = try vault.linkGraph()
         let scope = try GraphScope(input.path, graph)
-        let sources = scope.sorted(graph.all.filter { graph.broken[Int($0)] > 0 })
+        let excluded = vault.excludedFiles
+        let sources = scope.sorted(graph.all.filter { graph.broken[Int($0)] > 0 }).filter { !excluded.contains(graph.path($0)) }
         let total = sources.reduce(0) { $0 + Int(graph.broken[Int($1)]) }
         var before = 0
         var links: [NoteIndex.StoredLink] = []

@@ -66,7 +66,8 @@ extension ObsidianPlugin {
             }
         }
         let finder = MentionFinder(names: names)
-        let candidates = try vault.index.notesNaming(names.map(\.text)).filter { $0 != path.text }
+        let excluded = vault.excludedFiles
+        let candidates = try vault.index.notesNaming(names.map(\.text)).filter { $0 != path.text && !excluded.contains($0) }
         let wanted = page.offset + page.limit
         var found: [MentionsOutput.Note] = []
         var examined = 0
@@ -100,10 +101,11 @@ extension ObsidianPlugin {
         let graph = try vault.linkGraph()
         let (names, nodes) = try KnownNames(text).names(
             of: graph, except: path.text, resolver: vault.resolver, check: patience.check)
+        let excluded = vault.excludedFiles
         var byNode: [LinkGraph.Node: [MentionFinder.Mention]] = [:]
         var order: [LinkGraph.Node] = []
         for mention in MentionFinder(names: names).mentions(in: text) {
-            for node in nodes[mention.name] {
+            for node in nodes[mention.name] where !excluded.contains(graph.path(node)) {
                 if byNode[node] == nil { order.append(node) }
                 byNode[node, default: []].append(mention)
             }

@@ -38,6 +38,8 @@ extension ObsidianPlugin {
             let (hits, _) = try vault.index.search(filter, folder: input.path, limit: .max, offset: 0, check: check)
             allowed = Set(hits.map(\.summary.path))
         }
+        let excluded = vault.excludedFiles
+        if !excluded.isEmpty { allowed = (allowed ?? vault.paths).filter { !excluded.contains($0) } }
         var rankings: [[String]] = []
         var near: [String: VectorTable.Hit] = [:]
         var notice: String?
