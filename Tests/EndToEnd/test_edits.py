@@ -229,6 +229,7 @@ def resident(pid, what):
     return int(status.split(what + ":")[1].split()[0]) << 10
 
 
+@pytest.mark.storms
 def test_a_note_of_fifty_megabytes_is_read_in_parts_searched_and_edited(served):
     count = 430_000
     line = "a line of a very long note with some words in it, number {}\n"

@@ -14,6 +14,8 @@ from callers import Callers, Connection
 from knap_host import Place, wait_for
 from test_workers import attempt, info, reasons, running, state_of
 
+pytestmark = pytest.mark.faults
+
 
 @pytest.fixture(scope="module")
 def served():

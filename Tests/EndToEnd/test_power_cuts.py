@@ -13,6 +13,8 @@ from test_live_changes import command
 from test_probation import add, build, lines
 from test_workers import attempt, info, state_of
 
+pytestmark = pytest.mark.faults
+
 # Where the host dies (see DeathPoint), in an upgrade that serves, in one that fails to start, and in a return.
 UPGRADE = ["store-created", "store-filled", "store-written", "store-renamed", "store-durable", "before-replacing", "replacing", "checkpoint-copied", "before-switching", "switching",
            "before-switched", "switched"]

@@ -1,5 +1,6 @@
 """Notes, folders, headings and tags are renamed over the whole vault: previewed, done, undone, and all or nothing when killed."""
 
+import itertools
 import json
 import random
 import re
@@ -75,7 +76,11 @@ def rounds_of_kills(served, count):
     served.wait_until_indexed()
     outcomes, longest = set(), 0.1
     states = [texts(served)]
-    for number in range(count):
+    for number in itertools.count():
+        # Both outcomes are to be seen, however slow the machine is.
+        if number >= count and len(outcomes) == 2:
+            break
+        assert number < count + 60, (seed, outcomes)
         served.wait_until_indexed()
         before = texts(served)
         folder = "Here" if (served.vault / "Here").exists() else "There/Deep"
@@ -114,7 +119,7 @@ def rounds_of_kills(served, count):
 
 
 def test_a_process_that_is_killed_leaves_a_folder_and_a_tag_as_they_were_or_as_they_are_to_be(served):
-    rounds_of_kills(served, 12)
+    rounds_of_kills(served, 4)
 
 
 @pytest.mark.storms

@@ -25,6 +25,8 @@ CALLS = [
     ("recent_changes", {"limit": 3}), ("history", {"limit": 2}), ("history", {"change": 1}), ("undo", {"changes": [4]}),
     ("edit_notes", {"operations": [{"operation": "write", "path": "Both", "content": "x"}, {"operation": "edit", "path": "Start", "content": "y"}]}),
     ("find_tools", {"query": "rename a note"}),
+    ("rename_heading", {"path": "Start", "heading": "Welcome", "to": "Hello", "preview": True}), ("rename_tag", {"tag": "plant", "to": "plot"}),
+    ("note_data", {"path": "Start.md", "processor": "links"}), ("list_tasks", {"status": "open"}), ("note_processing", {}), ("process_notes", {}),
     ("note_graph", {"path": "Start.md", "depth": 2}), ("unlinked_mentions", {"path": "Garden/Beans.md"}), ("build_context", {"path": "Start"}),
 ]
 

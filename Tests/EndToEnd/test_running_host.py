@@ -42,7 +42,7 @@ def test_what_people_read_is_short_and_says_times_in_words(place):
     info = place.knap("plugins", "info", "obsidian", *state).stdout
     assert re.search(r"^since: \d{4}-\d\d-\d\d \d\d:\d\d:\d\d$", info, re.MULTILINE), info
     assert re.search("vault.search_notes +Full-text search", info) and "asks: read files: config:vaults" in info
-    assert "additionalProperties" not in info and "misused" not in info and len(info.splitlines()) < 50, info
+    assert "additionalProperties" not in info and "misused" not in info and len(info.splitlines()) < 70, info
     assert "keep   gateway, obsidian" in place.knap("plan", *state).stdout
     assert place.knap("history", *state).stdout == "Nothing was changed yet.\n"
     assert "Nothing is set" in place.knap("config", "list", *state).stdout

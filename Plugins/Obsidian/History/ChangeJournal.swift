@@ -57,6 +57,7 @@ final class ChangeJournal: Sendable {
     /// What all views of one vault share.
     private final class Shared: Sendable {
         let standing = Mutex(Standing())
+        let opening = Mutex(())
     }
 
     private let path: String
@@ -66,20 +67,14 @@ final class ChangeJournal: Sendable {
     private let access: PathAccess
 
     /// A journal that is broken is set aside, never deleted: it may hold what a person wants back. One that cannot be
-    /// opened at all is done without until the next start; ``problem`` says so.
+    /// opened at all is done without until it can be; ``problem`` says so.
     init(path: String, limits: Limits = Limits(), showing access: PathAccess = .all) {
         self.path = path
         self.limits = limits
         self.access = access
         shared = Shared()
-        do {
-            try open()
-        } catch {
-            shared.standing.withLock { standing in
-                standing.problem = "the journal '\(path)' cannot be opened: \(error)"
-                standing.token = Self.newToken()
-            }
-        }
+        shared.standing.withLock { $0.token = Self.newToken() }
+        openIfNeeded()
     }
 
     /// The same journal for a view of the vault.
@@ -106,14 +101,23 @@ final class ChangeJournal: Sendable {
             opened = try JournalFile.open(path, newToken: Self.newToken())
         }
         shared.standing.withLock { [notice] standing in
-            (standing.database, standing.token) = opened
+            (standing.database, standing.token, standing.problem) = (opened.0, opened.1, nil)
             standing.notice = notice ?? standing.notice
+        }
+    }
+
+    /// The disk that had no room at the start may have some now.
+    private func openIfNeeded() {
+        shared.opening.withLock { _ in
+            guard shared.standing.withLock({ $0.database == nil }) else { return }
+            do { try open() } catch { shared.standing.withLock { $0.problem = "the journal '\(path)' cannot be opened: \(error)" } }
         }
     }
 
     private static func newToken() -> String { String(UInt32.random(in: 0 ... .max), radix: 36) }
 
     private func database() throws -> DatabasePool {
+        openIfNeeded()
         let (database, problem) = shared.standing.withLock { ($0.database, $0.problem) }
         guard let database else {
             throw VaultError(.failedPrecondition, "there is no history: \(problem ?? "it is not open")")
@@ -209,7 +213,10 @@ final class ChangeJournal: Sendable {
     }
 
     /// Why it has not taken what came last; nil where it has.
-    var problem: String? { shared.standing.withLock { $0.problem } }
+    var problem: String? {
+        openIfNeeded()
+        return shared.standing.withLock { $0.problem }
+    }
 
     func note(_ error: any Error) {
         shared.standing.withLock { if $0.database != nil { $0.problem = "\(error)" } }
@@ -341,7 +348,7 @@ final class ChangeJournal: Sendable {
 
     /// How many changes it holds, and in how many bytes.
     func size() throws -> (changes: Int, bytes: Int) {
-        guard shared.standing.withLock({ $0.database }) != nil else { return (0, 0) }
+        guard problem == nil else { return (0, 0) }
         return try database().read { database in
             let pages = try Int.fetchOne(database, sql: "PRAGMA page_count") ?? 0
             let page = try Int.fetchOne(database, sql: "PRAGMA page_size") ?? 0

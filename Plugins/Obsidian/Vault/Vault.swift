@@ -54,7 +54,8 @@ final class Vault: Sendable {
         }
         journal = ChangeJournal(of: base.journal, showing: access)
         self.meaning = try meaning.map { [index] in try MeaningIndex(index: index, models: $0.models, storePath: $0.storePath) }
-        let isNew = try index.count() == 0
+        // One that is found damaged is built anew.
+        let isNew = (try? index.count() == 0) ?? true
         state.withLock { $0.isNew = isNew }
     }
 
@@ -72,7 +73,8 @@ final class Vault: Sendable {
         }
         journal = ChangeJournal(path: journalPath, showing: access)
         self.meaning = try meaning.map { [index] in try MeaningIndex(index: index, models: $0.models, storePath: $0.storePath) }
-        let isNew = try index.count() == 0
+        // One that is found damaged is built anew.
+        let isNew = (try? index.count() == 0) ?? true
         state.withLock { $0.isNew = isNew }
         takeBackUnfinished()
     }

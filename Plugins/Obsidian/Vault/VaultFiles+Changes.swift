@@ -55,7 +55,7 @@ extension VaultFiles {
         let displaced = DisplacedFiles()
         let moving = changes.filter(\.isFolder)
         func isCarried(_ change: FileChange) -> Bool { moving.contains { $0.carries(change) } }
-        let isLarge = changes.count > Self.persistedOneByOne
+        let areManyMoved = changes.count { $0.from != nil } > Self.persistedOneByOne
         var results = [Changed](repeating: Changed(), count: changes.count)
         defer { for folder in folders.values { close(folder) } }
         let missing = missingFolders(of: changes)
@@ -76,7 +76,7 @@ extension VaultFiles {
             try persist(staged)
             for (place, change) in changes.enumerated() {
                 if let from = change.from, !isCarried(change) {
-                    try move(from, to: change.path, persisting: !isLarge)
+                    try move(from, to: change.path, persisting: !areManyMoved)
                     done.append(.moved(from, change.path))
                     results[place].stamp = stamp(change.path)
                 }
@@ -92,7 +92,9 @@ extension VaultFiles {
                 done.append(.published(file.path, before: file.before, after: file.after))
                 results[file.place].stamp = file.stamp
             }
-            if !isLarge || !Self.persistDisks(of: Set(folders.values)) {
+            if areManyMoved, folders[""] == nil { folders[""] = try openFolder("", creating: false) }
+            let areMany = areManyMoved || folders.count > Self.persistedOneByOne
+            if !areMany || !Self.persistDisks(of: Set(folders.values)) {
                 for (path, folder) in folders { try persist(folder: folder, path) }
             }
             return Applied(files: results, displaced: displaced)
