@@ -108,7 +108,12 @@ public final class ObsidianPlugin: Plugin, HealthReporting {
         }
         for vault in vaults { vault.meaning?.start() }
         for watcher in opened.watchers { watcher.start() }
-        for view in views { try view.prepare() }
+        for view in views {
+            // It is opened at its first call otherwise, which says what is wrong.
+            do { try view.prepare() } catch {
+                host.log.error("a caller's view of a vault could not be prepared", ["vault": view.base.name, "reason": "\(error)"])
+            }
+        }
         opened.tasks = process(with: Array(opened.pipelines.values))
         open.withLock { $0 = opened }
     }

@@ -164,3 +164,27 @@ def test_two_callers_with_different_views_change_one_note_and_lose_nothing(serve
     asyncio.run(work())
     lines = (served.vault / "Open.md").read_text().splitlines()
     assert sorted(lines[1:]) == sorted(f"{name}{n}" for n in range(20) for name in TOKENS)
+
+
+def test_a_folder_moves_nowhere_that_a_rule_forbids_and_no_link_leads_around_one(served):
+    (served.vault / "A/private").mkdir(parents=True)
+    (served.vault / "A/private/x.md").write_text("mine")
+    (served.vault / "Way").symlink_to("Secret")
+    set_to(served, "obsidian.policies", [
+        {"path": "B/private", "access": "read", "callers": ["token:reader"]}, {"path": "Secret", "access": "none", "callers": ["token:reader"]},
+    ])
+    token = TOKENS["reader"]
+    ready(served, token)
+    status, answer = use(served, "move_note", token, path="A", to="B")
+    assert status == 403, answer
+    assert (served.vault / "A/private/x.md").exists() and not (served.vault / "B").exists()
+    for tool, arguments in [("read_note", {}), ("edit_note", {"action": "append", "content": "x"}), ("delete_note", {})]:
+        status, answer = use(served, tool, token, path="Way/Scheme.md", **arguments)
+        assert status == 404 and "zebra" not in json.dumps(answer), answer
+    for folder in ["Secret/Deep", "Secret/Nowhere"]:
+        status, answer = use(served, "move_note", token, path=folder + "/", to="Elsewhere", preview=True)
+        assert status == 404, answer
+    # Links of those whom it does not see are written whole, and it is told that others' stay.
+    status, answer = use(served, "move_note", token, path="Opened.md" if (served.vault / "Opened.md").exists() else "Open.md", to="Work/Scheme.md")
+    assert status == 200 and "may not see" in answer["warning"], answer
+    assert "[[Work/Scheme]]" in (served.vault / "Templates/T.md").read_text()

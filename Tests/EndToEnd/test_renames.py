@@ -126,3 +126,31 @@ def test_a_process_that_is_killed_leaves_a_folder_and_a_tag_as_they_were_or_as_t
 @pytest.mark.timeout(600)
 def test_a_hundred_kills_leave_folders_and_tags_whole(served):
     assert rounds_of_kills(served, 100) == {True, False}
+
+
+def test_a_folder_that_moved_is_where_everything_looks_for_it(served):
+    (served.vault / "Area").mkdir()
+    (served.vault / "Area" / "Plot.md").write_text("Beds of leeks and onions.\n- [ ] dig the beds 📅 2026-05-31\n[[Pond]]\n")
+    (served.vault / "Area" / "Pond.md").write_text("Water lilies and newts.\n")
+    (served.vault / "Out.md").write_text("[[Plot]]\n")
+
+    def places():
+        """Of the notes, by everything that keeps paths."""
+        return [
+            {note["path"] for note in served.call("vault.graph", path="Out.md", depth=2)["notes"]},
+            {note["path"] for note in served.call("vault.search_notes", query="newts", mode="both")["notes"] if "Pond" in note["path"]},
+            {task["path"] for task in served.call("vault.tasks", path=served.folder)["tasks"]},
+            {note["path"] for note in served.call("vault.search_notes", query="leeks")["notes"]},
+        ]
+
+    def expected(folder):
+        return [{f"{folder}/Plot.md", f"{folder}/Pond.md"}, {f"{folder}/Pond.md"}, {f"{folder}/Plot.md"}, {f"{folder}/Plot.md"}]
+
+    served.folder = "Area"
+    wait_for(lambda: places() == expected("Area"), "what the notes are")
+    moved = command(served, "move", "Area", "Fields/North")
+    served.folder = "Fields/North"
+    wait_for(lambda: places() == expected("Fields/North"), "the new place")
+    served.call("vault.undo", changes=[moved["change"]])
+    served.folder = "Area"
+    wait_for(lambda: places() == expected("Area"), "the old place")

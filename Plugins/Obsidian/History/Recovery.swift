@@ -4,11 +4,17 @@ extension Vault {
     /// What cannot be taken back now stays in the journal, and is tried again at the next start.
     func takeBackUnfinished() {
         let unfinished: [ChangeJournal.Entry]
-        do { unfinished = try journal.unfinished() } catch { return journal.note(error) }
+        let recovery: Recovery
+        do {
+            unfinished = try journal.unfinished()
+            // Whoever began it was allowed to, whatever the rules are now.
+            recovery = Recovery(files: try VaultFiles(root: files.root))
+        } catch { return journal.note(error) }
+        let files = recovery.files
         for entry in unfinished {
             let changes = entry.files.map(\.change)
             files.removeTemporaries(of: journal.temporaries(of: entry.id), changes)
-            if changes.allSatisfy(isMade) {
+            if changes.allSatisfy(recovery.isMade) {
                 journal.settle(.finish(entry.id, trashed: [:]))
                 continue
             }
@@ -17,7 +23,7 @@ extension Vault {
             let folders = changes.enumerated().filter(\.element.isFolder)
             for (place, change) in folders + changes.enumerated().filter({ !$0.element.isFolder }).reversed() {
                 do {
-                    guard let back = try wayBack(of: change) else { continue }
+                    guard let back = try recovery.wayBack(of: change) else { continue }
                     _ = try files.apply([back], id: "\(journal.temporaries(of: entry.id))-back-\(place)")
                 } catch {
                     isTakenBack = false
@@ -28,9 +34,14 @@ extension Vault {
             if isTakenBack { journal.settle(.forget(entry.id)) }
         }
     }
+}
+
+/// What has become of a change's files.
+private struct Recovery {
+    let files: VaultFiles
 
     /// Whether a file is as a change leaves it.
-    private func isMade(_ change: FileChange) -> Bool {
+    func isMade(_ change: FileChange) -> Bool {
         switch change.content {
         case .written(_, let after): (try? files.read(change.path).bytes) == after
         case .deleted: files.stamp(change.path) == nil
@@ -45,7 +56,7 @@ extension Vault {
     }
 
     /// What has to be done to a file so that it is as before a change; nil where it is. What a person edited since stays.
-    private func wayBack(of change: FileChange) throws(VaultError) -> FileChange? {
+    func wayBack(of change: FileChange) throws(VaultError) -> FileChange? {
         // Where it is: an earlier recovery may have moved it back already.
         let origin = change.from ?? change.path
         let place = isMoved(change) ? change.path : origin

@@ -12,7 +12,9 @@ struct MovePlan {
         var after = before
         for path in moved.keys { after.remove(path) }
         for path in moved.values { after.insert(path) }
-        let form = vault.appSettings.newLinkFormat.flatMap(LinkForm.init(rawValue:)) ?? .shortest
+        // Whether a short link is the only one of its name is not known to those who do not see all files.
+        let isPartial = vault.isPartial
+        let form = isPartial ? .absolute : vault.appSettings.newLinkFormat.flatMap(LinkForm.init(rawValue:)) ?? .shortest
         rewriter = LinkRewriter(before: before, after: after, moved: moved, form: form)
     }
 

@@ -74,11 +74,11 @@ extension ObsidianPlugin {
         }
         let changes = draft.changes
         if isPreview {
-            return BatchOutput(files: shown(changes, nil), diff: Difference.bounded(diff(of: changes)))
+            return BatchOutput(files: shown(changes, nil, in: vault), diff: Difference.bounded(diff(of: changes)))
         }
         guard !changes.isEmpty else { return BatchOutput(files: []) }
         let done = try vault.apply("batch", changes)
-        return BatchOutput(files: shown(changes, done), change: done.id, warning: vault.warning)
+        return BatchOutput(files: shown(changes, done, in: vault), change: done.id, warning: vault.warning)
     }
 
     private static func apply(_ operation: BatchInput.Operation, to draft: inout ChangeDraft) throws(VaultError) {
@@ -116,12 +116,12 @@ extension ObsidianPlugin {
         }
     }
 
-    private static func shown(_ changes: [FileChange], _ done: Vault.Done?) -> [BatchOutput.File] {
+    private static func shown(_ changes: [FileChange], _ done: Vault.Done?, in vault: Vault) -> [BatchOutput.File] {
         changes.enumerated().map { place, change in
             let (before, after) = change.contents
             return BatchOutput.File(
                 path: change.path.text, what: before == nil ? "created" : after == nil ? "deleted" : "edited",
-                version: after.map(ContentVersion.of), trashed: done?.files[place].trashed)
+                version: after.map(ContentVersion.of), trashed: done == nil || after != nil ? nil : vault.dispose(done?.files[place].trashed, of: change.path))
         }
     }
 }

@@ -42,7 +42,7 @@ extension ObsidianPlugin {
                 (output.diff, output.more_diffs) = (preview.diff, preview.more)
             } else {
                 output.change = try move.apply(changes)
-                output.warning = vault.warning
+                output.warning = vault.renameWarning
             }
             return output
         }

@@ -100,7 +100,13 @@ extension ObsidianPlugin {
         let pipeline = try pipeline(of: vault)
         let page = try Page(limit: input.limit, offset: input.offset, standard: 50, most: 1000)
         let paths = vault.paths
-        let found = try pipeline.store.tasks(where: Self.condition(input)).filter { paths.contains($0.path) }
+        let place = (input.path ?? "").split(separator: "/").joined(separator: "/")
+        let name = folded(place)
+        let found = try pipeline.store.tasks(where: Self.condition(input)).filter { task in
+            guard paths.contains(task.path) else { return false }
+            let path = folded(task.path)
+            return name.isEmpty || path == name || path == name + ".md" || path.hasPrefix(name + "/")
+        }
         var budget = try TokenBudget(input.max_tokens)
         let shown = budget.fitting(
             found.dropFirst(page.offset).prefix(page.limit).map { path, task -> JSON in
@@ -111,7 +117,7 @@ extension ObsidianPlugin {
         ) { $0.serialized().utf8.count }
         return TasksOutput(
             total: found.count, tasks: shown, next_offset: page.next(shown: shown.count, of: found.count),
-            waiting: pipeline.backlog > 0 ? pipeline.backlog : nil, indexing: Indexing(vault))
+            waiting: Self.waiting(pipeline, vault) > 0 ? Self.waiting(pipeline, vault) : nil, indexing: Indexing(vault))
     }
 
     private static func condition(_ input: TasksInput) throws(VaultError) -> SQLCondition {
@@ -133,13 +139,6 @@ extension ObsidianPlugin {
                 throw VaultError(.invalidArgument, "\(name) '\(date)' is no date; give it as 2026-05-31")
             }
             condition.add(SQLCondition("due \(comparison) ?", [date]))
-        }
-        if let path = input.path, !path.isEmpty, path != "/" {
-            let name = folded(path.hasSuffix("/") ? String(path.dropLast()) : path)
-            condition.add(
-                SQLCondition(
-                    "lower(note.path) IN (?, ?) OR substr(lower(note.path), 1, ?) = ?",
-                    [name, name + ".md", name.count + 1, name + "/"]))
         }
         if let tag = input.tag {
             let name = folded(tag.hasPrefix("#") ? String(tag.dropFirst()) : tag)
@@ -205,7 +204,7 @@ extension ObsidianPlugin {
             ProcessingOutput.Processor(name: $0.processor, plugin: $0.plugin, notes: 0, failures: 0, problem: $0.reason)
         }
         return ProcessingOutput(
-            processors: processors + refused, waiting: pipeline.backlog, total: failures.count,
+            processors: processors + refused, waiting: Self.waiting(pipeline, vault), total: failures.count,
             failures: shown.map {
                 .init(path: $0.path, processor: $0.processor, reason: $0.reason, time: Timestamp.text($0.time))
             },
@@ -229,7 +228,20 @@ extension ObsidianPlugin {
         let pipeline = try pipeline(of: vault)
         let path = try input.path.map { try vault.find($0).text }
         if let processor = input.processor { _ = try Self.steps(processor, pipeline) }
-        return ProcessNotesOutput(retried: try await pipeline.retry(path, input.processor))
+        guard path == nil, !vault.files.access.rules.isEmpty else {
+            return ProcessNotesOutput(retried: try await pipeline.retry(path, input.processor))
+        }
+        // Whoever does not see all notes has those tried that they see.
+        var retried = 0
+        for path in Set(try pipeline.store.failures().map(\.path)) where vault.files.access.sees(path) {
+            retried += try await pipeline.retry(path, input.processor)
+        }
+        return ProcessNotesOutput(retried: retried)
+    }
+
+    /// How many notes wait; that others have some is not for those who do not see them.
+    private static func waiting(_ pipeline: NotePipeline, _ vault: Vault) -> Int {
+        vault.files.access.rules.isEmpty ? pipeline.backlog : 0
     }
 }
 

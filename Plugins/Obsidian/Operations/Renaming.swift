@@ -113,7 +113,7 @@ extension ObsidianPlugin {
             (output.diff, output.more_diffs) = (preview.diff, preview.more)
         } else if !changes.isEmpty {
             output.change = try vault.apply(operation, changes).id
-            output.warning = vault.warning
+            output.warning = vault.renameWarning
         }
         return output
     }

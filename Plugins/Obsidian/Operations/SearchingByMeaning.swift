@@ -44,7 +44,8 @@ extension ObsidianPlugin {
         var near: [String: VectorTable.Hit] = [:]
         var notice: String?
         do {
-            let hits = try vault.notes(meaning: asked.text, folder: input.path, among: allowed, most: Self.deepest)
+            let hits = try vault.notes(
+                meaning: asked.text, folder: input.path, among: allowed, isOfFew: asked.filter != nil, most: Self.deepest)
             for hit in hits { near[hit.path] = hit }
             rankings.append(hits.map(\.path))
         } catch let error as VaultError where mode == .both {
@@ -52,7 +53,7 @@ extension ObsidianPlugin {
         }
         if mode == .both {
             let ranked = try vault.index.ranked(
-                anyOf: asked.words, folder: input.path, most: allowed == nil ? Self.deepest : .max)
+                anyOf: asked.words, folder: input.path, most: asked.filter == nil && excluded.isEmpty ? Self.deepest : .max)
             rankings.append(Array(ranked.filter { allowed?.contains($0) ?? true }.prefix(Self.deepest)))
         }
         let order = RankFusion.fuse(rankings)
@@ -67,15 +68,15 @@ extension ObsidianPlugin {
 }
 
 extension Vault {
-    func notes(meaning text: String, folder: String?, among allowed: Set<String>?, most: Int) throws -> [VectorTable
-        .Hit]
-    {
+    func notes(
+        meaning text: String, folder: String?, among allowed: Set<String>?, isOfFew: Bool = false, most: Int
+    ) throws -> [VectorTable.Hit] {
         guard let meaning else {
             throw VaultError(
                 .failedPrecondition,
                 "search by meaning is not available: no folder is set for its table; use mode words")
         }
-        return try meaning.nearest(to: text, folder: folder, among: allowed, most: most)
+        return try meaning.nearest(to: text, folder: folder, among: allowed, isOfFew: isOfFew, most: most)
     }
 }
 

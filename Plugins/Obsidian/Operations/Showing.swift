@@ -65,7 +65,9 @@ extension ObsidianPlugin {
             vaults: try zip(zip(vaults.all(for: call), watchers), known).map { open, status in
                 let (vault, watcher) = open
                 let (links, tags) = try vault.index.counts()
-                let (changes, bytes) = try vault.journal.size()
+                let isWhole = vault.files.access.rules.isEmpty
+                let (changes, bytes) =
+                    isWhole ? try vault.journal.size() : (try vault.journal.entries(about: nil, limit: 1, offset: 0).total, 0)
                 // While much is indexed the graph would be made again and again.
                 let broken = vault.progress.isComplete ? try vault.linkGraph().broken.reduce(0) { $0 + Int($1) } : nil
                 let paths = vault.paths

@@ -97,7 +97,11 @@ final class MeaningIndex: Sendable {
     // MARK: Questions
 
     /// The notes whose parts mean most nearly what a text does.
-    func nearest(to text: String, folder: String?, among allowed: Set<String>?, most: Int) throws -> [VectorTable.Hit] {
+    ///
+    /// - Parameter isOfFew: It is asked of what a filter leaves, in which the least near may be wanted.
+    func nearest(
+        to text: String, folder: String?, among allowed: Set<String>?, isOfFew: Bool, most: Int
+    ) throws -> [VectorTable.Hit] {
         let model = try models.get()
         guard let vector = model.vector(of: text) else { return [] }
         catchUp()
@@ -108,8 +112,8 @@ final class MeaningIndex: Sendable {
                 state.withLock { $0.table = $0.table ?? table }
             }
         }
-        // What points the other way has nothing to do with a question, unless it is asked of few.
-        let least: Float = allowed == nil ? 0 : -1
+        // What points the other way has nothing to do with a question.
+        let least: Float = isOfFew ? -1 : 0
         return state.withLock { state in
             state.table?.nearest(to: QuantisedVector(vector), folder: folder, among: allowed, least: least, most: most)
                 ?? []

@@ -90,6 +90,16 @@ final class Vault: Sendable {
         return warnings.isEmpty ? nil : "this is done and on disk, but " + warnings.joined(separator: "; and ")
     }
 
+    /// Whether there may be files that its caller does not see.
+    var isPartial: Bool { files.access.rules.contains { $0.access == .none } }
+
+    /// The same for a change that follows links, headings or tags over the whole vault.
+    var renameWarning: String? {
+        let partial = isPartial ? "notes that you may not see keep their links and tags as they were" : nil
+        let warnings = [warning, partial].compactMap(\.self)
+        return warnings.isEmpty ? nil : warnings.joined(separator: "; ")
+    }
+
     /// Why the index lags behind the files; nil when it does not.
     var indexProblem: String? { state.withLock { $0.problem } }
 
@@ -196,6 +206,8 @@ final class Vault: Sendable {
     /// Has the index know that a folder moved.
     func carry(_ folder: VaultPath, to place: VaultPath) throws {
         let moved = files(in: folder).map { (from: $0, to: place.text + $0.dropFirst(folder.text.count)) }
+        let touched = moved.flatMap { [$0.from, $0.to] }
+        defer { graph.changed(touched) }
         state.withLock { state in
             for (from, to) in moved {
                 if state.paths.remove(from) != nil { state.resolver.remove(from) }
@@ -203,6 +215,10 @@ final class Vault: Sendable {
             }
         }
         try index.carry(moved)
+        meaning?.changed(touched)
+        let versions = try index.versions(of: moved.map(\.to))
+        tell(moved.map { ($0.from, "") })
+        tell(moved.map { ($0.to, versions[$0.to]?.version ?? files.stamp(VaultPath(trusted: $0.to)).map { "\($0)" } ?? "") })
     }
 
     /// Every visible file below a folder.

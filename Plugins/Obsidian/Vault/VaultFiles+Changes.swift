@@ -63,7 +63,7 @@ extension VaultFiles {
             for change in changes {
                 try demandWriting(change.path)
                 if let from = change.from { try demandWriting(from) }
-                if change.isFolder, let from = change.from { try demandWriting(allOf: from) }
+                if change.isFolder, let from = change.from { try demandWriting(allOf: from, to: change.path) }
             }
             for (place, change) in changes.enumerated() {
                 guard case .written(let before, let after) = change.content else { continue }

@@ -4,7 +4,7 @@ import Glibc
 extension VaultFiles {
     /// False for a symbolic link to one.
     func isFolder(_ path: VaultPath) -> Bool {
-        guard let parent = try? openFolder(path.folder, creating: false) else { return false }
+        guard access.sees(path.text), let parent = try? openFolder(path.folder, creating: false) else { return false }
         defer { close(parent) }
         var status = stat()
         return fstatat(parent, path.name, &status, AT_SYMLINK_NOFOLLOW) == 0 && status.st_mode & S_IFMT == S_IFDIR

@@ -263,9 +263,11 @@ final class VaultFiles: Sendable {
         throw failure("open", path)
     }
 
-    /// openat2(2) with RESOLVE_BENEATH and RESOLVE_NO_MAGICLINKS.
+    /// openat2(2) with RESOLVE_BENEATH and RESOLVE_NO_MAGICLINKS; where rules judge paths, with RESOLVE_NO_SYMLINKS too.
     private func openBeneath(_ path: String, _ flags: Int32) -> Int32 {
-        var how: (flags: UInt64, mode: UInt64, resolve: UInt64) = (UInt64(flags | O_CLOEXEC), 0, 0x08 | 0x02)
+        var how: (flags: UInt64, mode: UInt64, resolve: UInt64) = (
+            UInt64(flags | O_CLOEXEC), 0, 0x08 | 0x02 | (access.rules.isEmpty ? 0 : 0x04)
+        )
         let file = knap_openat2(descriptor, path, &how, UInt(MemoryLayout.size(ofValue: how)))
         if file < 0, errno == ENOSYS { return openStepwise(path, flags) }
         return Int32(truncatingIfNeeded: file)
@@ -312,12 +314,13 @@ final class VaultFiles: Sendable {
     }
 
     /// A folder takes along what is in it, whether the caller sees that or not.
-    func demandWriting(allOf folder: VaultPath) throws(VaultError) {
+    func demandWriting(allOf folder: VaultPath, to place: VaultPath) throws(VaultError) {
         if access.rules.isEmpty { return }
         var isAllowed = true
         try VaultFiles(root: root).scan { path, _ in
             guard path.hasPrefix(folder.text + "/") else { return }
-            isAllowed = isAllowed && access.rule(for: path).map { $0.access == .write } ?? true
+            let new = place.text + path.dropFirst(folder.text.count)
+            isAllowed = isAllowed && access.level(of: path) == .write && access.level(of: new) == .write
         }
         guard isAllowed else {
             throw VaultError(
