@@ -19,15 +19,18 @@ struct LinkParts {
         switch link.kind {
         case .file: return nil
         case .wikilink, .embed, .property:
-            let open = original.index(original.startIndex, offsetBy: link.kind == .embed ? 3 : 2)
-            let content = original[open...].dropLast(2)
+            // By bytes: a combining mark behind a bracket or a bar is one character with it.
+            let utf8 = original.utf8
+            guard utf8.count >= 5 else { return nil }
+            let open = utf8.index(utf8.startIndex, offsetBy: link.kind == .embed ? 3 : 2)
+            let content = utf8[open..<utf8.index(utf8.endIndex, offsetBy: -2)]
             var body = content
-            if let bar = content.dropFirst().firstIndex(of: "|") {
+            if let bar = content.dropFirst().firstIndex(of: UInt8(ascii: "|")) {
                 body = content[..<bar]
-                if body.hasSuffix("\\") { body = body.dropLast() }
+                if body.last == UInt8(ascii: "\\") { body = body.dropLast() }
             }
-            let hash = body.firstIndex(of: "#") ?? body.endIndex
-            (target, subpath) = (Self.range(body[..<hash].trimmed), Self.range(body[hash...].trimmed))
+            let hash = body.firstIndex(of: UInt8(ascii: "#")) ?? body.endIndex
+            (target, subpath) = (Self.range(Substring(body[..<hash]).trimmed), Self.range(Substring(body[hash...]).trimmed))
             writing = .plain
         case .markdown, .markdownEmbed:
             let marks = link.kind == .markdownEmbed ? 2 : 1
@@ -69,7 +72,8 @@ struct LinkParts {
     private static func read(_ text: String, like link: NoteLink) -> LinkDestination? {
         let found: NoteLink?
         if case .property = link.kind {
-            let content = String(text.dropFirst(2).dropLast(2))
+            guard text.utf8.count >= 4 else { return nil }
+            let content = String(Substring(text.utf8.dropFirst(2).dropLast(2)))
             guard !content.contains("[["), !content.contains("]]") else { return nil }
             return LinkText.split(content).map { LinkDestination(target: $0.target, subpath: $0.subpath) }
         }
