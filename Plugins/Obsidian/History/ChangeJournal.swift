@@ -165,12 +165,11 @@ final class ChangeJournal: Sendable {
                 sql: "INSERT INTO change (time, operation, undoes, done) VALUES (?, ?, ?, 0)",
                 arguments: [now, operation, undone])
             let id = database.lastInsertedRowID
+            let file = try database.cachedStatement(
+                sql: "INSERT INTO file (change, place, path, source, kind, before, after) VALUES (?, ?, ?, ?, ?, ?, ?)")
             for (place, change) in changes.enumerated() {
                 let contents = change.contents
-                try database.execute(
-                    sql: """
-                        INSERT INTO file (change, place, path, source, kind, before, after) VALUES (?, ?, ?, ?, ?, ?, ?)
-                        """,
+                try file.execute(
                     arguments: [
                         id, place, change.path.text, change.from?.text, change.kind,
                         try contents.before.map { try Self.keep($0, database) },
@@ -184,11 +183,10 @@ final class ChangeJournal: Sendable {
     /// The number of a content, which is kept once however often it was written.
     private static func keep(_ bytes: [UInt8], _ database: Database) throws -> Int64 {
         let hash = ContentVersion.of(bytes)
-        if let known = try Int64.fetchOne(database, sql: "SELECT id FROM content WHERE hash = ?", arguments: [hash]) {
-            return known
-        }
-        try database.execute(
-            sql: "INSERT INTO content (hash, bytes) VALUES (?, ?)", arguments: [hash, Data(bytes)])
+        let find = try database.cachedStatement(sql: "SELECT id FROM content WHERE hash = ?")
+        if let known = try Int64.fetchOne(find, arguments: [hash]) { return known }
+        try database.cachedStatement(sql: "INSERT INTO content (hash, bytes) VALUES (?, ?)")
+            .execute(arguments: [hash, Data(bytes)])
         return database.lastInsertedRowID
     }
 

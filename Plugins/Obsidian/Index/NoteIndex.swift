@@ -170,7 +170,10 @@ final class NoteIndex: Sendable {
         try database.writeWithoutTransaction { database in
             try database.inTransaction {
                 let writer = try Writer(database)
-                for note in notes { try writer.put(note) }
+                // The last one of a path, if somebody gives several.
+                let paths = Dictionary(notes.enumerated().map { ($1.path, $0) }) { $1 }
+                try writer.remove(paths.keys)
+                for (place, note) in notes.enumerated() where paths[note.path] == place { try writer.insert(note) }
                 try learn(notes, database)
                 if notes.count >= Self.many { try Self.scatter(database) }
                 return .commit
@@ -214,8 +217,7 @@ final class NoteIndex: Sendable {
 
     func remove(_ paths: [String]) throws {
         try database.write { database in
-            let writer = try Writer(database)
-            for path in paths { try writer.remove(path) }
+            try Writer(database).remove(paths)
         }
     }
 
@@ -244,8 +246,8 @@ final class NoteIndex: Sendable {
             ].map { try database.cachedStatement(sql: $0) }
         }
 
-        func put(_ note: IndexedNote) throws {
-            try remove(note.path)
+        /// One that is not there, or no longer.
+        func insert(_ note: IndexedNote) throws {
             try file.execute(arguments: [
                 note.path, note.title, note.folder, note.stamp.size, note.stamp.modifiedNs,
                 Int64(bitPattern: note.stamp.inode), note.version, note.properties, note.foldedPath, note.foldedName,
@@ -264,9 +266,13 @@ final class NoteIndex: Sendable {
             ])
         }
 
-        func remove(_ path: String) throws {
-            guard let id = try Int64.fetchOne(find, arguments: [path]) else { return }
-            for removal in removals { try removal.execute(arguments: [id]) }
+        /// All that go before any that comes, in the order of their numbers: FTS5 collects what it is told for a part of
+        /// many notes, and begins another part with every number below the last one.
+        func remove(_ paths: some Sequence<String>) throws {
+            let ids = try paths.compactMap { try Int64.fetchOne(find, arguments: [$0]) }
+            for id in Set(ids).sorted() {
+                for removal in removals { try removal.execute(arguments: [id]) }
+            }
         }
     }
 

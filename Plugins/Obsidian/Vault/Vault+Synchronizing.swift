@@ -102,7 +102,12 @@ extension Vault {
             again.append(path)
             return false
         }
-        let notes = looked.notes.filter { isCurrent($0.path, $0.stamp) }
+        // Who changed the vault meanwhile may have told the index what these are.
+        let known = try index.versions(of: looked.notes.map(\.path))
+        let notes = looked.notes.filter { note in
+            guard isCurrent(note.path, note.stamp) else { return false }
+            return known[note.path].map { $0 != (note.version, note.stamp) } ?? true
+        }
         let restamped = looked.restamped.filter { isCurrent($0.path, $0.stamp) }
         if !notes.isEmpty { try put(notes) }
         try index.restamp(restamped)
