@@ -86,12 +86,19 @@ public final class ObsidianPlugin: Plugin, HealthReporting {
             let onError: @Sendable (any Error) -> Void = { [log = host.log] error in
                 log.error("vault could not be indexed", ["vault": path, "reason": "\(error)"])
             }
+            // Of notes that only some callers may see their own views tell.
+            let publish: @Sendable (Set<String>) -> Void = { [feeds, isOnly = roots.count == 1] paths in
+                guard !paths.isEmpty else { return }
+                feeds.add(paths.reduce(into: []) { $0.formUnion(NoteAddress.all(of: $1, vault: name, isOnly: isOnly)) })
+            }
+            vault.changes.follow(publish)
             let watcher = try VaultWatcher(vault: vault, onError: onError)
             views.append(
                 VaultViews(base: vault, rules: rules) { access in
                     let view = try Vault(
                         viewOf: vault, access: access, indexPath: "\(directory)/index-\(id)-\(access.id).sqlite",
                         meaning: models.map { ($0, "\(directory)/meaning-\(id)-\(access.id).sqlite") })
+                    view.changes.follow(publish)
                     return (view, try VaultWatcher(vault: view, onError: onError))
                 })
             vaults.append(vault)
@@ -100,12 +107,6 @@ public final class ObsidianPlugin: Plugin, HealthReporting {
             opened.pipelines[vault.name] = NotePipeline(vault: vault, store: store, caller: .init(host))
         }
         opened.vaults = VaultSet(views: views)
-        for vault in vaults {
-            vault.changes.follow { [feeds, name = vault.name, isOnly = vaults.count == 1] paths in
-                guard !paths.isEmpty else { return }
-                feeds.add(paths.reduce(into: []) { $0.formUnion(NoteAddress.all(of: $1, vault: name, isOnly: isOnly)) })
-            }
-        }
         for vault in vaults { vault.meaning?.start() }
         for watcher in opened.watchers { watcher.start() }
         for view in views {

@@ -18,12 +18,18 @@ struct GraphWalk {
     let graph: LinkGraph
     /// Whether ways lead through files that are neither note nor canvas.
     let throughAttachments: Bool
+    /// Ways neither lead through these nor to them, but for where one begins or ends.
+    private let excluded: ExcludedFiles
     private let check: () throws -> Void
 
     /// `check` is called again and again, and throws to end what takes too long.
-    init(_ graph: LinkGraph, throughAttachments: Bool = false, check: @escaping () throws -> Void = {}) {
+    init(
+        _ graph: LinkGraph, throughAttachments: Bool = false, excluding excluded: ExcludedFiles = .none,
+        check: @escaping () throws -> Void = {}
+    ) {
         self.graph = graph
         self.throughAttachments = throughAttachments
+        self.excluded = excluded
         self.check = check
     }
 
@@ -76,7 +82,9 @@ struct GraphWalk {
         return found
     }
 
-    private func allows(_ node: Node) -> Bool { throughAttachments || graph.isLinking(node) }
+    private func allows(_ node: Node) -> Bool {
+        (throughAttachments || graph.isLinking(node)) && (excluded.isEmpty || !excluded.contains(graph.path(node)))
+    }
 
     // MARK: Paths
 

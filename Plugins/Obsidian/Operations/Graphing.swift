@@ -97,10 +97,9 @@ extension ObsidianPlugin {
         let name = try Self.required(input.path, "path", "the note whose neighbours are wanted")
         let graph = try vault.linkGraph()
         let start = try Self.place(name, "path", graph, vault)
-        let walk = GraphWalk(graph, throughAttachments: input.attachments ?? false, check: WalkPatience(call).check)
-        let excluded = vault.excludedFiles
+        let walk = GraphWalk(
+            graph, throughAttachments: input.attachments ?? false, excluding: vault.excludedFiles, check: WalkPatience(call).check)
         let found = try walk.neighbours(of: start, depth: depth, input.direction ?? .both)
-            .filter { !excluded.contains(graph.path($0.node)) }
         var budget = try TokenBudget(input.max_tokens)
         let all = found.dropFirst(page.offset).prefix(page.limit).map { each in
             GraphOutput.Neighbour(
@@ -121,7 +120,8 @@ extension ObsidianPlugin {
         let start = try Self.place(
             Self.required(input.path, "path", "the note where the path begins"), "path", graph, vault)
         let end = try Self.place(Self.required(input.to, "to", "the note where the path ends"), "to", graph, vault)
-        let walk = GraphWalk(graph, throughAttachments: input.attachments ?? false, check: WalkPatience(call).check)
+        let walk = GraphWalk(
+            graph, throughAttachments: input.attachments ?? false, excluding: vault.excludedFiles, check: WalkPatience(call).check)
         let found = try walk.shortestPaths(
             from: start, to: end, input.direction ?? .both, most: page.offset + page.limit)
         let paths = (found?.paths ?? []).dropFirst(page.offset).map { nodes in

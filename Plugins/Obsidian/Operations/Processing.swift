@@ -37,6 +37,9 @@ extension ObsidianPlugin {
         let pipeline = try pipeline(of: vault)
         let path = try vault.find(input.path)
         guard path.isNote else { throw VaultError(.invalidArgument, "'\(path)' is not a note; only notes are processed") }
+        guard pipeline.covers(path) else {
+            throw VaultError(.failedPrecondition, "'\(path)' is not processed, because a rule hides it from everybody else")
+        }
         let steps = try Self.steps(input.processor, pipeline)
         let (text, version, stamp) = try vault.readText(path)
         let known = try pipeline.store.results(of: version)

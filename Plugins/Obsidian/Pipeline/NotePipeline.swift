@@ -28,6 +28,8 @@ actor NotePipeline {
     nonisolated var unownedExecutor: UnownedSerialExecutor { queue.asUnownedSerialExecutor() }
 
     private let vault: Vault
+    /// Whether notes of a path are processed; those that not everybody may see are not.
+    nonisolated func covers(_ path: VaultPath) -> Bool { vault.files.access.sees(path.text) }
     let store: ProcessingStore
     private let caller: Caller
     private let wakeups: AsyncStream<Void>
