@@ -65,6 +65,7 @@ def test_a_plugin_that_keeps_to_the_rules_passes(place):
 
 
 @pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.faults
 def test_a_planted_fault_is_found(place, fault):
     [found] = check(place, planted(place, fault), "--only", FAULTS[fault])["tests"]
     assert found["outcome"] in ("failed", "crashed") and found["messages"], found

@@ -166,6 +166,7 @@ def test_a_vault_on_a_read_only_disk_is_read_and_says_that_it_cannot_be_written(
     place.call("vault.edit_note", path="Ideas.md", content="x")
 
 
+@pytest.mark.faults
 def test_a_plugin_that_does_not_fit_on_the_disk_is_refused_and_taken_when_it_does(place, disk):
     import plugins
     from test_workers import state_of

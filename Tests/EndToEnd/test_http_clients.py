@@ -133,6 +133,7 @@ def open_streams(served, count):
     return wires
 
 
+@pytest.mark.storms
 def test_thousands_of_idle_streams_cost_little_hear_of_changes_and_leave_nothing(served):
     host, count = served.host_pid(), 3000
     before = Footprint(host)
@@ -340,6 +341,7 @@ def test_a_host_that_is_told_to_stop_answers_what_is_under_way_and_ends_its_stre
     served.endpoint = served.serve()
 
 
+@pytest.mark.storms
 def test_a_client_that_never_reads_does_not_keep_a_host_from_stopping(served):
     wires = [Wire(served.endpoint).send(request(call("say", number, bytes=20_000_000))) for number in range(8)]
     wires += [Wire(served.endpoint).send(request(call("chat", number, progress=1, bytes=100_000))) for number in range(8)]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import jsonschema
+import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
@@ -118,6 +119,7 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "404", "409"]
 """
 
 
+@pytest.mark.storms
 def test_a_fuzzer_finds_nothing_that_the_document_does_not_say(place):
     site = Site(place, place.serve())
     place.wait_until_indexed()

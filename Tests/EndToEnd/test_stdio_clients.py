@@ -94,6 +94,7 @@ def test_cancelled_and_answered_ids_that_nobody_knows_change_nothing(served):
     assert Pipes(served).all(*(json.dumps({"jsonrpc": "2.0", **each}).encode() + b"\n" for each in strange), PING) == [PONG]
 
 
+@pytest.mark.storms
 def test_a_client_that_never_reads_is_not_read_from_either_and_costs_little(served):
     host = served.host_pid()
     before = kilobytes(host)

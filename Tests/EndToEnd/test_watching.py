@@ -157,6 +157,7 @@ def count(place, query):
     return place.call("vault.search_notes", query=query, limit=1)["total"]
 
 
+@pytest.mark.storms
 def test_ten_thousand_files_at_once_are_all_found(served):
     write_many(served.vault, "first")
     wait_for(lambda: count(served, "first") == 10_000, "10,000 notes")

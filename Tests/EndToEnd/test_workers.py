@@ -58,6 +58,7 @@ def test_a_killed_worker_is_back_at_once_and_its_call_is_run_again(place):
         assert place.call("test.faults.echo", text="again") == {"text": "again"}
 
 
+@pytest.mark.faults
 def test_a_hanging_call_that_blocks_holds_nobody_else(place):
     process = info(place, "faults")["process"]
     assert attempt(place, "test.faults.hang").returncode == 75
