@@ -41,12 +41,10 @@ final class MeaningIndex: Sendable {
     private let index: NoteIndex
     private let models: ModelSource
     private let storePath: String
-    private let signal: Int32
     private let state = Mutex(State())
     /// Nil until it is needed. Held while notes are taken in, so that only one thread does.
     private let store = Mutex<VectorStore?>(nil)
-    private let thread = Mutex<pthread_t?>(nil)
-    private let shouldStop = Atomic<Bool>(false)
+    private let thread: BackgroundThread
 
     private static let batch = 32
     /// So many changes a question takes in before it is answered; with more it says that it is incomplete.
@@ -56,14 +54,8 @@ final class MeaningIndex: Sendable {
         self.index = index
         self.models = models
         self.storePath = storePath
-        signal = knap_vault_eventfd()
-        guard signal >= 0 else {
-            throw VaultError(
-                .resourceExhausted, "search by meaning cannot be prepared: \(String(cString: strerror(errno)))")
-        }
+        thread = try BackgroundThread("search by meaning cannot be prepared")
     }
-
-    deinit { close(signal) }
 
     var report: Report {
         let isThere = models.isThere
@@ -85,13 +77,13 @@ final class MeaningIndex: Sendable {
             for path in paths where VaultPath(trusted: path).isNote { state.pending[path] = state.changes }
             return state.wordsAreComplete
         }
-        if isAwaited { wake() }
+        if isAwaited { thread.wake() }
     }
 
     /// The index has all words: now there is time for this.
     func wordsAreComplete() {
         state.withLock { $0.wordsAreComplete = true }
-        wake()
+        thread.wake()
     }
 
     // MARK: Questions
@@ -124,7 +116,7 @@ final class MeaningIndex: Sendable {
     private func catchUp() {
         let isLittle = state.withLock { $0.isCompared && $0.pending.count <= Self.mostAtOnce }
         // The thread may have been without a model, or without room on the disk.
-        if isLittle { takeIn() } else { wake() }
+        if isLittle { takeIn() } else { thread.wake() }
     }
 
     /// The lines of a text that are nearest to a question, at most so many, in order.
@@ -144,38 +136,15 @@ final class MeaningIndex: Sendable {
     // MARK: The thread
 
     func start() {
-        let context = Unmanaged.passRetained(self).toOpaque()
-        var created = pthread_t()
-        let failed = pthread_create(
-            &created, nil,
-            { context in
-                // Passed below, never null.
-                Unmanaged<MeaningIndex>.fromOpaque(context!).takeRetainedValue().run()
-                return nil
-            }, context)
-        if failed != 0 { Unmanaged<MeaningIndex>.fromOpaque(context).release() }
-        thread.withLock { $0 = failed == 0 ? created : nil }
+        thread.start { [self] in
+            while thread.waitUntilWoken(), !thread.shouldStop {
+                if state.withLock({ $0.wordsAreComplete }), models.isThere { takeIn() }
+            }
+        }
     }
 
     /// Returns when the thread has ended: nothing touches the store any more.
-    func stop() {
-        shouldStop.store(true, ordering: .releasing)
-        wake()
-        if let thread = thread.withLock({ $0.take() }) { pthread_join(thread, nil) }
-    }
-
-    private func wake() {
-        var one: UInt64 = 1
-        write(signal, &one, 8)
-    }
-
-    private func run() {
-        var count: UInt64 = 0
-        while !shouldStop.load(ordering: .acquiring) {
-            guard read(signal, &count, 8) == 8 || errno == EINTR else { return }
-            if state.withLock({ $0.wordsAreComplete }), models.isThere { takeIn() }
-        }
-    }
+    func stop() { thread.stop() }
 
     /// Takes in all that is pending, batch by batch; what is in its way is kept as the problem, and what is left pending.
     func takeIn() {
@@ -184,7 +153,7 @@ final class MeaningIndex: Sendable {
                 let store = try open(&store)
                 if !state.withLock({ $0.isCompared }) { try compare(with: store) }
             }
-            while !shouldStop.load(ordering: .acquiring), try store.withLock({ try takeBatch(open(&$0)) }) {}
+            while !thread.shouldStop, try store.withLock({ try takeBatch(open(&$0)) }) {}
             state.withLock { $0.problem = nil }
         } catch {
             let reason = (error as? VaultError)?.message ?? "what notes mean could not be kept: \(Self.reason(error))"

@@ -12,62 +12,36 @@ final class VaultWatcher: Sendable {
     private let vault: Vault
     private let onError: @Sendable (any Error) -> Void
     private let inotify: Int32
-    /// An eventfd(2): to end, or because the index is damaged.
-    private let waking: Int32
-    private let thread = Mutex<pthread_t?>(nil)
-    private let shouldStop = Atomic<Bool>(false)
+    /// Woken to end, or because the index is damaged.
+    private let thread: BackgroundThread
     private let watched = WatchState()
 
     init(vault: Vault, onError: @escaping @Sendable (any Error) -> Void) throws(VaultError) {
         self.vault = vault
         self.onError = onError
+        thread = try BackgroundThread("changes of the vault cannot be watched")
         inotify = knap_vault_inotify()
-        waking = knap_vault_eventfd()
-        guard inotify >= 0, waking >= 0 else {
+        guard inotify >= 0 else {
             throw VaultError(.resourceExhausted, "changes of the vault cannot be watched: \(String(cString: strerror(errno)))")
         }
     }
 
-    deinit {
-        close(inotify)
-        close(waking)
-    }
+    deinit { close(inotify) }
 
     /// What of the vault is watched, for people.
     var state: String { watched.text }
 
-    func start() {
-        let context = Unmanaged.passRetained(self).toOpaque()
-        var created = pthread_t()
-        let failed = pthread_create(
-            &created, nil,
-            { context in
-                // Passed below, never null.
-                Unmanaged<VaultWatcher>.fromOpaque(context!).takeRetainedValue().run()
-                return nil
-            }, context)
-        if failed != 0 { Unmanaged<VaultWatcher>.fromOpaque(context).release() }
-        thread.withLock { $0 = failed == 0 ? created : nil }
-    }
+    func start() { thread.start { [self] in run() } }
 
     /// Returns when the thread has ended: nothing touches the index any more.
-    func stop() {
-        shouldStop.store(true, ordering: .releasing)
-        wake()
-        if let thread = thread.withLock({ $0.take() }) { pthread_join(thread, nil) }
-    }
-
-    private func wake() {
-        var one: UInt64 = 1
-        write(waking, &one, 8)
-    }
+    func stop() { thread.stop() }
 
     // MARK: The thread
 
     private func run() {
         var watches = WatchTable(inotify: inotify, root: vault.files.root, state: watched)
         watches.add("")
-        vault.index.onDamage { [weak self] in self?.wake() }
+        vault.index.onDamage { [thread] in thread.wake() }
         // Grows while the index cannot take what changed, on a full disk for instance; nil when it has taken everything.
         var patience: Int32? = synchronize() ? nil : Self.leastPatience
         var pending: Set<String> = []
@@ -76,9 +50,9 @@ final class VaultWatcher: Sendable {
         var isVerified = false
         let settling = DispatchGroup()
         defer { settling.wait() }
-        while !shouldStop.load(ordering: .acquiring) {
+        while !thread.shouldStop {
             var waits = [
-                pollfd(fd: inotify, events: Int16(POLLIN), revents: 0), pollfd(fd: waking, events: Int16(POLLIN), revents: 0),
+                pollfd(fd: inotify, events: Int16(POLLIN), revents: 0), pollfd(fd: thread.waking, events: Int16(POLLIN), revents: 0),
             ]
             let ready = poll(&waits, 2, patience ?? (isAtRest ? -1 : 0))
             if ready == 0, patience == nil {
@@ -97,10 +71,7 @@ final class VaultWatcher: Sendable {
             isAtRest = false
             // What was missed before is found by comparing everything.
             var mustScan = ready == 0
-            if waits[1].revents != 0 {
-                var count: UInt64 = 0
-                Glibc.read(waking, &count, 8)
-            }
+            if waits[1].revents != 0 { _ = thread.waitUntilWoken() }
             if vault.index.isDamaged {
                 mustScan = true
                 settling.wait()
@@ -119,10 +90,10 @@ final class VaultWatcher: Sendable {
     private static let leastPatience: Int32 = 1000, mostPatience: Int32 = 30_000
 
     /// False when the index could not take all of it.
-    private func synchronize() -> Bool { indexed { try vault.synchronize { shouldStop.load(ordering: .acquiring) } } }
+    private func synchronize() -> Bool { indexed { try vault.synchronize { thread.shouldStop } } }
 
     private func refresh(_ paths: Set<String>) -> Bool {
-        indexed { try vault.update(paths.sorted(), shouldStop: { shouldStop.load(ordering: .acquiring) }) }
+        indexed { try vault.update(paths.sorted(), shouldStop: { thread.shouldStop }) }
     }
 
     private func indexed(_ body: () throws -> Void) -> Bool {
