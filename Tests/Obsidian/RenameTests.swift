@@ -39,7 +39,7 @@ struct HeadingRenameTests {
         #expect(other["s.md"] == "[[n#Y]] [[n#Z]] [[n#C#Z]]")
         #expect(throws: VaultError.self) { try rename(["n.md": "# A\n## X\n## Y\n", "s.md": "[[n#Y]]"], "Y", to: "X") }
         let error = #expect(throws: VaultError.self) { try rename(["n.md": "# A\n## X\n# B\n## X\n"], "X", to: "Q") }
-        #expect(error?.message.contains("'A#X' (line 2), 'B#X' (line 4)") == true)
+        #expect(error?.message.contains("'A#X' (## X, line 2), 'B#X' (## X, line 4)") == true)
     }
 
     @Test("may be underlined, in a quote, or have an id behind it, which stays")

@@ -3,31 +3,16 @@ enum NotePart {
     /// Where the part named by a subpath is, in bytes: `#Heading`, also a chain of nested ones, or `#^block`. Nil where
     /// the note has none of that name.
     static func range(of subpath: String, in note: ParsedNote, size: Int) -> Range<Int>? {
-        let names = subpath.split(separator: "#").map { String($0.trimmed) }
-        guard let last = names.last else { return nil }
-        if last.hasPrefix("^") {
+        let parts = HeadingPaths.parts(of: subpath).map { String($0.trimmed) }
+        if let last = parts.last, last.hasPrefix("^") {
             let id = folded(String(last.dropFirst()))
             return note.blocks.first { folded($0.id) == id }?.range
         }
-        // Each is looked for below the one before it.
-        var scope = 0..<note.headings.count
-        var found: Int?
-        for name in names.map(normalized) {
-            guard let place = scope.first(where: { normalized(note.headings[$0].text) == name }) else { return nil }
-            let level = note.headings[place].level
-            let end =
-                (place + 1..<note.headings.count).first { note.headings[$0].level <= level } ?? note.headings.count
-            (found, scope) = (place, place + 1..<end)
-        }
-        guard let found else { return nil }
-        let end = scope.upperBound < note.headings.count ? note.headings[scope.upperBound].range.lowerBound : size
-        return note.headings[found].range.lowerBound..<end
-    }
-
-    /// What a link drops of a heading's text, case and repeated blanks do not matter.
-    private static func normalized(_ text: String) -> String {
-        folded(text.map { "#|^:%[]\\".contains($0) ? " " : String($0) }.joined())
-            .split(whereSeparator: \.isWhitespace).joined(separator: " ")
+        let paths = HeadingPaths(note.headings)
+        guard let place = paths.resolve(parts)?.last else { return nil }
+        let next = paths.sectionEnd(place)
+        let end = next < note.headings.count ? note.headings[next].range.lowerBound : size
+        return note.headings[place].range.lowerBound..<end
     }
 
     /// Where a part that may have no more than so many bytes is cut: before a heading if that keeps half of what it may

@@ -3,6 +3,8 @@ import KnapPlugin
 /// The headings of a note, what they are under, and the lines of their sections.
 struct NoteOutline {
     struct Entry {
+        /// Which of the note's headings it is.
+        var place: Int
         var heading: Heading
         /// The texts of the headings that it is under, the outermost first, and its own.
         var path: [String]
@@ -13,6 +15,7 @@ struct NoteOutline {
         /// In a quote, a list or a footnote: it divides that, and not the note.
         var isNested: Bool
 
+        var title: String { path[path.count - 1] }
         /// How to ask for it.
         var link: String { path.map { HeadingText.linked($0) }.joined(separator: "#") }
         var marked: String { String(repeating: "#", count: heading.level) + " " + heading.text }
@@ -30,7 +33,7 @@ struct NoteOutline {
             let end = isNested ? Self.end(of: heading, text, note) : text.ownCount
             entries.append(
                 Entry(
-                    heading: heading, path: above + [heading.text], lines: text.lines(touching: heading.range),
+                    place: entries.count, heading: heading, path: above + [HeadingText.title(of: heading)], lines: text.lines(touching: heading.range),
                     section: heading.line..<end, isNested: isNested))
             if !isNested { open.append(entries.count - 1) }
         }
@@ -64,11 +67,11 @@ struct NoteOutline {
         let candidates = entries.filter { level == nil || $0.heading.level == level }
         // A heading may have the mark in its text: C# is neither C nor what C is under.
         let asIs = candidates.filter { entry in
-            entry.heading.text.contains("#") && folded(HeadingText.collapsed(entry.heading.text)) == folded(HeadingText.collapsed(text))
+            entry.title.contains("#") && folded(HeadingText.collapsed(entry.title)) == folded(HeadingText.collapsed(text))
         }
         if asIs.count == 1 { return asIs[0] }
         let found = candidates.filter { entry in
-            HeadingText.compared(entry.heading.text) == last && Self.isUnder(entry.path.dropLast(), parts.dropLast())
+            HeadingText.compared(entry.title) == last && Self.isUnder(entry.path.dropLast(), parts.dropLast())
         }
         if found.count > 1, parts.count > 1 {
             let whole = found.filter { $0.path.map { HeadingText.compared($0) } == parts }

@@ -29,25 +29,10 @@ struct SubpathRename {
     private static func heading(
         _ name: String, _ wanted: String, _ text: String, _ path: VaultPath
     ) throws(VaultError) -> Kind {
-        let old = HeadingPaths(NoteParser.parse(text).headings)
-        let named = name.drop { $0 == "#" }.trimmed
-        let meant = old.meant(by: String(named))
-        func shown(_ place: Int) -> String {
-            "'\(old.chain(to: place).joined(separator: "#"))' (line \(old.headings[place].line + 1))"
-        }
-        guard let place = meant.first else {
-            let titles = old.headings.map(\.text)
-            let hint = nearest(to: String(named), among: titles).map { "; did you mean '\($0)'?" } ?? ""
-            let known = titles.isEmpty ? "it has none" : "it has: " + titles.prefix(20).joined(separator: ", ")
-            throw VaultError(.notFound, "'\(path)' has no heading '\(name)'\(hint) (\(known))")
-        }
-        guard meant.count == 1 else {
-            throw VaultError(
-                .failedPrecondition,
-                "'\(path)' has \(meant.count) headings '\(name)': \(meant.prefix(20).map(shown).joined(separator: ", ")); "
-                    + "name the one you mean with those above it")
-        }
-        guard !wanted.contains(where: \.isNewline), !HeadingPaths.linkText(wanted).isEmpty, wanted.trimmed == wanted[...] else {
+        let note = NoteParser.parse(text)
+        let old = HeadingPaths(note.headings)
+        let place = try NoteOutline(TextLines(text), note).find(name, path: path).place
+        guard !wanted.contains(where: \.isNewline), !HeadingText.linked(wanted).isEmpty, wanted.trimmed == wanted[...] else {
             throw VaultError(
                 .invalidArgument, "to '\(wanted)' is no heading's text: give one line without # before it and blanks around it")
         }
@@ -100,10 +85,10 @@ struct SubpathRename {
         case .heading(let place, let old, _):
             guard note.headings.count == old.headings.count else { break }
             let heading = note.headings[place]
-            guard let edited = replaced(HeadingPaths.title(of: heading), inLine: heading.line, with: wanted) else { break }
+            guard let edited = replaced(HeadingText.title(of: heading), inLine: heading.line, with: wanted) else { break }
             // What is a heading's text in one place may be a list in another, or end it.
             let now = NoteParser.parse(edited).headings
-            guard now.count == note.headings.count, HeadingPaths.title(of: now[place]).utf8.elementsEqual(wanted.utf8) else { break }
+            guard now.count == note.headings.count, HeadingText.title(of: now[place]).utf8.elementsEqual(wanted.utf8) else { break }
             return edited
         }
         throw VaultError(.invalidArgument, "to '\(wanted)' would not be a heading in '\(path)' any more; choose another text")
@@ -121,7 +106,7 @@ struct SubpathRename {
         case .heading(let place, let old, let new):
             guard parts.first?.hasPrefix("^") == false, let chain = old.resolve(parts), let target = chain.last else { return nil }
             func leads(_ parts: [String]) -> Bool { new.resolve(parts)?.last == target }
-            let name = HeadingPaths.linkText(new.headings[place].text)
+            let name = HeadingText.linked(new.headings[place].text)
             let renamed = zip(parts, chain).map { $1 == place ? name : $0 }
             if leads(renamed) { return renamed == parts ? nil : "#" + renamed.joined(separator: "#") }
             // Another one is in its way: those above tell them apart.
