@@ -1,3 +1,5 @@
+import KnapPlugin
+
 /// An RFC 6570 template that addresses can be matched against: literal text, `{name}` and `{+name}`.
 ///
 /// `{name}` stands for anything without a slash, `{+name}` for anything. The other operators describe expansions that

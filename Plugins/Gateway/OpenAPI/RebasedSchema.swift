@@ -1,4 +1,5 @@
 import KnapJSON
+import KnapPlugin
 
 /// A JSON Schema that was a document of its own, as a part of a larger one: what it refers to in itself is found there.
 ///

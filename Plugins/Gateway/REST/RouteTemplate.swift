@@ -1,3 +1,5 @@
+import KnapPlugin
+
 /// The addresses of a route: literal segments, `{name}` for one segment, and `{+name}` at the end for all that follow.
 package struct RouteTemplate: Sendable, Hashable {
     enum Segment: Sendable, Hashable {

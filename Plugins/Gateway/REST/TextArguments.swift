@@ -1,4 +1,5 @@
 import KnapJSON
+import KnapPlugin
 
 /// Makes values of the texts in an address, of the types that a method's input schema gives them.
 ///

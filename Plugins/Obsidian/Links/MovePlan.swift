@@ -54,16 +54,7 @@ struct MovePlan {
     func content(of source: String) throws -> FileChange.Content? {
         let path = VaultPath(trusted: source)
         guard path.isLinking else { return nil }
-        do throws(VaultError) {
-            let text = try vault.readText(path).text
-            guard let rewritten = try rewrite(text, in: source) else { return nil }
-            return .written(before: Array(text.utf8), after: Array(rewritten.utf8))
-        } catch {
-            // It has gone meanwhile, or is no text. Links in one that cannot be read would be left behind.
-            guard error.code == .notFound || error.code == .failedPrecondition && (try? vault.readText(path)) == nil else {
-                throw error
-            }
-            return nil
-        }
+        guard let text = try vault.textToRewrite(path), let rewritten = try rewrite(text, in: source) else { return nil }
+        return .written(before: Array(text.utf8), after: Array(rewritten.utf8))
     }
 }

@@ -145,12 +145,6 @@ extension Vault {
         return folders
     }
 
-    /// A path whose folder has the spelling that it has on the disk.
-    func spelled(_ path: VaultPath) -> VaultPath {
-        guard !path.folder.isEmpty, let folder = try? folder(path.folder + "/", isOptional: true) else { return path }
-        return VaultPath(trusted: folder.text + "/" + path.name)
-    }
-
     /// Removes folders that files have left, up to and with one, as far as nothing is in them.
     func removeFolders(emptiedOf paths: some Sequence<String>, upTo last: VaultPath? = nil) {
         var folders: Set<String> = []

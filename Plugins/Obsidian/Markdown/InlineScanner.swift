@@ -1,3 +1,5 @@
+import KnapPlugin
+
 /// Finds links, tags and references to footnotes in the prose of a note; Obsidian's inline layer.
 struct InlineScanner {
     private let text: TextLines
@@ -15,9 +17,6 @@ struct InlineScanner {
         var doubleMath = false
         var tag = false
     }
-
-    /// The most bytes of a link's text, or of its destination. It keeps the work for each bracket within bounds.
-    private static let longest = 4096
 
     init(_ text: TextLines) { self.text = text }
 
@@ -170,9 +169,9 @@ struct InlineScanner {
     private func markdownLink(_ at: Int, _ end: Int, _ line: Int) -> NoteLink? {
         let isEmbed = text.bytes[at] == UInt8(ascii: "!")
         let open = at + (isEmbed ? 2 : 1)
-        guard let close = closing(UInt8(ascii: "["), UInt8(ascii: "]"), open, end), close + 1 < end,
+        guard let close = text.closing(UInt8(ascii: "["), UInt8(ascii: "]"), open, end), close + 1 < end,
             text.bytes[close + 1] == UInt8(ascii: "("),
-            let last = closing(UInt8(ascii: "("), UInt8(ascii: ")"), close + 2, end)
+            let last = text.closing(UInt8(ascii: "("), UInt8(ascii: ")"), close + 2, end)
         else { return nil }
         var destination = text.text((close + 2)..<last)
         if destination.hasPrefix("<"), let angle = destination.firstIndex(of: ">") {
@@ -183,30 +182,12 @@ struct InlineScanner {
             guard title.first == "\"" || title.first == "'" || title.first == "(" else { return nil }
             destination = String(destination[..<space])
         }
-        guard !destination.isEmpty, !LinkText.isExternal(destination), let decoded = PercentEncoding.decode(destination[...]) else { return nil }
+        guard !destination.isEmpty, !LinkText.isExternal(destination), let decoded = PercentEncoding.decode(destination.utf8) else { return nil }
         let hash = decoded.firstIndex(of: "#") ?? decoded.endIndex
         return NoteLink(
             kind: isEmbed ? .markdownEmbed : .markdown, target: String(decoded[..<hash].trimmed),
             subpath: String(decoded[hash...]), display: text.text(open..<close), original: text.text(at..<(last + 1)),
             range: at..<(last + 1), line: line)
-    }
-
-    private func closing(_ opens: UInt8, _ closes: UInt8, _ start: Int, _ end: Int) -> Int? {
-        var depth = 1
-        var place = start
-        let end = min(end, start + Self.longest)
-        while place < end {
-            switch text.bytes[place] {
-            case UInt8(ascii: "\\"): place += 1
-            case opens: depth += 1
-            case closes:
-                depth -= 1
-                if depth == 0 { return place }
-            default: break
-            }
-            place += 1
-        }
-        return nil
     }
 
     // MARK: Tags and footnotes
@@ -220,7 +201,7 @@ struct InlineScanner {
     }
 
     private func footnote(_ at: Int, _ end: Int, _ line: Int) -> Footnote? {
-        guard let close = text.bytes[at..<min(end, at + Self.longest)].firstIndex(of: UInt8(ascii: "]")), close > at + 2
+        guard let close = text.bytes[at..<min(end, at + TextLines.longestPart)].firstIndex(of: UInt8(ascii: "]")), close > at + 2
         else { return nil }
         let id = text.bytes[(at + 2)..<close]
         guard !id.contains(where: { $0 == 0x20 || $0 == 0x09 || $0 == UInt8(ascii: "[") }) else { return nil }

@@ -54,6 +54,31 @@ struct TextPosition: Sendable, Hashable {
     var offset: Int
 }
 
+extension TextLines {
+    /// The most bytes of a link's text, or of its destination. It keeps the work for each bracket within bounds.
+    static let longestPart = 4096
+
+    /// Where the bracket closes that opened just before a place, inner ones and escaped ones left out; nil where it does
+    /// not before the end.
+    func closing(_ opens: UInt8, _ closes: UInt8, _ start: Int, _ end: Int) -> Int? {
+        var depth = 1
+        var place = start
+        let end = min(end, start + Self.longestPart)
+        while place < end {
+            switch bytes[place] {
+            case UInt8(ascii: "\\"): place += 1
+            case opens: depth += 1
+            case closes:
+                depth -= 1
+                if depth == 0 { return place }
+            default: break
+            }
+            place += 1
+        }
+        return nil
+    }
+}
+
 /// Turns places in bytes into positions.
 struct TextPositions {
     private let text: TextLines

@@ -9,8 +9,6 @@ struct Prose {
     private var known: [Int: Int] = [:]
     private var inComment = false
 
-    private static let longest = 4096
-
     init(_ text: String) {
         self.text = TextLines(text)
         let note = NoteParser.parse(text)
@@ -93,7 +91,7 @@ struct Prose {
     private func behindCode(_ at: Int, _ end: Int) -> Int? {
         let count = text.bytes[at..<end].prefix { $0 == UInt8(ascii: "`") }.count
         var place = at + count
-        while place < min(end, at + Self.longest) {
+        while place < min(end, at + TextLines.longestPart) {
             let run = text.bytes[place..<end].prefix { $0 == UInt8(ascii: "`") }.count
             if run == count { return place + run }
             place += max(run, 1)
@@ -105,7 +103,7 @@ struct Prose {
         let count = matches("$$", at, end) ? 2 : 1
         var place = at + count
         guard place < end, count == 2 || text.bytes[place] != 0x20 else { return nil }
-        while place < min(end, at + Self.longest) {
+        while place < min(end, at + TextLines.longestPart) {
             if text.bytes[place] == UInt8(ascii: "\\") {
                 place += 1
             } else if text.bytes[place] == UInt8(ascii: "$") {
@@ -125,17 +123,17 @@ struct Prose {
         guard at + 1 < end else { return nil }
         let next = text.bytes[at + 1]
         guard (0x61...0x7A).contains(next | 0x20) || next == UInt8(ascii: "/") else { return nil }
-        return text.bytes[at..<min(end, at + Self.longest)].firstIndex(of: UInt8(ascii: ">")).map { $0 + 1 }
+        return text.bytes[at..<min(end, at + TextLines.longestPart)].firstIndex(of: UInt8(ascii: ">")).map { $0 + 1 }
     }
 
     /// `[text](address)` and `[text][name]`, which lead out of the vault; those into it the parser knows.
     private func behindLink(_ at: Int, _ end: Int) -> Int? {
-        guard let close = closing(UInt8(ascii: "["), UInt8(ascii: "]"), at + 1, end), close + 1 < end else {
+        guard let close = text.closing(UInt8(ascii: "["), UInt8(ascii: "]"), at + 1, end), close + 1 < end else {
             return nil
         }
         switch text.bytes[close + 1] {
-        case UInt8(ascii: "("): return closing(UInt8(ascii: "("), UInt8(ascii: ")"), close + 2, end).map { $0 + 1 }
-        case UInt8(ascii: "["): return closing(UInt8(ascii: "["), UInt8(ascii: "]"), close + 2, end).map { $0 + 1 }
+        case UInt8(ascii: "("): return text.closing(UInt8(ascii: "("), UInt8(ascii: ")"), close + 2, end).map { $0 + 1 }
+        case UInt8(ascii: "["): return text.closing(UInt8(ascii: "["), UInt8(ascii: "]"), close + 2, end).map { $0 + 1 }
         default: return nil
         }
     }
@@ -144,7 +142,7 @@ struct Prose {
     private func isDefinition(_ start: Int, _ end: Int) -> Bool {
         let begin = text.bytes[start..<end].firstIndex { $0 != 0x20 } ?? end
         guard begin < end, text.bytes[begin] == UInt8(ascii: "["), !matches("[^", begin, end),
-            let close = closing(UInt8(ascii: "["), UInt8(ascii: "]"), begin + 1, end)
+            let close = text.closing(UInt8(ascii: "["), UInt8(ascii: "]"), begin + 1, end)
         else { return false }
         return matches("]:", close, end)
     }
@@ -156,23 +154,6 @@ struct Prose {
         guard matches("://", at + scheme.count, end) || matches("www.", at, end) else { return nil }
         return at
             + text.bytes[at..<end].prefix { $0 > 0x20 && $0 != UInt8(ascii: ">") && $0 != UInt8(ascii: ")") }.count
-    }
-
-    private func closing(_ opens: UInt8, _ closes: UInt8, _ start: Int, _ end: Int) -> Int? {
-        var depth = 1
-        var place = start
-        while place < min(end, start + Self.longest) {
-            switch text.bytes[place] {
-            case UInt8(ascii: "\\"): place += 1
-            case opens: depth += 1
-            case closes:
-                depth -= 1
-                if depth == 0 { return place }
-            default: break
-            }
-            place += 1
-        }
-        return nil
     }
 
     private func matches(_ string: StaticString, _ at: Int, _ end: Int) -> Bool {

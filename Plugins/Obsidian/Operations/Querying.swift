@@ -152,23 +152,3 @@ extension ObsidianPlugin {
         return ResourceOutput(contents: [.init(uri: input.uri, mimeType: "text/markdown", text: text)])
     }
 }
-
-/// RFC 3986 §2.1.
-enum PercentEncoding {
-    /// Nil for a malformed escape or what is not UTF-8.
-    static func decode(_ text: Substring) -> String? {
-        var bytes: [UInt8] = []
-        var rest = text.utf8[...]
-        while let byte = rest.popFirst() {
-            guard byte == UInt8(ascii: "%") else {
-                bytes.append(byte)
-                continue
-            }
-            guard let high = rest.popFirst(), let low = rest.popFirst(),
-                let value = UInt8(String(decoding: [high, low], as: UTF8.self), radix: 16)
-            else { return nil }
-            bytes.append(value)
-        }
-        return String(validating: bytes, as: UTF8.self)
-    }
-}

@@ -70,7 +70,7 @@ extension ObsidianPlugin {
         let links = try vault.index.links(withKey: NoteIndex.key(ofTarget: path.text)).filter { !$0.subpath.isEmpty }
         for source in Set(links.map(\.source)).subtracting([path.text]).sorted() {
             let place = VaultPath(trusted: source)
-            guard let text = try? vault.readText(place).text, let edited = try relinked(text, in: source, rename) else { continue }
+            guard let text = try vault.textToRewrite(place), let edited = try relinked(text, in: source, rename) else { continue }
             changes.append(.write(place, before: Array(text.utf8), after: Array(edited.utf8)))
         }
         return changes
@@ -98,7 +98,7 @@ extension ObsidianPlugin {
         let rename = TagRename(tag, to: wanted)
         return try notes.compactMap { note in
             let path = VaultPath(trusted: note)
-            guard let text = try? vault.readText(path).text, let edited = try rename.rewrite(text, path: note) else { return nil }
+            guard let text = try vault.textToRewrite(path), let edited = try rename.rewrite(text, path: note) else { return nil }
             return .write(path, before: Array(text.utf8), after: Array(edited.utf8))
         }
     }

@@ -53,21 +53,24 @@ extension Vault {
         if let found = resolve("/" + path.text, from: ""), folded(found) == folded(path.text) {
             return VaultPath(trusted: found)
         }
-        let place = VaultPath(trusted: spelt(path.folder) + path.name)
+        let place = spelled(path)
         try place.checkNew(argument: argument)
         return place
     }
 
-    /// A folder as it is spelt where it is there, with `/` behind it.
-    private func spelt(_ folder: String) -> String {
+    /// A path whose folders are spelt as they are on the disk, as far as they are there.
+    func spelled(_ path: VaultPath) -> VaultPath { VaultPath(trusted: spelled(folder: path.folder) + path.name) }
+
+    /// With `/` behind it.
+    private func spelled(folder: String) -> String {
         guard !folder.isEmpty else { return "" }
-        if files.hasFolder(folder) { return folder + "/" }
+        if files.hasFolder(VaultPath(trusted: folder)) { return folder + "/" }
         let wanted = folded(folder + "/")
         if let example = paths.first(where: { folded($0).hasPrefix(wanted) }) {
             let count = folder.split(separator: "/").count
             return example.split(separator: "/").prefix(count).joined(separator: "/") + "/"
         }
         let path = VaultPath(trusted: folder)
-        return spelt(path.folder) + path.name + "/"
+        return spelled(folder: path.folder) + path.name + "/"
     }
 }

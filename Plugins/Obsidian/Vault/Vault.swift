@@ -139,6 +139,17 @@ final class Vault: Sendable {
         return text
     }
 
+    /// The text of a note or canvas in which links, headings or tags are to be written anew; nil for one that has gone
+    /// meanwhile, or is no text. One that cannot be read for another reason would be left behind: that throws.
+    func textToRewrite(_ path: VaultPath) throws(VaultError) -> String? {
+        let bytes: [UInt8]
+        do throws(VaultError) { bytes = try files.read(path).bytes } catch {
+            guard error.code == .notFound else { throw error }
+            return nil
+        }
+        return String(validating: bytes, as: UTF8.self)
+    }
+
     // MARK: The index
 
     /// What is in the files is done, whatever becomes of the index: it is made to agree later.

@@ -101,7 +101,8 @@ extension VaultFiles {
         } catch {
             for file in staged { removeTemporary(file) }
             let isTakenBack = takeBack(done, of: id)
-            for folder in missing { removeFolder(folder) }
+            // Only where they are empty: somebody else may have put something into one.
+            for folder in missing { removeEmptyFolder(folder) }
             throw Failure(error: error, isTakenBack: isTakenBack)
         }
     }
@@ -111,19 +112,12 @@ extension VaultFiles {
         var missing: Set<VaultPath> = []
         for folder in Set(changes.map(\.path.folder)) {
             var path = VaultPath(trusted: folder)
-            while !path.text.isEmpty, !missing.contains(path), !hasFolder(path.text) {
+            while !path.text.isEmpty, !missing.contains(path), !hasFolder(path) {
                 missing.insert(path)
                 path = VaultPath(trusted: path.folder)
             }
         }
         return missing.sorted { $0.text.utf8.count > $1.text.utf8.count }
-    }
-
-    /// Only one that is empty: somebody else may have put something into it.
-    private func removeFolder(_ path: VaultPath) {
-        guard let above = try? openFolder(path.folder, creating: false) else { return }
-        defer { close(above) }
-        unlinkat(above, path.name, AT_REMOVEDIR)
     }
 
     private static func temporary(_ id: String, _ place: Int) -> String { ".knap-\(id)-\(place)" }

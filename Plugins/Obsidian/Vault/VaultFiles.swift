@@ -95,8 +95,9 @@ final class VaultFiles: Sendable {
         return Stamp(status)
     }
 
-    func hasFolder(_ path: String) -> Bool {
-        guard let folder = try? openBeneath(VaultPath(trusted: path), Self.pathOnly | O_DIRECTORY) else { return false }
+    /// True for a symbolic link within the vault to one, too.
+    func hasFolder(_ path: VaultPath) -> Bool {
+        guard let folder = try? openBeneath(path, Self.pathOnly | O_DIRECTORY) else { return false }
         close(folder)
         return true
     }

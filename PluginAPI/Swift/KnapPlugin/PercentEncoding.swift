@@ -1,7 +1,7 @@
-/// RFC 3986, section 2.1.
-enum PercentEncoding {
+/// RFC 3986, section 2.1: for our own plugins, which have it from here rather than each for itself.
+package enum PercentEncoding {
     /// Nil where a `%` is not followed by two hexadecimal digits, or the bytes are not UTF-8.
-    static func decode(_ text: some Sequence<UInt8>) -> String? {
+    package static func decode(_ text: some Sequence<UInt8>) -> String? {
         var bytes: [UInt8] = []
         var rest = text.makeIterator()
         while let byte = rest.next() {
@@ -16,7 +16,7 @@ enum PercentEncoding {
     }
 
     /// With everything encoded but what is unreserved (section 2.3), and what is to stay besides.
-    static func encode(_ text: String, keeping others: String) -> String {
+    package static func encode(_ text: String, keeping others: String) -> String {
         var encoded = ""
         for byte in text.utf8 {
             let isKept = isUnreserved(byte) || others.utf8.contains(byte)
@@ -30,7 +30,7 @@ enum PercentEncoding {
         return encoded
     }
 
-    static func isUnreserved(_ byte: UInt8) -> Bool {
+    package static func isUnreserved(_ byte: UInt8) -> Bool {
         switch byte {
         case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
             UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
