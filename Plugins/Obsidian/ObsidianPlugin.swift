@@ -35,25 +35,18 @@ public final class ObsidianPlugin: Plugin, HealthReporting {
     }
 
     private struct Open {
-        var vaults: VaultSet
-        var watchers: [VaultWatcher]
-        var pipelines: [String: NotePipeline] = [:]
+        var vaults = VaultSet(open: [])
         /// What runs the pipelines.
         var tasks: [Task<Void, Never>] = []
     }
 
     private let host: PluginHost
     let feeds = ResourceFeeds()
-    private let open = Mutex(Open(vaults: VaultSet(views: []), watchers: []))
+    private let open = Mutex(Open())
 
     public init(host: PluginHost) { self.host = host }
 
-    /// The pipeline of each open vault, by the vault's name.
-    var pipelines: [String: NotePipeline] { open.withLock { $0.pipelines } }
-
     var vaults: VaultSet { open.withLock { $0.vaults } }
-    /// One for each vault.
-    var watchers: [VaultWatcher] { open.withLock { $0.watchers } }
 
     public var health: Health {
         let lagging = vaults.vaults.flatMap { vault in
@@ -66,57 +59,21 @@ public final class ObsidianPlugin: Plugin, HealthReporting {
         return Health(.degraded, ["reason": .string(lagging.joined(separator: "; "))])
     }
 
-    /// Opens the vaults and starts to index; answers come from the first moment, and say so while they are incomplete.
     public func activate(_ hook: Call) async throws {
         let settings = try host.configuration(as: Settings.self)
         let directory = try host.stateDirectory
-        var opened = Open(vaults: VaultSet(views: []), watchers: [])
-        var vaults: [Vault] = []
-        var views: [VaultViews] = []
         var roots: [String] = []
         for path in settings.vaults.map(Self.realPath) where !roots.contains(path) { roots.append(path) }
         let models = settings.meaning.isEmpty ? nil : ModelSource(folder: settings.meaning)
-        for (path, name) in zip(roots, VaultNames.unique(roots)) {
-            let id = ContentVersion.of(Array(path.utf8)).prefix(12)
-            let rules = (settings.policies ?? []).filter { $0.vault == nil || $0.vault == name || $0.vault.map(Self.realPath) == path }
-            let vault = try Vault(
-                root: path, name: name, indexPath: "\(directory)/index-\(id).sqlite",
-                journalPath: "\(directory)/history-\(id).sqlite",
-                meaning: models.map { ($0, "\(directory)/meaning-\(id).sqlite") }, access: VaultViews.common(rules))
-            let onError: @Sendable (any Error) -> Void = { [log = host.log] error in
-                log.error("vault could not be indexed", ["vault": path, "reason": "\(error)"])
-            }
-            // Of notes that only some callers may see their own views tell.
-            let publish: @Sendable (Set<String>) -> Void = { [feeds, isOnly = roots.count == 1] paths in
-                guard !paths.isEmpty else { return }
-                feeds.add(paths.reduce(into: []) { $0.formUnion(NoteAddress.all(of: $1, vault: name, isOnly: isOnly)) })
-            }
-            vault.changes.follow(publish)
-            let watcher = try VaultWatcher(vault: vault, onError: onError)
-            views.append(
-                VaultViews(base: vault, rules: rules) { access in
-                    let view = try Vault(
-                        viewOf: vault, access: access, indexPath: "\(directory)/index-\(id)-\(access.id).sqlite",
-                        meaning: models.map { ($0, "\(directory)/meaning-\(id)-\(access.id).sqlite") })
-                    view.changes.follow(publish)
-                    return (view, try VaultWatcher(vault: view, onError: onError))
-                })
-            vaults.append(vault)
-            opened.watchers.append(watcher)
-            let store = try ProcessingStore(path: "\(directory)/processing-\(id).sqlite")
-            opened.pipelines[vault.name] = NotePipeline(vault: vault, store: store, caller: .init(host))
+        let vaults = try zip(roots, VaultNames.unique(roots)).map { root, name in
+            let rules = (settings.policies ?? []).filter { $0.vault == nil || $0.vault == name || $0.vault.map(Self.realPath) == root }
+            return try OpenVault(
+                root: root, name: name, isOnly: roots.count == 1, rules: rules, directory: directory, models: models, feeds: feeds,
+                host: host)
         }
-        opened.vaults = VaultSet(views: views)
-        for vault in vaults { vault.meaning?.start() }
-        for watcher in opened.watchers { watcher.start() }
-        for view in views {
-            // It is opened at its first call otherwise, which says what is wrong.
-            do { try view.prepare() } catch {
-                host.log.error("a caller's view of a vault could not be prepared", ["vault": view.base.name, "reason": "\(error)"])
-            }
-        }
-        opened.tasks = process(with: Array(opened.pipelines.values))
-        open.withLock { $0 = opened }
+        for vault in vaults { vault.start(host) }
+        let tasks = process(with: vaults.map(\.pipeline))
+        open.withLock { $0 = Open(vaults: VaultSet(open: vaults), tasks: tasks) }
     }
 
     /// Runs pipelines with the processors that plugins contribute, now and after every change of these.
@@ -132,13 +89,11 @@ public final class ObsidianPlugin: Plugin, HealthReporting {
 
     public func suspend(_ hook: Call) async throws {
         let closed = open.withLock { open in
-            defer { open = Open(vaults: VaultSet(views: []), watchers: []) }
+            defer { open = Open() }
             return open
         }
         for task in closed.tasks { task.cancel() }
-        for watcher in closed.watchers { watcher.stop() }
-        for vault in closed.vaults.views.map(\.base) { vault.meaning?.stop() }
-        for view in closed.vaults.views { view.close() }
+        for vault in closed.vaults.open { vault.stop() }
         for task in closed.tasks { await task.value }
     }
 

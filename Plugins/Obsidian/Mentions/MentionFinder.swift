@@ -53,7 +53,7 @@ struct MentionFinder {
 
     private func placed(_ found: [(name: Int, place: Int)], _ folded: [UInt8], _ text: String) -> [Mention] {
         let lines = TextLines(text)
-        let view = FoldedLines(folded)
+        let view = NoteText.View(folded)
         let prose = Prose(text)
         var mentions: [Mention] = []
         var line: (number: Int, folded: FoldedLine) = (-1, FoldedLine([]))
@@ -76,24 +76,5 @@ struct MentionFinder {
             mentions.append(Mention(name: each.name, line: number, place: place))
         }
         return mentions
-    }
-
-    /// Where the lines of a folded text begin.
-    private struct FoldedLines {
-        var starts = [0]
-
-        init(_ bytes: [UInt8]) {
-            for (place, byte) in bytes.enumerated() where byte == 0x0A { starts.append(place + 1) }
-        }
-
-        func line(of place: Int) -> Int {
-            var low = 0
-            var high = starts.count
-            while high - low > 1 {
-                let middle = (low + high) / 2
-                if starts[middle] <= place { low = middle } else { high = middle }
-            }
-            return low
-        }
     }
 }

@@ -4,7 +4,7 @@ import KnapPlugin
 /// note_data, tasks, processing, process_notes.
 extension ObsidianPlugin {
     private func pipeline(of vault: Vault) throws(VaultError) -> NotePipeline {
-        guard let pipeline = pipelines[vault.name] else { throw VaultError(.unavailable, "the vault '\(vault.name)' is being closed") }
+        guard let pipeline = vaults.pipeline(of: vault) else { throw VaultError(.unavailable, "the vault '\(vault.name)' is being closed") }
         return pipeline
     }
 

@@ -112,7 +112,7 @@ extension ObsidianPlugin {
             vaults: try vaults.all(for: call).map { vault in
                 let progress = vault.progress
                 let meaning = vault.meaning?.report
-                let pipeline = pipelines[vault.name]
+                let pipeline = vaults.pipeline(of: vault)
                 // What came and went since it was complete is in the index alone.
                 let count = progress.isComplete ? try? vault.index.count() : nil
                 let percent = progress.isComplete ? try vault.index.gramPercent() : 0

@@ -62,7 +62,7 @@ extension ObsidianPlugin {
     func details(_ input: Empty, _ call: Call) throws -> DetailsOutput {
         let known = try status(input, call).vaults
         return DetailsOutput(
-            vaults: try zip(zip(vaults.all(for: call), watchers), known).map { open, status in
+            vaults: try zip(zip(vaults.all(for: call), vaults.open.map(\.watcher)), known).map { open, status in
                 let (vault, watcher) = open
                 let (links, tags) = try vault.index.counts()
                 let isWhole = vault.files.access.rules.isEmpty

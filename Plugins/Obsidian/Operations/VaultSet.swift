@@ -2,22 +2,25 @@ import KnapPlugin
 
 /// The open vaults, and which of them an argument means.
 struct VaultSet: Sendable {
-    let views: [VaultViews]
+    let open: [OpenVault]
 
     /// As they are for the plugin itself.
-    var vaults: [Vault] { views.map(\.base) }
+    var vaults: [Vault] { open.map(\.vault) }
+
+    /// Nil for one that is being closed.
+    func pipeline(of vault: Vault) -> NotePipeline? { open.first { $0.vault.name == vault.name }?.pipeline }
 
     /// All of them, as a caller may see them.
     func all(for call: Call) throws -> [Vault] {
         let principal = call.principal
-        return try views.map { try $0.view(for: principal) }
+        return try open.map { try $0.views.view(for: principal) }
     }
 
     /// The vault that an argument means, as a caller may see it: the one way to a vault on somebody's behalf.
     func vault(_ name: String?, _ call: Call) throws -> Vault {
         let vault = try vault(name)
-        guard let views = views.first(where: { $0.base === vault }) else { return vault }
-        return try views.view(for: call.principal)
+        guard let found = open.first(where: { $0.vault === vault }) else { return vault }
+        return try found.views.view(for: call.principal)
     }
 
     private func vault(_ name: String?) throws(VaultError) -> Vault {
